@@ -1,0 +1,24 @@
+"""The RMP-SAM network in PyTorch: backbone, neck, decoder, adapters, classifier, checkpoints."""
+
+from .checkpoint import CheckpointError, load_checkpoint, save_checkpoint
+from .configs import MODEL_CONFIGS, ModelConfig, build_model
+from .deform_conv import onnx_deform_conv
+from .outputs import ObjectOutput, PromptOutput, StageOutput
+from .random_weights import load_random_weights, random_text_embeddings
+from .rmpsam import RmpSam
+
+__all__ = [
+    "MODEL_CONFIGS",
+    "CheckpointError",
+    "ModelConfig",
+    "ObjectOutput",
+    "PromptOutput",
+    "RmpSam",
+    "StageOutput",
+    "build_model",
+    "load_checkpoint",
+    "load_random_weights",
+    "onnx_deform_conv",
+    "random_text_embeddings",
+    "save_checkpoint",
+]

@@ -1,0 +1,38 @@
+"""The asymmetric adapters behind the shared decoder (paper section 3.1, reference section 6)."""
+
+from __future__ import annotations
+
+from torch import Tensor, nn
+
+from .attention import PixelCrossAttention
+from .kernel_update import KernelUpdate, pool_by_mask
+
+
+class ObjectAdapter(nn.Module):
+    """One more mask pooling and gated update for object queries, with its own class layer."""
+
+    def __init__(self, dim: int, text_dim: int) -> None:
+        super().__init__()
+        self.kernel_update = KernelUpdate(dim)
+        self.class_layer = nn.Linear(dim, text_dim)
+
+    def forward(self, pixels: Tensor, queries: Tensor, mask_logits: Tensor) -> Tensor:
+        """Return adapted queries, [B, N, d], not negative.
+
+        pixels: [B, d, L]. queries: [B, N, d] and mask_logits: [B, N, L] of the last stage.
+        """
+        return self.kernel_update(pool_by_mask(mask_logits, pixels), queries)
+
+
+class PromptAdapter(nn.Module):
+    """Pixel-wise cross attention for prompt queries, which need local detail."""
+
+    def __init__(self, dim: int, num_heads: int) -> None:
+        super().__init__()
+        self.attention = PixelCrossAttention(dim, num_heads)
+        self.norm = nn.LayerNorm(dim)
+        self.iou_layer = nn.Linear(dim, 1)
+
+    def forward(self, pixels: Tensor, queries: Tensor) -> Tensor:
+        """Return adapted queries, [B, K, d], of pixels [B, d, L] and queries [B, K, d]."""
+        return self.norm(queries + self.attention(queries, pixels))

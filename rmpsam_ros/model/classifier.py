@@ -1,0 +1,61 @@
+"""Open-vocabulary classifier on the unit sphere of text embeddings (reference section 5)."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+LOGIT_SCALE = math.exp(4.6052)
+"""Factor from cosine to logit, about 100."""
+
+STAGE_TEMPERATURE = 0.1
+"""Logits of decoder stages, not of the adapter, are divided by this."""
+
+
+class TextClassifier(nn.Module):
+    """Cosine to the closest synonym of every class; "no object" has the constant logit 0.
+
+    The table of text embeddings is data, not a weight: it is in no checkpoint and can be
+    exchanged at any time.
+    """
+
+    text_embeddings: Tensor
+
+    def __init__(self, text_dim: int) -> None:
+        super().__init__()
+        self.text_dim = text_dim
+        self.register_buffer("text_embeddings", torch.zeros(0, 1, text_dim), persistent=False)
+
+    @property
+    def num_classes(self) -> int:
+        """Number of classes C of the vocabulary, without "no object"."""
+        return self.text_embeddings.shape[0]
+
+    def set_vocabulary(self, text_embeddings: Tensor) -> None:
+        """Exchange the vocabulary; see ``RmpSam.set_vocabulary``."""
+        table = text_embeddings.detach()
+        if table.ndim != 3 or table.shape[1] == 0 or table.shape[2] != self.text_dim:
+            raise ValueError(
+                f"text embeddings have shape {list(table.shape)}; expected "
+                f"[classes, synonyms, {self.text_dim}] with at least one synonym"
+            )
+        norms = table.double().norm(dim=-1)
+        # Written so that NaN fails too; half precision files are off by some 1e-4.
+        if not bool(((norms - 1).abs() < 1e-2).all()):
+            raise ValueError(
+                "text embeddings must be unit vectors; their norms range from "
+                f"{norms.min():.4g} to {norms.max():.4g}. Normalise each vector, and pad "
+                "missing synonyms with copies of the first one, not with zeros"
+            )
+        self.text_embeddings = table.to(self.text_embeddings)
+
+    def forward(self, embeddings: Tensor) -> Tensor:
+        """Return class logits, [B, Q, C + 1], of embeddings [B, Q, text_dim]."""
+        classes, synonyms, _ = self.text_embeddings.shape
+        table = self.text_embeddings.flatten(0, 1)
+        cosines = F.normalize(embeddings, dim=-1) @ table.transpose(0, 1)
+        logits = LOGIT_SCALE * cosines.unflatten(-1, (classes, synonyms)).amax(dim=-1)
+        return F.pad(logits, (0, 1))

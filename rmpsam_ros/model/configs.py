@@ -1,0 +1,56 @@
+"""Named configurations of the network and the way to build one."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from torch import Tensor
+
+from .rmpsam import RmpSam
+
+
+@dataclass(frozen=True)
+class ModelConfig:
+    """The numbers that define one network; defaults are reference section 16."""
+
+    backbone_depth: int
+    num_queries: int = 100
+    num_stages: int = 3
+    dim: int = 256
+    num_heads: int = 8
+    ffn_dim: int = 2048
+    aggregation_dim: int = 128
+    text_dim: int = 768
+
+
+MODEL_CONFIGS: dict[str, ModelConfig] = {
+    "rmpsam_r18": ModelConfig(backbone_depth=18),
+    "rmpsam_r50": ModelConfig(backbone_depth=50),
+}
+
+
+def build_model(name: str, text_embeddings: Tensor | None = None) -> RmpSam:
+    """Build a network by name, in eval mode, with freshly initialised weights.
+
+    name: a key of ``MODEL_CONFIGS``.
+    text_embeddings: [C, P, 768] unit vectors, the vocabulary (see ``RmpSam.set_vocabulary``).
+        Without it the vocabulary is empty, and "no object" is the only class.
+    Raises ValueError for an unknown name or an unusable vocabulary.
+    """
+    if name not in MODEL_CONFIGS:
+        known = ", ".join(sorted(MODEL_CONFIGS))
+        raise ValueError(f"unknown model {name!r}; choose one of: {known}")
+    config = MODEL_CONFIGS[name]
+    model = RmpSam(
+        backbone_depth=config.backbone_depth,
+        num_queries=config.num_queries,
+        num_stages=config.num_stages,
+        dim=config.dim,
+        num_heads=config.num_heads,
+        ffn_dim=config.ffn_dim,
+        aggregation_dim=config.aggregation_dim,
+        text_dim=config.text_dim,
+    )
+    if text_embeddings is not None:
+        model.set_vocabulary(text_embeddings)
+    return model.eval()

@@ -1,0 +1,211 @@
+"""RMP-SAM: one network for panoptic, video instance and interactive segmentation (paper fig. 2).
+
+    images -> backbone -> neck -> features F
+    object queries (learned) and prompt queries (encoded boxes)
+        -> shared decoder: 3 x [mask pooling, gated update, self attention, FFN, masks]
+        -> object adapter (pooling, gated update) / prompt adapter (cross attention over F)
+        -> masks = <query, F>, class logits, IoU
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from .adapters import ObjectAdapter, PromptAdapter
+from .classifier import STAGE_TEMPERATURE, TextClassifier
+from .decoder import Decoder, StagePrediction
+from .neck import Neck
+from .outputs import ObjectOutput, PromptOutput, StageOutput
+from .prompt_encoder import PromptEncoder
+from .resnet import ResNet
+
+IMAGE_STRIDE = 32
+"""Height and width of the input must be multiples of this."""
+
+FEATURE_STRIDE = 4
+"""Input pixels per feature and mask pixel."""
+
+
+class RmpSam(nn.Module):
+    """The complete network; build it with ``build_model``."""
+
+    def __init__(
+        self,
+        backbone_depth: int,
+        num_queries: int,
+        num_stages: int,
+        dim: int,
+        num_heads: int,
+        ffn_dim: int,
+        aggregation_dim: int,
+        text_dim: int,
+    ) -> None:
+        super().__init__()
+        self.dim = dim
+        self.backbone = ResNet(backbone_depth)
+        self.neck = Neck(self.backbone.out_channels, aggregation_dim, dim)
+        self.object_queries = nn.Parameter(torch.randn(num_queries, dim))
+        self.prompt_encoder = PromptEncoder(dim)
+        self.decoder = Decoder(num_stages, dim, num_heads, ffn_dim, text_dim)
+        self.object_adapter = ObjectAdapter(dim, text_dim)
+        self.prompt_adapter = PromptAdapter(dim, num_heads)
+        self.classifier = TextClassifier(text_dim)
+
+    def set_vocabulary(self, text_embeddings: Tensor) -> None:
+        """Exchange the classes the network tells apart; no weight changes.
+
+        text_embeddings: [C, P, 768] unit vectors, up to P synonyms for each of C classes, a
+        class with fewer padded with copies of its first (reference section 5). C may be 0.
+        Raises ValueError for another shape, vectors that are not of unit length, or NaN.
+        """
+        self.classifier.set_vocabulary(text_embeddings)
+
+    def features(self, images: Tensor) -> Tensor:
+        """Return the feature map F, [B, 256, H/4, W/4].
+
+        images: [B, 3, H, W], normalised RGB, zero-padded so that H and W are multiples of 32.
+        """
+        height, width = images.shape[-2:]
+        if images.ndim != 4 or images.shape[1] != 3 or height % IMAGE_STRIDE or width % IMAGE_STRIDE:
+            raise ValueError(
+                f"images have shape {list(images.shape)}; expected [batch, 3, height, width] with "
+                f"height and width padded to multiples of {IMAGE_STRIDE}"
+            )
+        return self.neck(self.backbone(images))
+
+    def decode_objects(
+        self, features: Tensor, frames: int = 1, with_stages: bool = False
+    ) -> ObjectOutput:
+        """Find all objects of an image, or of a tube of consecutive frames.
+
+        features: [B * frames, 256, h, w] from ``features``, the frames of a tube in a row.
+        frames: length T of a tube; queries and classes are shared by its frames and masks get
+        an axis T. With frames = 1 masks have none.
+        with_stages: return the prediction of every decoder stage too.
+        """
+        pixels, grid = self._pixels(features, frames)
+        queries = self.object_queries.expand(pixels.shape[0], -1, -1)
+        decoded = self.decoder(pixels, queries, queries.shape[1], with_stages)
+        return self._object_output(
+            pixels, grid, decoded.queries, decoded.object_mask_logits, decoded.object_iou,
+            decoded.stages,
+        )
+
+    def decode_prompts(
+        self,
+        features: Tensor,
+        boxes: Tensor,
+        labels: Tensor | None = None,
+        with_stages: bool = False,
+    ) -> PromptOutput:
+        """Segment what each prompt points at; prompts do not influence one another.
+
+        features: [B, 256, h, w] from ``features``.
+        boxes: [B, K, 4] as x1, y1, x2, y2, divided by width and height of the resized image
+        before padding, so that 0..1 spans the picture content. A point is a box of 6 pixels.
+        labels: [B, K] integers, or None for 1 everywhere, the only label in trained weights.
+        with_stages: return the prediction of every decoder stage too.
+        """
+        pixels, grid = self._pixels(features, 1)
+        queries = self._prompt_queries(boxes, labels)
+        decoded = self.decoder(pixels, queries, 0, with_stages)
+        return self._prompt_output(pixels, grid, decoded.queries, decoded.stages)
+
+    def decode(self, features: Tensor, boxes: Tensor) -> tuple[ObjectOutput, PromptOutput]:
+        """Decode objects and prompts together, in one pass through the decoder.
+
+        Arguments and results are those of ``decode_objects`` (one frame) and
+        ``decode_prompts``; objects and prompts do not see each other, so the results are too.
+        """
+        pixels, grid = self._pixels(features, 1)
+        objects = self.object_queries.expand(pixels.shape[0], -1, -1)
+        num_objects = objects.shape[1]
+        queries = torch.cat((objects, self._prompt_queries(boxes, None)), dim=1)
+        decoded = self.decoder(pixels, queries, num_objects, False)
+        object_output = self._object_output(
+            pixels, grid, decoded.queries[:, :num_objects], decoded.object_mask_logits,
+            decoded.object_iou, (),
+        )
+        prompt_output = self._prompt_output(pixels, grid, decoded.queries[:, num_objects:], ())
+        return object_output, prompt_output
+
+    def forward(self, images: Tensor) -> ObjectOutput:
+        """Return ``decode_objects(features(images))`` of images [B, 3, H, W]."""
+        return self.decode_objects(self.features(images))
+
+    def _pixels(self, features: Tensor, frames: int) -> tuple[Tensor, tuple[int, ...]]:
+        """Return features as [B, d, L], L over all frames of a tube, and the mask grid of L."""
+        if features.ndim != 4 or features.shape[1] != self.dim:
+            raise ValueError(
+                f"features have shape {list(features.shape)}; "
+                f"expected [batch * frames, {self.dim}, h, w]"
+            )
+        height, width = features.shape[-2:]
+        if frames == 1:
+            return features.flatten(2), (height, width)
+        if frames < 1 or features.shape[0] % frames:
+            raise ValueError(
+                f"{features.shape[0]} feature maps do not make whole tubes of {frames} frames"
+            )
+        tubes = features.unflatten(0, (-1, frames)).transpose(1, 2)
+        return tubes.flatten(2), (frames, height, width)
+
+    def _prompt_queries(self, boxes: Tensor, labels: Tensor | None) -> Tensor:
+        if boxes.ndim != 3 or boxes.shape[-1] != 4:
+            raise ValueError(
+                f"boxes have shape {list(boxes.shape)}; expected [batch, prompts, 4]"
+            )
+        if labels is not None and labels.shape != boxes.shape[:2]:
+            raise ValueError(
+                f"labels have shape {list(labels.shape)}; expected {list(boxes.shape[:2])}"
+            )
+        return self.prompt_encoder(boxes, labels)
+
+    def _object_output(
+        self,
+        pixels: Tensor,
+        grid: tuple[int, ...],
+        queries: Tensor,
+        mask_logits: Tensor,
+        iou: Tensor,
+        stages: tuple[StagePrediction, ...],
+    ) -> ObjectOutput:
+        """Apply the object adapter to last-stage queries [B, N, d] and masks [B, N, L]."""
+        adapted = self.object_adapter(pixels, queries, mask_logits)
+        return ObjectOutput(
+            class_logits=self.classifier(self.object_adapter.class_layer(adapted)),
+            mask_logits=(adapted @ pixels).unflatten(-1, grid),
+            queries=adapted,
+            iou=iou,
+            stages=self._stage_outputs(stages, grid),
+        )
+
+    def _prompt_output(
+        self,
+        pixels: Tensor,
+        grid: tuple[int, ...],
+        queries: Tensor,
+        stages: tuple[StagePrediction, ...],
+    ) -> PromptOutput:
+        """Apply the prompt adapter to last-stage queries [B, K, d]."""
+        adapted = self.prompt_adapter(pixels, queries)
+        return PromptOutput(
+            mask_logits=(adapted @ pixels).unflatten(-1, grid),
+            queries=adapted,
+            iou=self.prompt_adapter.iou_layer(adapted),
+            stages=self._stage_outputs(stages, grid),
+        )
+
+    def _stage_outputs(
+        self, stages: tuple[StagePrediction, ...], grid: tuple[int, ...]
+    ) -> tuple[StageOutput, ...]:
+        return tuple(
+            StageOutput(
+                queries=stage.queries,
+                mask_logits=stage.mask_logits.unflatten(-1, grid),
+                class_logits=self.classifier(stage.class_embeddings) / STAGE_TEMPERATURE,
+                iou=stage.iou,
+            )
+            for stage in stages
+        )

@@ -1,0 +1,19 @@
+"""Promptable models of the efficient SAM family: MobileSAM, RepViT-SAM and RWKV-SAM."""
+
+from .checkpoint import CheckpointError, load_prompt_model, read_state_dict, save_weights
+from .prompt_model import IMAGE_SIZE, MASK_SIZE, MAX_PROMPTS, ImageEmbedding, PromptModel
+from .registry import PROMPT_MODELS, build_prompt_model
+
+__all__ = [
+    "IMAGE_SIZE",
+    "MASK_SIZE",
+    "MAX_PROMPTS",
+    "PROMPT_MODELS",
+    "CheckpointError",
+    "ImageEmbedding",
+    "PromptModel",
+    "build_prompt_model",
+    "load_prompt_model",
+    "read_state_dict",
+    "save_weights",
+]
