@@ -1,0 +1,50 @@
+# make demo          see the node work on real video (creates and builds everything it needs)
+# make test          lint, types and all tests against the built package
+# make test-jazzy    the ROS tests against ROS 2 Jazzy
+# make env build native lint clean      the single steps
+
+SHELL := bash
+.SHELLFLAGS := -eu -o pipefail -c
+.DEFAULT_GOAL := build
+.PHONY: demo test test-jazzy env env-jazzy build build-jazzy native lint clean
+
+REQUIREMENTS := requirements/core.txt requirements/dev.txt
+
+# Merged, so that install/<distribution> is the prefix of the package itself.
+colcon_build = set +u; . tools/ros_env.sh $(1); set -u; \
+	echo "Building for $(1) ..."; \
+	colcon --log-base log/$(1) build --merge-install \
+		--build-base build/$(1) --install-base install/$(1) \
+		--cmake-args -DPython3_EXECUTABLE="$$(command -v python)" -DBUILD_TESTING=OFF
+
+demo: build
+	@set +u; . tools/ros_env.sh; set -u; python demo/run_demo.py
+
+test: build lint
+	@set +u; . tools/ros_env.sh; set -u; python -m pytest
+
+test-jazzy: build-jazzy
+	@set +u; . tools/ros_env.sh jazzy; set -u; python -m pytest tests/node
+
+env:
+	@python3 tools/make_env.py .venv $(REQUIREMENTS) requirements/ros-kilted.txt
+
+env-jazzy:
+	@python3 tools/make_env.py .venv-jazzy $(REQUIREMENTS) requirements/ros-jazzy.txt
+
+build: env
+	@$(call colcon_build,kilted)
+
+build-jazzy: env-jazzy
+	@$(call colcon_build,jazzy)
+
+# The kernels inside the source tree, for work with PYTHONPATH set to it.
+native: env
+	@.venv/bin/python setup.py --quiet build_ext --inplace
+
+lint: env
+	@.venv/bin/ruff check .
+	@.venv/bin/mypy
+
+clean:
+	rm -rf build install log dist demo/out *.egg-info

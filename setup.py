@@ -1,0 +1,59 @@
+"""Installs the library and the ``rmpsam`` command on machines without ROS (training, export).
+
+In a ROS 2 workspace CMakeLists.txt is used instead, which also generates the messages.
+"""
+
+import re
+from pathlib import Path
+
+from setuptools import Extension, find_packages, setup
+from setuptools.command.build_ext import build_ext
+
+HERE = Path(__file__).parent
+VERSION = re.search(
+    r'^__version__ = "(.+)"$', (HERE / "rmpsam_ros" / "__init__.py").read_text(), re.MULTILINE
+).group(1)
+
+
+class BuildKernels(build_ext):
+    """Builds a plain shared library for ctypes, under the name that CMake gives it too."""
+
+    def get_ext_filename(self, ext_name):
+        return str(Path(*ext_name.split("."))) + ".so"
+
+    def get_export_symbols(self, ext):
+        return ext.export_symbols  # no PyInit_... function: this is no Python extension module
+
+
+setup(
+    name="rmpsam_ros",
+    version=VERSION,
+    description="Panoptic segmentation, instance tracks and prompted masks from one network",
+    license="Apache-2.0",
+    python_requires=">=3.10",
+    packages=find_packages(include=["rmpsam_ros", "rmpsam_ros.*"]),
+    package_data={
+        "rmpsam_ros": ["py.typed"]
+        + [f"**/*.{suffix}" for suffix in ("json", "yaml", "safetensors", "md", "txt")]
+    },
+    ext_modules=[
+        Extension(
+            "rmpsam_ros._native.librmpsam_kernels",
+            sources=sorted(str(path.relative_to(HERE)) for path in HERE.glob("src/*.cpp")),
+            extra_compile_args=["-std=c++17", "-O3", "-Wall", "-Wextra", "-pthread"],
+            extra_link_args=["-pthread"],
+            language="c++",
+        )
+    ],
+    cmdclass={"build_ext": BuildKernels},
+    install_requires=[
+        "numpy>=1.26,<3",
+        "opencv-python-headless>=4.5,<6",
+        "PyYAML>=5.4",
+        "safetensors>=0.4",
+        "scipy>=1.8",
+        "torch>=2.1",
+    ],
+    extras_require={"onnx": ["onnx>=1.16", "onnxruntime>=1.17"]},
+    entry_points={"console_scripts": ["rmpsam = rmpsam_ros.cli:main"]},
+)
