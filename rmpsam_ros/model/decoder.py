@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import NamedTuple, cast
 
 from torch import Tensor, nn
 
@@ -84,7 +84,8 @@ class Decoder(nn.Module):
         """
         mask_logits = queries @ pixels
         predictions = []
-        for index, stage in enumerate(self.stages):
+        for index, module in enumerate(self.stages):
+            stage = cast(DecoderStage, module)
             queries = stage(pixels, queries, mask_logits, num_objects)
             is_last = index + 1 == len(self.stages)
             masked = queries[:, :num_objects] if is_last and not with_stages else queries
@@ -95,9 +96,7 @@ class Decoder(nn.Module):
                 embeddings = stage.class_branch(queries)
                 predictions.append(StagePrediction(queries, mask_logits, embeddings, iou))
         object_iou = stage.iou_branch(mask_features[:, :num_objects])
-        return DecoderOutput(
-            queries, mask_logits[:, :num_objects], object_iou, tuple(predictions)
-        )
+        return DecoderOutput(queries, mask_logits[:, :num_objects], object_iou, tuple(predictions))
 
 
 def _mlp(dim: int, out_dim: int) -> nn.Sequential:

@@ -102,7 +102,9 @@ def _gather_deform_conv(x: Tensor, weight: Tensor, offset: Tensor, mask: Tensor)
     pixels = x.permute(0, 2, 3, 1).reshape(-1, channels)
     index, share = _bilinear_corners(offset, mask, batch, height, width)
     samples = F.embedding_bag(
-        index.reshape(-1, 4), pixels, per_sample_weights=share.reshape(-1, 4).to(x.dtype),
+        index.reshape(-1, 4),
+        pixels,
+        per_sample_weights=share.reshape(-1, 4).to(x.dtype),
         mode="sum",
     )
     kernel = weight.permute(2, 3, 1, 0).reshape(TAPS * channels, -1)

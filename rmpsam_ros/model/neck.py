@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import pairwise
 
 import torch
 import torch.nn.functional as F
@@ -46,8 +47,7 @@ class Neck(nn.Module):
             nn.Conv2d(source, width, 1) for source, width in zip(sources, widths, strict=True)
         )
         self.upsamples = nn.ModuleList(
-            DeformableUpsample(coarse, fine)
-            for coarse, fine in zip(widths[:-1], widths[1:], strict=True)
+            DeformableUpsample(coarse, fine) for coarse, fine in pairwise(widths)
         )
         self.aggregation_convs = nn.ModuleList(
             nn.Conv2d(width, aggregation_dim, 1, bias=False) for width in widths
@@ -62,7 +62,7 @@ class Neck(nn.Module):
         return self.location_conv(torch.cat((fused, _coordinates(fused)), dim=1))
 
     def _top_down(self, levels: Sequence[Tensor]) -> list[Tensor]:
-        """Return p5..p2: lateral convolutions plus the deformable upsampling of the level above."""
+        """Return p5..p2: lateral convolution plus the upsampled level above."""
         pyramid = [self.lateral_convs[0](levels[0])]
         for level, lateral, upsample in zip(
             levels[1:], self.lateral_convs[1:], self.upsamples, strict=True
@@ -90,6 +90,5 @@ def _coordinates(features: Tensor) -> Tensor:
     dtype, device = features.dtype, features.device
     x = torch.linspace(-1, 1, width, dtype=dtype, device=device)
     y = torch.linspace(-1, 1, height, dtype=dtype, device=device)
-    return torch.stack(
-        (x.expand(height, width), y.unsqueeze(1).expand(height, width))
-    ).expand(batch, 2, height, width)
+    grid = torch.stack((x.expand(height, width), y.unsqueeze(1).expand(height, width)))
+    return grid.expand(batch, 2, height, width)

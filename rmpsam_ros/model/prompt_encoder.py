@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 POINT_HALF_SIZE = 3
-"""A point prompt (x, y) is the box (x - 3, y - 3, x + 3, y + 3), in pixels of the resized image."""
+"""A point (x, y) is the box (x - 3, y - 3, x + 3, y + 3), in pixels of the resized image."""
 
 DEFAULT_LABEL = 1
 """The label of every prompt, point or box, in the released weights; label 0 was never trained."""

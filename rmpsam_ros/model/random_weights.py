@@ -37,7 +37,9 @@ def load_random_weights(model: nn.Module) -> None:
     load_official_state_dict(model, weights, source="random weights")
 
 
-def random_text_embeddings(name: str, num_classes: int, num_synonyms: int, dim: int = 768) -> Tensor:
+def random_text_embeddings(
+    name: str, num_classes: int, num_synonyms: int, dim: int = 768
+) -> Tensor:
     """Return [num_classes, num_synonyms, dim] float32 unit vectors drawn from a name."""
     numbers = random_integers(name, (num_classes, num_synonyms, dim)) >> 4
     length = np.sqrt((numbers * numbers).sum(axis=-1, keepdims=True).astype(np.float64))

@@ -80,6 +80,7 @@ class ResNet(nn.Module):
         self.bn1 = nn.BatchNorm2d(64)
         self.maxpool = nn.MaxPool2d(3, stride=2, padding=1)
         channels = 64
+        layers = []
         out_channels = []
         for level, count in enumerate(block_counts):
             width = 64 * 2**level
@@ -88,8 +89,9 @@ class ResNet(nn.Module):
             for stride in strides:
                 blocks.append(block(channels, width, stride))
                 channels = width * block.expansion
-            self.add_module(f"layer{level + 1}", nn.Sequential(*blocks))
+            layers.append(nn.Sequential(*blocks))
             out_channels.append(channels)
+        self.layer1, self.layer2, self.layer3, self.layer4 = layers
         self.out_channels = tuple(out_channels)
 
     def forward(self, images: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:

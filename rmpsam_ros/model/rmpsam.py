@@ -1,10 +1,10 @@
 """RMP-SAM: one network for panoptic, video instance and interactive segmentation (paper fig. 2).
 
-    images -> backbone -> neck -> features F
-    object queries (learned) and prompt queries (encoded boxes)
-        -> shared decoder: 3 x [mask pooling, gated update, self attention, FFN, masks]
-        -> object adapter (pooling, gated update) / prompt adapter (cross attention over F)
-        -> masks = <query, F>, class logits, IoU
+- images -> backbone -> neck -> features F
+- queries: objects (learned) and prompts (encoded boxes)
+- shared decoder: three times mask pooling, gated update, self attention, FFN, new masks
+- object adapter: pooling and gated update; prompt adapter: cross attention over F
+- masks = <query, F>, class logits, IoU
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from .adapters import ObjectAdapter, PromptAdapter
 from .classifier import STAGE_TEMPERATURE, TextClassifier
-from .decoder import Decoder, StagePrediction
+from .decoder import Decoder, DecoderOutput
 from .neck import Neck
 from .outputs import ObjectOutput, PromptOutput, StageOutput
 from .prompt_encoder import PromptEncoder
@@ -28,7 +28,12 @@ FEATURE_STRIDE = 4
 
 
 class RmpSam(nn.Module):
-    """The complete network; build it with ``build_model``."""
+    """The complete network; build it with ``build_model``.
+
+    Backbone and neck may run in half precision (``model.backbone.half()``,
+    ``model.neck.half()``). Everything behind them stays in float32: it sums features over whole
+    masks, and such sums overflow float16.
+    """
 
     def __init__(
         self,
@@ -67,12 +72,13 @@ class RmpSam(nn.Module):
         images: [B, 3, H, W], normalised RGB, zero-padded so that H and W are multiples of 32.
         """
         height, width = images.shape[-2:]
-        if images.ndim != 4 or images.shape[1] != 3 or height % IMAGE_STRIDE or width % IMAGE_STRIDE:
+        padded = height % IMAGE_STRIDE == 0 and width % IMAGE_STRIDE == 0
+        if images.ndim != 4 or images.shape[1] != 3 or not padded:
             raise ValueError(
                 f"images have shape {list(images.shape)}; expected [batch, 3, height, width] with "
                 f"height and width padded to multiples of {IMAGE_STRIDE}"
             )
-        return self.neck(self.backbone(images))
+        return self.neck(self.backbone(images.to(self.backbone.conv1.weight.dtype)))
 
     def decode_objects(
         self, features: Tensor, frames: int = 1, with_stages: bool = False
@@ -87,10 +93,7 @@ class RmpSam(nn.Module):
         pixels, grid = self._pixels(features, frames)
         queries = self.object_queries.expand(pixels.shape[0], -1, -1)
         decoded = self.decoder(pixels, queries, queries.shape[1], with_stages)
-        return self._object_output(
-            pixels, grid, decoded.queries, decoded.object_mask_logits, decoded.object_iou,
-            decoded.stages,
-        )
+        return self._object_output(pixels, grid, decoded)
 
     def decode_prompts(
         self,
@@ -110,7 +113,7 @@ class RmpSam(nn.Module):
         pixels, grid = self._pixels(features, 1)
         queries = self._prompt_queries(boxes, labels)
         decoded = self.decoder(pixels, queries, 0, with_stages)
-        return self._prompt_output(pixels, grid, decoded.queries, decoded.stages)
+        return self._prompt_output(pixels, grid, decoded, num_objects=0)
 
     def decode(self, features: Tensor, boxes: Tensor) -> tuple[ObjectOutput, PromptOutput]:
         """Decode objects and prompts together, in one pass through the decoder.
@@ -122,13 +125,11 @@ class RmpSam(nn.Module):
         objects = self.object_queries.expand(pixels.shape[0], -1, -1)
         num_objects = objects.shape[1]
         queries = torch.cat((objects, self._prompt_queries(boxes, None)), dim=1)
-        decoded = self.decoder(pixels, queries, num_objects, False)
-        object_output = self._object_output(
-            pixels, grid, decoded.queries[:, :num_objects], decoded.object_mask_logits,
-            decoded.object_iou, (),
+        decoded = self.decoder(pixels, queries, num_objects, with_stages=False)
+        return (
+            self._object_output(pixels, grid, decoded),
+            self._prompt_output(pixels, grid, decoded, num_objects),
         )
-        prompt_output = self._prompt_output(pixels, grid, decoded.queries[:, num_objects:], ())
-        return object_output, prompt_output
 
     def forward(self, images: Tensor) -> ObjectOutput:
         """Return ``decode_objects(features(images))`` of images [B, 3, H, W]."""
@@ -141,6 +142,7 @@ class RmpSam(nn.Module):
                 f"features have shape {list(features.shape)}; "
                 f"expected [batch * frames, {self.dim}, h, w]"
             )
+        features = features.to(self.object_queries.dtype)
         height, width = features.shape[-2:]
         if frames == 1:
             return features.flatten(2), (height, width)
@@ -153,9 +155,7 @@ class RmpSam(nn.Module):
 
     def _prompt_queries(self, boxes: Tensor, labels: Tensor | None) -> Tensor:
         if boxes.ndim != 3 or boxes.shape[-1] != 4:
-            raise ValueError(
-                f"boxes have shape {list(boxes.shape)}; expected [batch, prompts, 4]"
-            )
+            raise ValueError(f"boxes have shape {list(boxes.shape)}; expected [batch, prompts, 4]")
         if labels is not None and labels.shape != boxes.shape[:2]:
             raise ValueError(
                 f"labels have shape {list(labels.shape)}; expected {list(boxes.shape[:2])}"
@@ -163,42 +163,31 @@ class RmpSam(nn.Module):
         return self.prompt_encoder(boxes, labels)
 
     def _object_output(
-        self,
-        pixels: Tensor,
-        grid: tuple[int, ...],
-        queries: Tensor,
-        mask_logits: Tensor,
-        iou: Tensor,
-        stages: tuple[StagePrediction, ...],
+        self, pixels: Tensor, grid: tuple[int, ...], decoded: DecoderOutput
     ) -> ObjectOutput:
-        """Apply the object adapter to last-stage queries [B, N, d] and masks [B, N, L]."""
-        adapted = self.object_adapter(pixels, queries, mask_logits)
+        queries = decoded.queries[:, : self.object_queries.shape[0]]
+        adapted = self.object_adapter(pixels, queries, decoded.object_mask_logits)
         return ObjectOutput(
             class_logits=self.classifier(self.object_adapter.class_layer(adapted)),
             mask_logits=(adapted @ pixels).unflatten(-1, grid),
             queries=adapted,
-            iou=iou,
-            stages=self._stage_outputs(stages, grid),
+            iou=decoded.object_iou,
+            stages=self._stage_outputs(decoded, grid),
         )
 
     def _prompt_output(
-        self,
-        pixels: Tensor,
-        grid: tuple[int, ...],
-        queries: Tensor,
-        stages: tuple[StagePrediction, ...],
+        self, pixels: Tensor, grid: tuple[int, ...], decoded: DecoderOutput, num_objects: int
     ) -> PromptOutput:
-        """Apply the prompt adapter to last-stage queries [B, K, d]."""
-        adapted = self.prompt_adapter(pixels, queries)
+        adapted = self.prompt_adapter(pixels, decoded.queries[:, num_objects:])
         return PromptOutput(
             mask_logits=(adapted @ pixels).unflatten(-1, grid),
             queries=adapted,
             iou=self.prompt_adapter.iou_layer(adapted),
-            stages=self._stage_outputs(stages, grid),
+            stages=self._stage_outputs(decoded, grid),
         )
 
     def _stage_outputs(
-        self, stages: tuple[StagePrediction, ...], grid: tuple[int, ...]
+        self, decoded: DecoderOutput, grid: tuple[int, ...]
     ) -> tuple[StageOutput, ...]:
         return tuple(
             StageOutput(
@@ -207,5 +196,5 @@ class RmpSam(nn.Module):
                 class_logits=self.classifier(stage.class_embeddings) / STAGE_TEMPERATURE,
                 iou=stage.iou,
             )
-            for stage in stages
+            for stage in decoded.stages
         )
