@@ -3,7 +3,7 @@
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,7 +18,7 @@ from rmpsam_ros.segmentation.panoptic import (
     instance_map,
     semantic_map,
 )
-from rmpsam_ros.segmentation.preprocess import ChannelOrder, Geometry, preprocess
+from rmpsam_ros.segmentation.preprocess import Geometry, preprocess
 from rmpsam_ros.segmentation.prompts import (
     ObjectPrompt,
     combine_prompt_masks,
@@ -129,7 +129,7 @@ class Pipeline:
         self._newest: _KeptFrame | None = None
 
     def process(
-        self, image: NDArray[np.uint8], stamp: float, channel_order: ChannelOrder = "rgb"
+        self, image: NDArray[np.uint8], stamp: float, channel_order: Literal["rgb", "bgr"] = "rgb"
     ) -> FrameResult:
         """Segment one frame and carry the tracks on.
 
