@@ -1,0 +1,206 @@
+"""Compiled kernels of the post-processing, loaded from the shared library beside this file.
+
+Thin, typed entry points: they allocate outputs, pass pointers and turn error codes into
+exceptions. Callers check shapes and value ranges first. The library has a plain C interface and
+runs without the interpreter lock.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+_LIBRARY = Path(__file__).with_name("librmpsam_kernels.so")
+_OUT_OF_MEMORY = 2
+
+_POINTER = ctypes.c_void_p
+_INT = ctypes.c_int32
+_SIGNATURES = {
+    "rmpsam_fuse": [*3 * [_POINTER], _INT, _POINTER, _INT, *5 * [_POINTER]],
+    "rmpsam_relabel": [_POINTER, _INT, _INT, _POINTER, _INT, _INT],
+    "rmpsam_binary_mask": [_POINTER, _POINTER, _INT, _INT, _POINTER, _INT, *4 * [_POINTER]],
+    "rmpsam_encode_map": [_POINTER, _INT, _INT, *3 * [_POINTER]],
+    "rmpsam_encode_segments": [_POINTER, *2 * [_INT], *2 * [_POINTER, _INT], *2 * [_POINTER]],
+    "rmpsam_encode_mask": [_POINTER, _INT, _INT, *3 * [_POINTER]],
+    "rmpsam_normalize": [_POINTER, *3 * [_INT], *2 * [_POINTER], *3 * [_INT], _POINTER],
+    "rmpsam_tint": [_POINTER, _POINTER, _INT, _INT, _POINTER, *4 * [_INT], _POINTER],
+}
+
+
+def _load() -> ctypes.CDLL:
+    if not _LIBRARY.is_file():
+        raise ImportError(
+            f"the compiled kernels {_LIBRARY} are missing; build the package with colcon or pip, "
+            "or run `make native` in a source tree"
+        )
+    library = ctypes.CDLL(str(_LIBRARY))
+    for name, arguments in _SIGNATURES.items():
+        function = getattr(library, name)
+        function.argtypes = arguments
+        function.restype = ctypes.c_int
+    return library
+
+
+def _count_threads() -> int:
+    """Processors this process may use, four at most: more do not make these kernels faster."""
+    if hasattr(os, "sched_getaffinity"):
+        return min(4, len(os.sched_getaffinity(0)))
+    return min(4, os.cpu_count() or 1)
+
+
+_library = _load()
+_threads = _count_threads()
+
+
+def _call(name: str, *arguments: object) -> None:
+    values = [a.ctypes.data if isinstance(a, np.ndarray) else a for a in arguments]
+    code = getattr(_library, name)(*values)
+    if code == _OUT_OF_MEMORY:
+        raise MemoryError(f"{name} ran out of memory")
+    if code:
+        raise ValueError(f"{name} was given inconsistent arguments")
+
+
+def fuse(
+    logits: NDArray[np.float32],
+    selection: NDArray[np.int32],
+    scores: NDArray[np.float32],
+    geometry: NDArray[np.int32],
+) -> tuple[
+    NDArray[np.uint16], NDArray[np.int64], NDArray[np.int32], NDArray[np.int64], NDArray[np.bool_]
+]:
+    """Assign every image pixel to the query with the largest score * sigmoid(logit).
+
+    logits (N, h, w), of which selection (K,) take part, K >= 1, with scores (K,) above 0;
+    geometry (8,): coarse, padded, resized and image height and width. All C-contiguous.
+
+    Returns codes (H, W): 2 * winner + (1 if its sigmoid is below 0.5); won (K, 2): pixels by
+    code; boxes (K, 2, 4): x_min, y_min, x_max, y_max by code, exclusive; claimed (K,): pixels with
+    sigmoid >= 0.5; finite (K,). If any entry of finite is False, the others mean nothing.
+    """
+    count = len(scores)
+    codes = np.empty((geometry[6], geometry[7]), np.uint16)
+    won = np.empty((count, 2), np.int64)
+    boxes = np.empty((count, 2, 4), np.int32)
+    claimed = np.empty(count, np.int64)
+    finite = np.empty(count, np.bool_)
+    _call(
+        "rmpsam_fuse",
+        *(logits, selection, scores, count, geometry, _threads),
+        *(codes, won, boxes, claimed, finite),
+    )
+    return codes, won, boxes, claimed, finite
+
+
+def relabel(values: NDArray[np.uint16], table: NDArray[np.uint16]) -> None:
+    """Replace every entry of a map (H, W) by table[entry], in place; table starts at entry 0."""
+    _call("rmpsam_relabel", values, *values.shape, table, len(table), _threads)
+
+
+def binary_mask(
+    logits: NDArray[np.float32],
+    foreground: NDArray[np.int32],
+    background: NDArray[np.int32],
+    geometry: NDArray[np.int32],
+) -> tuple[NDArray[np.bool_], int, float]:
+    """Mask of the pixels that a foreground query claims and no background query claims more.
+
+    logits (N, h, w); foreground (F,) and background (B,): places in it, F >= 1; geometry as in
+    `fuse`. A pixel is in the mask where the largest foreground logit is above 0
+    and not below the largest background logit.
+
+    Returns mask (H, W), its area in pixels, and the sum over it of the sigmoid of the largest
+    foreground logit. A NaN or infinite logit raises FloatingPointError.
+    """
+    mask = np.empty((geometry[6], geometry[7]), np.bool_)
+    selection = np.concatenate([foreground, background])
+    area, probability, finite = ctypes.c_int64(), ctypes.c_double(), ctypes.c_uint8()
+    _call(
+        "rmpsam_binary_mask",
+        *(logits, selection, len(foreground), len(background), geometry, _threads, mask),
+        *(ctypes.byref(area), ctypes.byref(probability), ctypes.byref(finite)),
+    )
+    if not finite.value:
+        raise FloatingPointError("mask logits are not finite")
+    return mask, area.value, probability.value
+
+
+def encode_map(values: NDArray[np.uint16]) -> tuple[NDArray[np.uint16], NDArray[np.uint32]]:
+    """Run values and run lengths of a map (H, W) in row-major order."""
+    ids = np.empty(values.size, np.uint16)  # never touched beyond what is used
+    lengths = np.empty(values.size, np.uint32)
+    runs = ctypes.c_int64()
+    _call("rmpsam_encode_map", values, *values.shape, ids, lengths, ctypes.byref(runs))
+    return ids[: runs.value].copy(), lengths[: runs.value].copy()
+
+
+def encode_segments(
+    values: NDArray[np.uint16], table: NDArray[np.int32], boxes: NDArray[np.int32]
+) -> list[NDArray[np.uint32]]:
+    """Alternating counts of each segment of a map (H, W), cropped to its box.
+
+    table: segment index by map value, -1 for no segment; boxes (S, 4). A pixel outside the box of
+    its segment raises ValueError.
+    """
+    counts = np.empty(2 * (values.size + len(boxes)), np.uint32)
+    ends = np.empty(len(boxes), np.int64)
+    _call(
+        "rmpsam_encode_segments",
+        *(values, *values.shape, table, len(table), boxes, len(boxes), counts, ends),
+    )
+    starts = [0, *ends[:-1].tolist()] if len(boxes) else []
+    return [counts[a:b].copy() for a, b in zip(starts, ends.tolist(), strict=True)]
+
+
+def encode_mask(
+    mask: NDArray[np.bool_],
+) -> tuple[tuple[int, int, int, int], NDArray[np.uint32]]:
+    """Tight box (x_min, y_min, x_max, y_max) and alternating counts of a mask (H, W)."""
+    box = np.empty(4, np.int32)
+    counts = np.empty(2 * mask.size + 1, np.uint32)
+    written = ctypes.c_int64()
+    _call("rmpsam_encode_mask", mask, *mask.shape, box, counts, ctypes.byref(written))
+    x_min, y_min, x_max, y_max = box.tolist()
+    return (x_min, y_min, x_max, y_max), counts[: written.value].copy()
+
+
+def normalize(
+    image: NDArray[np.uint8],
+    reverse_channels: bool,
+    mean: NDArray[np.float32],
+    std: NDArray[np.float32],
+    padded_size: tuple[int, int],
+) -> NDArray[np.float32]:
+    """(image - mean) / std of an image (H, W, 3) as planes (1, 3, h, w), zero where it ends."""
+    planes = np.empty((1, 3, *padded_size), np.float32)
+    height, width = image.shape[:2]
+    _call(
+        "rmpsam_normalize",
+        *(image, height, width, int(reverse_channels), mean, std, *padded_size, _threads, planes),
+    )
+    return planes
+
+
+def tint(
+    image: NDArray[np.uint8],
+    values: NDArray[np.uint16],
+    colors: NDArray[np.uint8],
+    opacity: int,
+    reach: int,
+) -> NDArray[np.uint8]:
+    """Lay the colours (labels, 3) of a label map (H, W) over an image (H, W, 3).
+
+    opacity: 0 to 256; reach: contour width on each side of a border, pixels, at least 1; label 0
+    leaves the image as it is.
+    """
+    out = np.empty_like(image)
+    height, width = values.shape
+    _call(
+        "rmpsam_tint",
+        *(image, values, height, width, colors, len(colors), opacity, reach, _threads, out),
+    )
+    return out

@@ -1,0 +1,214 @@
+"""Panoptic fusion: from query logits to an id map and its segments (reference section 11)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from rmpsam_ros import _native
+from rmpsam_ros.segmentation.labels import LabelSet
+from rmpsam_ros.segmentation.preprocess import Geometry
+from rmpsam_ros.segmentation.run_length import Box
+
+MAX_QUERIES = 32767  # two pixel codes for each must fit into 16 bits
+
+
+@dataclass(frozen=True, slots=True)
+class Segment:
+    """One thing, or all pixels of one stuff class.
+
+    id: value in the id map, from 1. score: class probability, 0 to 1. area: pixels. box: tight
+    (x_min, y_min, x_max, y_max), right and bottom exclusive. query: index of its object query; of
+    merged stuff, the one with the largest area, which also gives the score.
+    """
+
+    id: int
+    class_id: int
+    is_thing: bool
+    score: float
+    area: int
+    box: Box
+    query: int
+
+
+@dataclass(frozen=True)
+class PanopticResult:
+    """An id map (H, W) uint16, 0 where there is no segment, and its segments by ascending id."""
+
+    id_map: NDArray[np.uint16]
+    segments: tuple[Segment, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class FusionConfig:
+    """Thresholds of the panoptic fusion; the defaults are the official ones.
+
+    score_threshold: a query takes part if its best class probability is above this (0 to 1).
+    overlap_threshold: it becomes a segment if the pixels it won are at least this share of the
+    pixels it claims (0 to 1). filter_low_score: a segment keeps only pixels with mask probability
+    >= 0.5. class_ids: report only these classes; every class still takes part in the fusion, so
+    that what is reported does not depend on what is not. None reports all.
+    """
+
+    score_threshold: float = 0.8
+    overlap_threshold: float = 0.8
+    filter_low_score: bool = True
+    class_ids: frozenset[int] | None = None
+
+    def __post_init__(self) -> None:
+        for name in ("score_threshold", "overlap_threshold"):
+            value = getattr(self, name)
+            if not 0.0 <= value <= 1.0:
+                raise ValueError(f"{name} must be from 0 to 1, got {value}")
+
+
+def class_probabilities(class_logits: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Softmax of class logits (N, C + 1); class C is "none".
+
+    Rows with a logit that is NaN or plus infinity become NaN, which passes no threshold.
+    """
+    with np.errstate(invalid="ignore"):
+        exponents = np.exp(class_logits - class_logits.max(axis=1, keepdims=True))
+        return exponents / exponents.sum(axis=1, keepdims=True)
+
+
+def check_logits(
+    class_logits: NDArray[np.float32], mask_logits: NDArray[np.float32], label_set: LabelSet
+) -> None:
+    """Raise ValueError unless the arrays, (N, C + 1) and (N, h, w) float32, and labels agree."""
+    for name, array in (("class_logits", class_logits), ("mask_logits", mask_logits)):
+        if not isinstance(array, np.ndarray) or array.dtype != np.float32:
+            got = getattr(array, "dtype", type(array))
+            raise ValueError(f"{name} must be a float32 array, got {got}")
+    if class_logits.ndim != 2 or class_logits.shape[1] != label_set.num_classes + 1:
+        raise ValueError(
+            f"class_logits must have shape (queries, {label_set.num_classes + 1}) for label set "
+            f"{label_set.name!r} and its 'none' column, got {class_logits.shape}"
+        )
+    if mask_logits.ndim != 3 or 0 in mask_logits.shape[1:]:
+        raise ValueError(f"mask_logits must have shape (queries, h, w), got {mask_logits.shape}")
+    if len(mask_logits) != len(class_logits) or len(mask_logits) > MAX_QUERIES:
+        raise ValueError(
+            f"class_logits and mask_logits must be of the same queries (at most {MAX_QUERIES}), "
+            f"got {len(class_logits)} and {len(mask_logits)}"
+        )
+
+
+def fuse_panoptic(
+    class_logits: NDArray[np.float32],
+    mask_logits: NDArray[np.float32],
+    geometry: Geometry,
+    label_set: LabelSet,
+    config: FusionConfig = FusionConfig(),
+) -> PanopticResult:
+    """Merge the queries of one image into a panoptic segmentation (reference section 11).
+
+    class_logits: (N, C + 1) float32, the last column is "none". mask_logits: (N, h, w) float32
+    over the padded input, at any resolution; they are resized to geometry.padded_size, cropped to
+    resized_size and resized to image_size, all bilinear, but only computed where two queries
+    compete or a mask has its border. Result at geometry.image_size; segments are numbered from 1
+    in query order, regions of one stuff class are one segment.
+
+    A query whose logits are not finite (class: NaN or plus infinity; mask: any, inside the image)
+    takes no part. Raises ValueError for arrays of another dtype or shape.
+    """
+    check_logits(class_logits, mask_logits, label_set)
+    probabilities = class_probabilities(class_logits)
+    class_ids, scores = probabilities.argmax(axis=1), probabilities.max(axis=1)
+    takes_part = (class_ids < label_set.num_classes) & (scores > config.score_threshold)
+    queries = np.flatnonzero(takes_part).astype(np.int32)
+    sizes = geometry.kernel_sizes(mask_logits.shape[1:])
+    mask_logits = np.ascontiguousarray(mask_logits)
+    while queries.size:
+        codes, won, boxes, claimed, finite = _native.fuse(
+            mask_logits, queries, scores[queries], sizes
+        )
+        if finite.all():
+            break
+        queries = queries[finite]
+    if not queries.size:
+        return PanopticResult(np.zeros(geometry.image_size, np.uint16), ())
+
+    kept_codes = 1 if config.filter_low_score else 2  # of each query: confident, not confident
+    builder = _SegmentBuilder(label_set)
+    table = np.zeros((len(queries), 2), np.uint16)  # pixel code -> segment id
+    for k, query in enumerate(queries.tolist()):
+        class_id = int(class_ids[query])
+        total = int(won[k].sum())
+        if total == 0 or claimed[k] == 0 or total / claimed[k] < config.overlap_threshold:
+            continue
+        area = int(won[k, :kept_codes].sum())
+        if area == 0 or (config.class_ids is not None and class_id not in config.class_ids):
+            continue
+        box = _union(boxes[k, :kept_codes][won[k, :kept_codes] > 0])
+        table[k, :kept_codes] = builder.add(class_id, float(scores[query]), area, box, query)
+    _native.relabel(codes, table.ravel())
+    return PanopticResult(codes, tuple(builder.segments))
+
+
+class _SegmentBuilder:
+    """Numbers segments in the order they come, and merges regions of one stuff class."""
+
+    def __init__(self, label_set: LabelSet) -> None:
+        self.segments: list[Segment] = []
+        self._label_set = label_set
+        self._stuff: dict[int, tuple[int, int]] = {}  # class id -> place, largest region's area
+
+    def add(self, class_id: int, score: float, area: int, box: Box, query: int) -> int:
+        """Add one surviving query and return the id of its segment."""
+        is_thing = self._label_set.labels[class_id].is_thing
+        if is_thing or class_id not in self._stuff:
+            segment_id = len(self.segments) + 1
+            self.segments.append(Segment(segment_id, class_id, is_thing, score, area, box, query))
+            if not is_thing:
+                self._stuff[class_id] = (segment_id - 1, area)
+            return segment_id
+        place, largest = self._stuff[class_id]
+        merged = replace(
+            self.segments[place],
+            area=self.segments[place].area + area,
+            box=_union(np.array([self.segments[place].box, box])),
+        )
+        if area > largest:
+            merged = replace(merged, score=score, query=query)
+            self._stuff[class_id] = (place, area)
+        self.segments[place] = merged
+        return merged.id
+
+
+def _union(boxes: NDArray[np.generic]) -> Box:
+    """Smallest box around boxes (B, 4)."""
+    x_min, y_min = boxes[:, :2].min(axis=0).tolist()
+    x_max, y_max = boxes[:, 2:].max(axis=0).tolist()
+    return x_min, y_min, x_max, y_max
+
+
+def semantic_map(result: PanopticResult, label_set: LabelSet) -> NDArray[np.uint8 | np.uint16]:
+    """Class of every pixel, (H, W) in label_set.semantic_dtype; label_set.unlabelled for none."""
+    table = np.full(len(result.segments) + 1, label_set.unlabelled, label_set.semantic_dtype)
+    for segment in result.segments:
+        table[segment.id] = segment.class_id
+    return table.take(result.id_map)
+
+
+def instance_map(
+    result: PanopticResult, ids: Mapping[int, int] | None = None
+) -> NDArray[np.uint16]:
+    """Instance of every pixel, (H, W) uint16: 0 for stuff and for no segment.
+
+    ids: value (1 to 65535) by segment id, for the things to be shown; None shows every thing under
+    its segment id. Raises ValueError for a value that does not fit.
+    """
+    if ids is None:
+        ids = {segment.id: segment.id for segment in result.segments}
+    table = np.zeros(len(result.segments) + 1, np.uint16)
+    for segment in result.segments:
+        if not segment.is_thing or segment.id not in ids:
+            continue
+        if not 1 <= ids[segment.id] <= 65535:
+            raise ValueError(f"instance values must be from 1 to 65535, got {ids[segment.id]}")
+        table[segment.id] = ids[segment.id]
+    return table.take(result.id_map)
