@@ -21,10 +21,10 @@ demo: build
 	@set +u; . tools/ros_env.sh; set -u; python demo/run_demo.py
 
 test: build lint
-	@set +u; . tools/ros_env.sh; set -u; python -m pytest
+	@set +u; . tools/ros_env.sh; set -u; pytest
 
 test-jazzy: build-jazzy
-	@set +u; . tools/ros_env.sh jazzy; set -u; python -m pytest tests/node
+	@set +u; . tools/ros_env.sh jazzy; set -u; pytest tests/node
 
 env:
 	@python3 tools/make_env.py .venv $(REQUIREMENTS) requirements/ros-kilted.txt

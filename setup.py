@@ -40,6 +40,7 @@ setup(
         Extension(
             "rmpsam_ros._native.librmpsam_kernels",
             sources=sorted(str(path.relative_to(HERE)) for path in HERE.glob("src/*.cpp")),
+            depends=sorted(str(path.relative_to(HERE)) for path in HERE.glob("src/*.hpp")),
             extra_compile_args=["-std=c++17", "-O3", "-Wall", "-Wextra", "-pthread"],
             extra_link_args=["-pthread"],
             language="c++",
@@ -53,6 +54,7 @@ setup(
         "safetensors>=0.4",
         "scipy>=1.8",
         "torch>=2.1",
+        "tqdm>=4.57",
     ],
     extras_require={"onnx": ["onnx>=1.16", "onnxruntime>=1.17"]},
     entry_points={"console_scripts": ["rmpsam = rmpsam_ros.cli:main"]},

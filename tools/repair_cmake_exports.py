@@ -41,8 +41,7 @@ def repair_text(text: str, python_include: str, numpy_include: str) -> str:
 
     def replace(match: re.Match[str]) -> str:
         folders = [
-            local_folder(folder, python_include, numpy_include)
-            for folder in match[2].split(";")
+            local_folder(folder, python_include, numpy_include) for folder in match[2].split(";")
         ]
         return match[1] + ";".join(folders) + match[3]
 
@@ -73,9 +72,7 @@ def main() -> int:
     import numpy  # only here: the functions above are used where NumPy may be absent
 
     try:
-        total, changed = repair_prefix(
-            prefix, sysconfig.get_path("include"), numpy.get_include()
-        )
+        total, changed = repair_prefix(prefix, sysconfig.get_path("include"), numpy.get_include())
     except (OSError, ValueError) as error:
         print(f"repair_cmake_exports: {error}", file=sys.stderr)
         return 1
