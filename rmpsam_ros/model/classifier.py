@@ -8,8 +8,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-LOGIT_SCALE = math.exp(4.6052)
-"""Factor from cosine to logit, about 100."""
+LOGIT_SCALE = math.exp(4.605199813842773)
+"""Factor from cosine to logit, about 100; the exponent is 4.6052 as a float32 constant."""
 
 STAGE_TEMPERATURE = 0.1
 """Logits of decoder stages, not of the adapter, are divided by this."""

@@ -129,9 +129,10 @@ def _bilinear_corners(
     share = share * torch.cat((1 - right, right, 1 - right, right), dim=-1)
     inside = (corner_y >= 0) & (corner_y < height) & (corner_x >= 0) & (corner_x < width)
     share = share * mask.permute(0, 2, 3, 1).unsqueeze(-1) * inside
+    # Outside corners have no share, so any index will do for them, and for NaN, if it exists.
+    index = (corner_y * width + corner_x).long().clamp(0, height * width - 1)
     first = torch.arange(batch, device=offset.device).view(batch, 1, 1, 1, 1) * (height * width)
-    index = corner_y.clamp(0, height - 1) * width + corner_x.clamp(0, width - 1)
-    return index.long() + first, share
+    return index + first, share
 
 
 def _onnx_deform_conv(x: Tensor, weight: Tensor, offset: Tensor, mask: Tensor) -> Tensor:
