@@ -8,6 +8,7 @@ from rmpsam_ros.tracking.association import Box
 from rmpsam_ros.tracking.records import Detection, Track, TrackerConfig, TrackState
 
 _QUERY_SECONDS = 2.0  # after this time a query weighs 1/e in the mean query of a thing
+_CLASS_MARGIN = 1.25  # times as many votes another class needs; fading makes the newest weigh more
 _SMALLEST_SHARE = 1e-3  # classes with less than this share of the votes are forgotten
 
 
@@ -77,7 +78,7 @@ class Identity:
         self.segment_id = 0
 
     def _vote(self, class_id: int, score: float, fading: float) -> None:
-        """Add a class vote; the present class stays as long as no other has more."""
+        """Add a class vote; the present class stays until another one has clearly more."""
         votes = self.class_votes
         self._frame_weight = self._frame_weight * fading + 1.0
         for known in votes:
@@ -88,7 +89,7 @@ class Identity:
                 del votes[known]
         votes[class_id] = votes.get(class_id, 0.0) + score
         best = max(votes, key=votes.__getitem__)
-        if votes[best] > votes.get(self.class_id, -1.0):
+        if votes[best] > _CLASS_MARGIN * votes.get(self.class_id, -1.0):
             self.class_id = best
 
     def report(self) -> Track | None:

@@ -41,7 +41,8 @@ class Track:
     Attributes:
         id: at least 1, never given to another thing while the tracker lives.
         state: tentative, confirmed or lost.
-        class_id: the class that most of the recent frames agree on, weighted by score.
+        class_id: the class that most of the recent frames agree on, weighted by score; it changes
+            only when another class has clearly more.
         score: mean probability of that class over the recent frames, 0 to 1; a frame in which
             another class won counts as 0.
         first_seen: time of the first frame with this thing, seconds.
@@ -88,7 +89,7 @@ class TrackerConfig:
     continue_similarity: float = 0.4
     reid_similarity: float = 0.6
     box_weight: float = 0.2
-    vote_seconds: float = 2.0
+    vote_seconds: float = 5.0
     backward_jump: float = 0.5
 
     def __post_init__(self) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Sequence
-from itertools import count
 
 import numpy as np
 from numpy.typing import NDArray
@@ -40,7 +39,7 @@ class QueryTracker:
 
     def __init__(self, config: TrackerConfig | None = None) -> None:
         self._config = config or TrackerConfig()
-        self._next_id = count(1)
+        self._next_id = 1
         self.reset()
 
     def reset(self) -> None:
@@ -125,7 +124,7 @@ class QueryTracker:
             self._free_rows.append(thing.row)
 
     def _forget_old(self) -> None:
-        """Forget what is out of memory, and everything after a pause that no frame rate explains."""
+        """Forget what is out of memory, and everything after a pause too long for a frame rate."""
         memory = self._config.memory_seconds
         pause = max(memory, _PAUSE_SECONDS)
         things = list(self._things.values())
@@ -219,7 +218,8 @@ class QueryTracker:
 
     def _create(self) -> Identity:
         assert self._now is not None
-        thing = Identity(next(self._next_id), self._free_rows.pop(), self._now)
+        thing = Identity(self._next_id, self._free_rows.pop(), self._now)
+        self._next_id += 1
         self._things[thing.id] = thing
         return thing
 

@@ -7,10 +7,11 @@ Scenes have 100 queries of width 256 with the common direction that real ones ha
 from __future__ import annotations
 
 import argparse
+import pickle
 import resource
 import time
-import tracemalloc
 from collections.abc import Iterator
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
@@ -74,16 +75,16 @@ def bench(scene: str, num_things: int, num_frames: int) -> None:
 def soak(num_frames: int) -> None:
     """Print the memory after each tenth of a long run."""
     tracker = QueryTracker()
-    tracemalloc.start()
+    page = resource.getpagesize()
     for index, (stamp, queries, detections) in enumerate(frames("busy", 50, num_frames)):
         tracks = tracker.update(stamp, queries, detections)
         if (index + 1) % max(1, num_frames // 10) == 0:
-            peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-            traced = tracemalloc.get_traced_memory()[0] / 1024
-            newest = max(track.id for track in tracks)
+            resident = int(Path("/proc/self/statm").read_text().split()[1]) * page
             print(
-                f"{index + 1:7d} frames: {traced:.0f} KiB allocated by Python, "
-                f"{peak:.1f} MiB peak of the process, newest id {newest}"
+                f"{index + 1:7d} frames: process {resident / 2**20:.1f} MiB, "
+                f"tracker {len(pickle.dumps(tracker)) / 1024:.0f} KiB, "
+                f"newest id {max(track.id for track in tracks)}",
+                flush=True,
             )
 
 
