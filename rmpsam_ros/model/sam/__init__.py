@@ -1,6 +1,7 @@
 """Promptable models of the efficient SAM family: MobileSAM, RepViT-SAM and RWKV-SAM."""
 
-from .checkpoint import CheckpointError, load_prompt_model, read_state_dict, save_weights
+from ..checkpoint import CheckpointError
+from .checkpoint import load_prompt_model, save_weights
 from .prompt_model import IMAGE_SIZE, MASK_SIZE, MAX_PROMPTS, ImageEmbedding, PromptModel
 from .registry import PROMPT_MODELS, build_prompt_model
 
@@ -14,6 +15,5 @@ __all__ = [
     "PromptModel",
     "build_prompt_model",
     "load_prompt_model",
-    "read_state_dict",
     "save_weights",
 ]

@@ -1,15 +1,13 @@
 """Reading, checking and writing weights of the SAM family."""
 
 import os
-import pickle
 from collections.abc import Mapping
-from pathlib import Path
 
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import save_file
 from torch import Tensor
 
+from ..checkpoint import CheckpointError, read_state_dict
 from .layers import fold_batch_norm
 from .prompt_model import PromptModel
 from .registry import build_prompt_model
@@ -25,54 +23,24 @@ _OFFICIAL_PREFIXES = {
 }
 """How the official RWKV-SAM calls its parts; the other models use the same names as here."""
 
-_SHOWN_KEYS = 20
 
+def load_prompt_model(name: str, path: str | os.PathLike[str]) -> PromptModel:
+    """A model of the registry with the weights of a file, in eval mode, float32, on the CPU.
 
-class CheckpointError(ValueError):
-    """A file does not hold the weights of the model; says every key that does not fit."""
-
-    def __init__(
-        self, source: str, missing: list[str], unexpected: list[str], misshaped: list[str]
-    ) -> None:
-        self.missing, self.unexpected, self.misshaped = missing, unexpected, misshaped
-        lines = [f"{source} does not fit the model; is it a checkpoint of another one?"]
-        for what, keys in (
-            ("missing", missing),
-            ("unexpected", unexpected),
-            ("of another shape", misshaped),
-        ):
-            if keys:
-                more = f", and {len(keys) - _SHOWN_KEYS} more" if len(keys) > _SHOWN_KEYS else ""
-                lines.append(f"{len(keys)} {what}: {', '.join(keys[:_SHOWN_KEYS])}{more}")
-        super().__init__("\n".join(lines))
-
-
-def read_state_dict(path: str | os.PathLike[str]) -> dict[str, Tensor]:
-    """All tensors of a `.safetensors` file or of a PyTorch checkpoint, by key, on the CPU.
-
-    PyTorch files are read with restricted unpickling, so they can run no code; a state dictionary
-    under the key `state_dict` or `model` is found too. Raises FileNotFoundError, and ValueError
-    when the file holds something else.
+    Takes official checkpoints (.pt, .pth, read without running anything in them) and safetensors
+    files as `save_weights` writes them, whether batch normalisations are folded in them or not.
+    In the returned model they are folded, which changes nothing but speed (RepViT: structural
+    re-parameterisation). Raises ValueError for an unknown name, and CheckpointError for an
+    unreadable file and for one that does not fit, with every key that is missing, unexpected,
+    of another shape or not finite.
     """
-    path = Path(path)
-    if not path.is_file():
-        raise FileNotFoundError(f"no weights file at {path}")
-    try:
-        if path.suffix == ".safetensors":
-            return load_file(path)
-        content = torch.load(path, map_location="cpu", weights_only=True)
-    except (SafetensorError, pickle.UnpicklingError, RuntimeError, EOFError) as error:
-        raise ValueError(
-            f"{path} cannot be read as weights ({error}); expected a .safetensors file or a "
-            "PyTorch checkpoint that holds nothing but tensors"
-        ) from error
-    for key in ("state_dict", "model"):
-        if isinstance(content, Mapping) and isinstance(content.get(key), Mapping):
-            content = content[key]
-    tensors = dict(content) if isinstance(content, Mapping) else {}
-    if not tensors or not all(isinstance(value, Tensor) for value in tensors.values()):
-        raise ValueError(f"{path} holds no state dictionary, got {type(content).__name__}")
-    return tensors
+    model = build_prompt_model(name)
+    state = rename_official_keys(read_state_dict(path))
+    if not any(key.endswith(".running_mean") for key in state):
+        fold_batch_norm(model)
+    load_weights(model, state, str(path))
+    fold_batch_norm(model)
+    return model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
 
 def rename_official_keys(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
@@ -87,38 +55,29 @@ def rename_official_keys(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
     return renamed
 
 
-def load_prompt_model(name: str, path: str | os.PathLike[str]) -> PromptModel:
-    """A model of the registry with the weights of a file, in eval mode, float32, on the CPU.
-
-    Takes official checkpoints and files written by `save_weights`, whether batch normalisations
-    are folded in them or not; in the returned model they are folded, which changes nothing but
-    speed (RepViT, structural re-parameterisation). Raises ValueError for an unknown name or an
-    unreadable file, and CheckpointError with all missing, unexpected and mis-shaped keys.
-    """
-    model = build_prompt_model(name)
-    state = rename_official_keys(read_state_dict(path))
-    if not any(key.endswith(".running_mean") for key in state):
-        fold_batch_norm(model)
-    load_weights(model, state, str(path))
-    fold_batch_norm(model)
-    return model
-
-
-def load_weights(model: PromptModel, state: Mapping[str, Tensor], source: str) -> None:
-    """Copy tensors into a model of the same keys and shapes, converting to its type.
+def load_weights(model: torch.nn.Module, state: Mapping[str, Tensor], source: str) -> None:
+    """Copy tensors into a module of the same keys and shapes, converting to its type.
 
     Raises CheckpointError, which names `source`, before anything is copied.
     """
     own = model.state_dict()
-    missing = [key for key in own if key not in state]
-    unexpected = [key for key in state if key not in own]
-    misshaped = [
-        f"{key} {list(state[key].shape)} instead of {list(value.shape)}"
-        for key, value in own.items()
-        if key in state and state[key].shape != value.shape
-    ]
-    if missing or unexpected or misshaped:
-        raise CheckpointError(source, missing, unexpected, misshaped)
+    common = [key for key in own if key in state]
+    problems = {
+        "missing": [key for key in own if key not in state],
+        "unexpected": [key for key in state if key not in own],
+        "of another shape": [
+            f"{key} {list(state[key].shape)} instead of {list(own[key].shape)}"
+            for key in common
+            if state[key].shape != own[key].shape
+        ],
+        "not finite": [key for key in common if not bool(state[key].isfinite().all())],
+    }
+    lines = [f"  {len(keys)} {what}: {', '.join(keys)}" for what, keys in problems.items() if keys]
+    if lines:
+        raise CheckpointError(
+            f"{source} does not fit this model; is it a checkpoint of another one?\n"
+            + "\n".join(lines)
+        )
     model.load_state_dict(state)
 
 

@@ -23,9 +23,7 @@ class PositionCode(nn.Module):
 
     def __init__(self, frequencies: int) -> None:
         super().__init__()
-        self.register_buffer(
-            "positional_encoding_gaussian_matrix", torch.randn(2, frequencies)
-        )
+        self.register_buffer("positional_encoding_gaussian_matrix", torch.randn(2, frequencies))
 
     def forward(self, position: Tensor) -> Tensor:
         phase = 2 * math.pi * ((2 * position - 1) @ self.positional_encoding_gaussian_matrix)

@@ -17,8 +17,8 @@ MASK_SIZE = 256
 MAX_PROMPTS = 320
 """Prompts accepted in one call."""
 
-_PROMPTS_AT_ONCE = 16
-"""Prompts decoded together; more would need gigabytes of memory and save no time on a CPU."""
+_PROMPTS_AT_ONCE = 8
+"""Prompts decoded together; more would need gigabytes of memory and cost time on a CPU."""
 
 
 class ImageEmbedding(NamedTuple):
@@ -62,6 +62,8 @@ class PromptModel(nn.Module):
                 f"images are [B, 3, {IMAGE_SIZE}, {IMAGE_SIZE}], got {list(images.shape)}; "
                 "use transforms.preprocess"
             )
+        # Convolutions on a CPU take half the time with channels next to each other in memory.
+        images = images.contiguous(memory_format=torch.channels_last)
         if self.mask_decoder.fusion is None:
             return ImageEmbedding(self.image_encoder(images))
         features, high, middle = self.image_encoder(images)

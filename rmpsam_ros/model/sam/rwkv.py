@@ -1,5 +1,6 @@
 """The image encoder of RWKV-SAM: two convolution stages, then Vision-RWKV blocks."""
 
+from itertools import pairwise
 from typing import cast
 
 import torch
@@ -78,10 +79,7 @@ def q_shift(tokens: Tensor, size: tuple[int, int]) -> Tensor:
     """
     channels = tokens.shape[-1]
     quarters = [0, channels // 4, channels // 2, 3 * channels // 4, channels]
-    left, right, up, down = (
-        tokens.unflatten(1, size)[..., a:b]
-        for a, b in zip(quarters[:-1], quarters[1:], strict=True)
-    )
+    left, right, up, down = (tokens.unflatten(1, size)[..., a:b] for a, b in pairwise(quarters))
     shifted = [
         functional.pad(left[:, :, :-1], (0, 0, 1, 0)),
         functional.pad(right[:, :, 1:], (0, 0, 0, 1)),

@@ -121,9 +121,7 @@ def split_windows(cells: Tensor, side: int) -> tuple[Tensor, tuple[int, int]]:
     return windows, (rows * side, columns * side)
 
 
-def join_windows(
-    windows: Tensor, side: int, padded: tuple[int, int], shape: torch.Size
-) -> Tensor:
+def join_windows(windows: Tensor, side: int, padded: tuple[int, int], shape: torch.Size) -> Tensor:
     """Undo `split_windows`: windows back to a map of this shape [B, H, W, C]."""
     batch, height, width, channels = shape
     rows, columns = padded[0] // side, padded[1] // side

@@ -4,11 +4,12 @@ import functools
 import math
 from typing import NamedTuple
 
+import cv2
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
-from torch.nn.functional import interpolate, pad
+from torch.nn.functional import interpolate
 
 from .prompt_model import IMAGE_SIZE
 
@@ -63,11 +64,20 @@ def preprocess(picture: NDArray[np.uint8]) -> tuple[Tensor, FrameGeometry]:
         )
     geometry = frame_geometry(*picture.shape[:2])
     height, width = geometry.resized
-    pixels = torch.from_numpy(resize_bilinear(picture, height, width)).permute(2, 0, 1).float()
-    mean = torch.tensor(PIXEL_MEAN).reshape(3, 1, 1)
-    std = torch.tensor(PIXEL_STD).reshape(3, 1, 1)
-    frame = pad((pixels - mean) / std, (0, IMAGE_SIZE - width, 0, IMAGE_SIZE - height))
-    return frame[None], geometry
+    resized = resize_bilinear(picture, height, width)
+    frame = np.zeros((1, 3, IMAGE_SIZE, IMAGE_SIZE), np.float32)
+    for channel, normalised in enumerate(_normalised_levels()):
+        levels = cv2.extractChannel(resized, channel)
+        frame[0, channel, :height, :width] = cv2.LUT(levels, normalised)
+    return torch.from_numpy(frame), geometry
+
+
+@functools.cache
+def _normalised_levels() -> NDArray[np.float32]:
+    """What every grey level becomes, [3, 256]; looking it up is much faster than computing it."""
+    levels = np.arange(256, dtype=np.float32)
+    mean, std = np.array(PIXEL_MEAN, np.float32), np.array(PIXEL_STD, np.float32)
+    return (levels - mean[:, None]) / std[:, None]
 
 
 def points_to_frame(points: NDArray[np.floating], geometry: FrameGeometry) -> Tensor:
@@ -106,15 +116,14 @@ def masks_to_picture(logits: Tensor, geometry: FrameGeometry) -> NDArray[np.bool
     return torch.cat(masks).numpy()
 
 
-def resize_bilinear(
-    picture: NDArray[np.uint8], height: int, width: int
-) -> NDArray[np.uint8]:
+def resize_bilinear(picture: NDArray[np.uint8], height: int, width: int) -> NDArray[np.uint8]:
     """Resize [H, W, C] as Pillow's bilinear filter does, to the last bit.
 
     Every output pixel is a weighted mean under a triangle, as wide as two input pixels or, when
     shrinking, as two output pixels; first along the rows, then along the columns, each time in
-    fixed point and rounded to uint8. OpenCV's and PyTorch's filters differ in single grey levels,
-    and the published weights were trained behind this one.
+    fixed point and rounded to uint8. (Pillow 13 takes the other order when it shrinks pictures
+    about twice as high as wide or more, which changes single grey levels.) OpenCV has no such
+    filter, PyTorch's differs in single grey levels, and the published weights were trained behind this one.
     """
     # Picking whole rows is fast, picking pixels is not: work on the transposed picture.
     across = np.ascontiguousarray(picture.transpose(1, 0, 2))
@@ -128,14 +137,12 @@ def _resize_first_axis(rows: NDArray[np.uint8], size: int) -> NDArray[np.uint8]:
     sources, weights = _triangle_weights(len(rows), size)
     total = np.full((size, *rows.shape[1:]), 1 << (_FIXED_POINT_BITS - 1), np.int32)
     for source, weight in zip(sources, weights, strict=True):
-        total += rows[source].astype(np.int32) * weight[:, None, None]
+        total += np.multiply(rows[source], weight[:, None, None], dtype=np.int32)
     return (total >> _FIXED_POINT_BITS).clip(0, 255).astype(np.uint8)
 
 
 @functools.lru_cache(maxsize=32)
-def _triangle_weights(
-    old: int, new: int
-) -> tuple[NDArray[np.int64], NDArray[np.int32]]:
+def _triangle_weights(old: int, new: int) -> tuple[NDArray[np.int64], NDArray[np.int32]]:
     """For every tap the source rows [taps, new] and their fixed-point weights [taps, new]."""
     scale = old / new
     support = max(scale, 1.0)
@@ -143,7 +150,7 @@ def _triangle_weights(
     first = np.maximum((centre - support + 0.5).astype(np.int64), 0)
     end = np.minimum((centre + support + 0.5).astype(np.int64), old)
     source = first + np.arange((end - first).max())[:, None]
-    distance = np.abs((source - centre + 0.5) / support)
+    distance = np.abs((source - centre + 0.5) * (1.0 / support))
     weight = np.where((source < end) & (distance < 1), 1 - distance, 0.0)
     weight /= weight.sum(axis=0)
     fixed = np.floor(weight * (1 << _FIXED_POINT_BITS) + 0.5).astype(np.int32)

@@ -63,14 +63,10 @@ class TwoWayLayer(nn.Module):
         tokens = self.norm1(tokens)
 
         image_key = image + image_position
-        tokens = tokens + self.cross_attn_token_to_image(
-            tokens + token_position, image_key, image
-        )
+        tokens = tokens + self.cross_attn_token_to_image(tokens + token_position, image_key, image)
         tokens = self.norm2(tokens)
         tokens = self.norm3(tokens + self.mlp(tokens))
-        image = image + self.cross_attn_image_to_token(
-            image_key, tokens + token_position, tokens
-        )
+        image = image + self.cross_attn_image_to_token(image_key, tokens + token_position, tokens)
         return tokens, self.norm4(image)
 
 
