@@ -1,0 +1,107 @@
+"""The launch files run under the real launch system, where it is installed."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import random
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+pytest.importorskip("launch_ros", reason="launch_ros is not installed; it comes with ROS 2")
+
+from launch import LaunchContext
+from launch.actions import DeclareLaunchArgument, IncludeLaunchDescription
+from launch.launch_description_sources import PythonLaunchDescriptionSource
+
+START_UP_SECONDS = 120.0
+
+
+def describe(path: Path) -> Any:
+    spec = importlib.util.spec_from_file_location(path.name.replace(".", "_"), path)
+    assert spec is not None and spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module.generate_launch_description()
+
+
+def test_show_args_lists_every_argument(launch_file: Path) -> None:
+    listed = [argument.name for argument in describe(launch_file).get_launch_arguments()]
+    text = launch_file.read_text()
+    assert len(listed) == text.count("DeclareLaunchArgument(")
+
+
+def test_arguments_are_at_top_level(launch_file: Path) -> None:
+    entities = describe(launch_file).entities
+    top = [entity for entity in entities if isinstance(entity, DeclareLaunchArgument)]
+    assert len(top) == len(describe(launch_file).get_launch_arguments())
+
+
+def test_wrong_choice_is_refused(source_root: Path) -> None:
+    path = source_root / "launch" / "camera.launch.py"
+    include = IncludeLaunchDescription(
+        PythonLaunchDescriptionSource(str(path)),
+        launch_arguments=[("image_transport", "pigeon")],
+    )
+    context = LaunchContext()
+    with pytest.raises(RuntimeError, match="pigeon"):
+        for entity in include.visit(context):
+            entity.visit(context)
+
+
+@pytest.fixture
+def launched(
+    source_root: Path, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[subprocess.Popen[str]]:
+    """camera.launch.py of the installed package, on the demo's footage, in a domain of its own."""
+    ros2 = shutil.which("ros2")
+    if ros2 is None:
+        pytest.skip("the ros2 command is not installed")
+    footage = sorted((source_root / "demo" / "footage").glob("*.mp4"))
+    monkeypatch.setenv("ROS_DOMAIN_ID", str(random.randrange(20, 100)))
+    arguments = ["image_topic:=/front/image", "namespace:=/robot", "node_name:=eyes"]
+    arguments += [f"source:={footage[0]}", "source_rate:=5.0", "engine:=torch"]
+    process = subprocess.Popen(
+        [sys.executable, ros2, "launch", "rmpsam_ros", "camera.launch.py", *arguments],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        start_new_session=True,
+    )
+    yield process
+    if process.poll() is None:
+        os.killpg(process.pid, signal.SIGKILL)
+    process.wait(timeout=10.0)
+
+
+@pytest.mark.slow
+def test_camera_launch_gives_results(launched: subprocess.Popen[str]) -> None:
+    import rclpy
+
+    from rmpsam_ros.msg import PanopticSegmentation
+
+    received: list[PanopticSegmentation] = []
+    rclpy.init()
+    node = rclpy.create_node("listener")
+    try:
+        node.create_subscription(PanopticSegmentation, "/robot/eyes/panoptic", received.append, 1)
+        deadline = time.monotonic() + START_UP_SECONDS
+        while not received and time.monotonic() < deadline and launched.poll() is None:
+            rclpy.spin_once(node, timeout_sec=0.2)
+        launched.send_signal(signal.SIGINT)
+        output, _ = launched.communicate(timeout=60.0)
+    finally:
+        node.destroy_node()
+        rclpy.shutdown()
+    assert received, output
+    assert received[0].header.frame_id == "camera"
+    assert launched.returncode == 0, output
+    assert "Traceback" not in output

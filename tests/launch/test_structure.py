@@ -1,0 +1,130 @@
+"""Launch files declare every argument with a description and start only what is installed."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Callable
+from pathlib import Path
+
+import yaml
+
+from rmpsam_ros.node.parameters import CAMERA_SOURCE_PARAMETERS, NODE_PARAMETERS
+
+Calls = Callable[[Path, str], list[ast.Call]]
+Keyword = Callable[[ast.Call, str], object]
+
+# They hide arguments from --show-args, run other programs, or evaluate text as code.
+FORBIDDEN = {"OpaqueFunction", "PythonExpression", "ExecuteProcess", "Command", "eval", "exec"}
+
+
+def table_names(table: dict[str, tuple[object, ...]]) -> set[str]:
+    return {getattr(parameter, "name") for group in table.values() for parameter in group}  # noqa: B009
+
+
+def declared_arguments(path: Path, calls: Calls) -> list[str]:
+    return [ast.literal_eval(call.args[0]) for call in calls(path, "DeclareLaunchArgument")]
+
+
+def test_there_are_launch_files(source_root: Path) -> None:
+    names = {path.name for path in (source_root / "launch").iterdir() if path.is_file()}
+    assert {"camera.launch.py", "rviz.launch.py"} <= names
+
+
+def test_every_argument_is_described(launch_file: Path, calls: Calls) -> None:
+    declarations = calls(launch_file, "DeclareLaunchArgument")
+    assert declarations
+    for call in declarations:
+        words = {word.arg: word.value for word in call.keywords}
+        assert "default_value" in words, ast.unparse(call)
+        description = ast.literal_eval(words["description"])
+        assert len(description) > 20 and description.endswith("."), ast.unparse(call)
+
+
+def test_every_argument_is_used_and_every_used_one_is_declared(
+    launch_file: Path, calls: Calls
+) -> None:
+    declared = declared_arguments(launch_file, calls)
+    assert len(declared) == len(set(declared))
+    tree = ast.parse(launch_file.read_text())
+    texts = [
+        node.value
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Constant) and isinstance(node.value, str)
+    ]
+    assert not [name for name in declared if texts.count(name) < 2]
+    used = {
+        call.args[0].value
+        for call in calls(launch_file, "LaunchConfiguration")
+        if isinstance(call.args[0], ast.Constant)
+    }
+    assert used <= set(declared)
+
+
+def test_nothing_is_evaluated_or_installed(launch_file: Path) -> None:
+    tree = ast.parse(launch_file.read_text())
+    names = {node.id for node in ast.walk(tree) if isinstance(node, ast.Name)}
+    assert not names & FORBIDDEN
+    imported = {node.module for node in ast.walk(tree) if isinstance(node, ast.ImportFrom)}
+    imported |= {
+        alias.name
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Import)
+        for alias in node.names
+    }
+    foreign = {name for name in imported if name and name.split(".")[0] not in WELCOME}
+    assert not foreign
+
+
+WELCOME = {"launch", "launch_ros", "__future__"}
+
+
+def test_executables_are_installed(
+    launch_file: Path, calls: Calls, keyword: Keyword, source_root: Path
+) -> None:
+    install_rules = (source_root / "CMakeLists.txt").read_text()
+    nodes = calls(launch_file, "Node")
+    assert nodes
+    for node in nodes:
+        executable = keyword(node, "executable")
+        words = {word.arg: word.value for word in node.keywords}
+        if ast.unparse(words["package"]) == "PACKAGE":
+            assert (source_root / "scripts" / str(executable)).is_file()
+            assert f"scripts/{executable}" in install_rules
+        else:
+            assert keyword(node, "package") == executable == "rviz2"
+
+
+def test_camera_arguments_are_parameters_of_the_nodes(source_root: Path, calls: Calls) -> None:
+    path = source_root / "launch" / "camera.launch.py"
+    assignments = [
+        node
+        for node in ast.parse(path.read_text()).body
+        if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == "OVERRIDES"
+    ]
+    overrides = set(ast.literal_eval(assignments[0].value)) | {"autostart"}
+    declared = set(declared_arguments(path, calls))
+    assert overrides <= declared
+    assert overrides <= table_names(NODE_PARAMETERS)
+    source = {name.removeprefix("source_") for name in declared if name.startswith("source")}
+    assert source <= table_names(CAMERA_SOURCE_PARAMETERS)
+
+
+def test_rviz_shows_topics_of_the_node(source_root: Path) -> None:
+    config = yaml.safe_load((source_root / "rviz" / "rmpsam.rviz").read_text())
+    displays = config["Visualization Manager"]["Displays"]
+    topics = [display["Topic"]["Value"] for display in displays]
+    assert "/rmpsam/overlay" in topics
+    sources = "".join(
+        path.read_text() for path in (source_root / "rmpsam_ros" / "node").glob("*.py")
+    )
+    for topic in topics:
+        assert topic.replace("/rmpsam/", "~/") in sources, f"the node has no topic {topic}"
+
+
+def test_rviz_windows_belong_to_displays(source_root: Path) -> None:
+    config = yaml.safe_load((source_root / "rviz" / "rmpsam.rviz").read_text())
+    manager = config["Visualization Manager"]
+    for display in manager["Displays"]:
+        assert display["Name"] in config["Window Geometry"]
+    defaults = {p.name: p.default for group in CAMERA_SOURCE_PARAMETERS.values() for p in group}
+    assert manager["Global Options"]["Fixed Frame"] == defaults["frame_id"]
