@@ -1,0 +1,191 @@
+"""The training configuration, a YAML file."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields, is_dataclass
+from pathlib import Path
+from typing import Any, TypeVar, get_type_hints
+
+import yaml
+
+from rmpsam_ros.segmentation.labels import LabelSet, load_label_set
+
+from .augment import AugmentConfig
+from .batches import KINDS, BatchConfig, Source
+from .datasets import DatasetConfig, open_dataset
+from .losses import LossConfig
+from .optimizer import OptimizerConfig
+from .taxonomy import ClassMapping
+
+T = TypeVar("T")
+
+
+class ConfigError(ValueError):
+    """A configuration file is wrong; the message says where."""
+
+
+@dataclass(frozen=True)
+class LoopConfig:
+    """Length of the run and what it leaves behind.
+
+    steps: optimiser steps. accumulate: batches per step. precision: ``float32`` or ``bfloat16``
+    (autocast). Intervals are in steps; 0 switches the thing off.
+    """
+
+    steps: int = 1000
+    accumulate: int = 1
+    seed: int = 0
+    precision: str = "float32"
+    threads: int = 0
+    workers: int = 1
+    log_interval: int = 20
+    checkpoint_interval: int = 500
+    preview_interval: int = 0
+
+
+@dataclass(frozen=True)
+class TrainingConfig:
+    """Everything that defines a run.
+
+    Paths in the file are relative to the file, except below ``data_root``.
+    """
+
+    path: Path
+    network: str
+    encoder_weights: Path | None
+    start_from: Path | None
+    label_set: LabelSet
+    class_table_seed: int
+    datasets: tuple[tuple[DatasetConfig, dict[str, float]], ...]
+    batches: BatchConfig
+    augment: dict[str, AugmentConfig]
+    losses: LossConfig
+    optimizer: OptimizerConfig
+    loop: LoopConfig
+    raw: dict[str, Any] = field(default_factory=dict)
+
+    def open_sources(self) -> list[Source]:
+        """Open all data sets; DataError if files are missing."""
+        return [
+            Source(config.name, open_dataset(config), weights)
+            for config, weights in self.datasets
+        ]
+
+
+def load_config(path: Path, data_root: Path | None = None) -> TrainingConfig:
+    """Read and check a configuration; ConfigError says which entry is wrong.
+
+    data_root: overrides the entry of that name, for data in another place.
+    """
+    try:
+        content = yaml.safe_load(path.read_text())
+    except (OSError, yaml.YAMLError) as error:
+        raise ConfigError(f"'{path}' cannot be read: {error}") from error
+    if not isinstance(content, dict):
+        raise ConfigError(f"'{path}' holds no settings")
+    _check_keys(content, _KEYS, str(path))
+    here = path.parent
+    root = data_root or here / content.get("data_root", ".")
+    labels = str(content.get("labels", "coco_panoptic"))
+    label_set = load_label_set(str(here / labels) if (here / labels).exists() else labels)
+    augment = content.get("augment", {})
+    common = {key: value for key, value in augment.items() if key not in KINDS}
+    return TrainingConfig(
+        path=path,
+        network=str(content.get("network", "rmpsam_r18")),
+        encoder_weights=_path(root, content.get("encoder_weights")),
+        start_from=_path(here, content.get("start_from")),
+        label_set=label_set,
+        class_table_seed=int(content.get("class_table_seed", 0)),
+        datasets=tuple(
+            _dataset(entry, label_set, root, here) for entry in content.get("datasets", [])
+        ),
+        batches=parse(BatchConfig, content.get("batches", {}), "batches"),
+        augment={
+            kind: parse(AugmentConfig, {**common, **augment.get(kind, {})}, f"augment.{kind}")
+            for kind in KINDS
+        },
+        losses=parse(LossConfig, content.get("losses", {}), "losses"),
+        optimizer=parse(OptimizerConfig, content.get("optimizer", {}), "optimizer"),
+        loop=parse(LoopConfig, content.get("loop", {}), "loop"),
+        raw=content,
+    )
+
+
+_KEYS = {
+    "network", "encoder_weights", "start_from", "labels", "class_table_seed", "data_root",
+    "datasets", "batches", "augment", "losses", "optimizer", "loop",
+}
+_DATASET_KEYS = {
+    "name", "format", "images", "annotations", "split", "class_names", "classes", "others",
+    "partial", "weights", "minimum_area",
+}
+
+
+def parse(kind: type[T], values: Any, where: str) -> T:
+    """Build a flat dataclass from a mapping; unknown keys and wrong types are ConfigErrors."""
+    if not isinstance(values, Mapping):
+        raise ConfigError(f"{where}: expected settings, got {values!r}")
+    assert is_dataclass(kind)
+    hints = get_type_hints(kind)
+    _check_keys(values, {f.name for f in fields(kind)}, where)
+    converted = {}
+    for key, value in values.items():
+        if is_dataclass(hints[key]):
+            converted[key] = parse(hints[key], value, f"{where}.{key}")
+            continue
+        try:
+            converted[key] = _convert(hints[key], value)
+        except (TypeError, ValueError) as error:
+            raise ConfigError(f"{where}.{key}: {error}") from error
+    try:
+        return kind(**converted)
+    except (TypeError, ValueError) as error:
+        raise ConfigError(f"{where}: {error}") from error
+
+
+def _convert(hint: Any, value: Any) -> Any:
+    if hint in (int, float, str):
+        if isinstance(value, bool) or (hint is int and value != int(value)):
+            raise ValueError(f"expected {hint.__name__}, got {value!r}")
+        return hint(value)
+    return tuple(value) if isinstance(value, list) else value
+
+
+def _dataset(
+    entry: Any, label_set: LabelSet, root: Path, here: Path
+) -> tuple[DatasetConfig, dict[str, float]]:
+    required = {"name", "format", "images", "annotations"}
+    if not isinstance(entry, dict) or not required <= set(entry):
+        raise ConfigError("every data set needs name, format, images and annotations")
+    where = f"data set {entry['name']!r}"
+    _check_keys(entry, _DATASET_KEYS, where)
+    weights = {str(kind): float(weight) for kind, weight in entry.get("weights", {}).items()}
+    _check_keys(weights, set(KINDS), f"{where}, weights")
+    names = entry.get("class_names", {})
+    if isinstance(names, list):
+        names = dict(enumerate(names))
+    classes = entry.get("classes")
+    if classes is None:
+        classes = {label.name: label.name for label in label_set.labels}
+    mapping = ClassMapping(
+        label_set, classes, str(entry.get("others", "error")), tuple(entry.get("partial", ()))
+    )
+    config = DatasetConfig(
+        name=str(entry["name"]), format=str(entry["format"]), images=root / entry["images"],
+        annotations=root / entry["annotations"], mapping=mapping,
+        split=_path(here, entry.get("split")), class_names=names,
+        minimum_area=int(entry.get("minimum_area", 16)),
+    )
+    return config, weights
+
+
+def _path(base: Path, value: Any) -> Path | None:
+    return None if not value else base / str(value)
+
+
+def _check_keys(values: Mapping[str, Any], known: set[str], where: str) -> None:
+    unknown = sorted(set(map(str, values)) - known)
+    if unknown:
+        raise ConfigError(f"{where}: unknown entry {unknown[0]!r}; known: {sorted(known)}")

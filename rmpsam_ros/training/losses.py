@@ -1,0 +1,256 @@
+"""The training losses for objects and prompts (paper section 3.2, reference section 17)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from rmpsam_ros.model import ObjectOutput, PromptOutput, StageOutput
+
+from .matcher import MatchCosts, match
+from .points import random_points, sample_points, uncertain_points
+from .samples import UNNAMED
+
+
+@dataclass(frozen=True)
+class LossConfig:
+    """Weights and sampling of reference section 17."""
+
+    classification: float = 2.0
+    mask: float = 5.0
+    dice: float = 5.0
+    iou: float = 10.0
+    no_object: float = 0.1
+    num_points: int = 12544
+    oversample: float = 3.0
+    importance: float = 0.75
+    costs: MatchCosts = field(default_factory=MatchCosts)
+
+
+@dataclass(frozen=True, slots=True)
+class ObjectTargets:
+    """The annotated objects of one picture or tube of T frames.
+
+    classes: int64 [G], or ``UNNAMED``. masks: bool [G, T, H, W]. ignore: bool [T, H, W].
+    annotated: bool [C], see ``Sample``.
+    """
+
+    classes: Tensor
+    masks: Tensor
+    ignore: Tensor
+    annotated: Tensor
+
+    def to(self, device: torch.device) -> ObjectTargets:
+        """Return a copy on another device."""
+        move = (self.classes, self.masks, self.ignore, self.annotated)
+        return ObjectTargets(*(tensor.to(device, non_blocking=True) for tensor in move))
+
+
+def object_losses(
+    output: ObjectOutput,
+    targets: Sequence[ObjectTargets],
+    things: Tensor,
+    config: LossConfig,
+    generator: torch.Generator,
+    num_masks: Tensor,
+) -> dict[str, Tensor]:
+    """Return the weighted losses ``class``, ``mask`` and ``dice``, summed over all outputs.
+
+    output: with stages; every stage and the adapter are matched and punished alike.
+    targets: one per picture or tube of the batch. things: bool [C].
+    num_masks: divisor of the mask losses: objects of the batch, mean over all processes.
+    """
+    maps = [_TargetMaps.of(target) for target in targets]
+    predictions: list[StageOutput | ObjectOutput] = [*output.stages, output]
+    losses = [
+        _single_output_losses(
+            prediction.class_logits, prediction.mask_logits.float(), targets, maps, things,
+            config, generator, num_masks,
+        )
+        for prediction in predictions
+    ]
+    return _summed(losses)
+
+
+class _TargetMaps(NamedTuple):
+    """Masks [G, T * H, W] and known pixels [1, T * H, W] as float32, frames stacked."""
+
+    masks: Tensor
+    known: Tensor
+
+    @classmethod
+    def of(cls, target: ObjectTargets) -> _TargetMaps:
+        known = ~target.ignore[None]
+        return cls(_stack_frames(target.masks).float(), _stack_frames(known).float())
+
+
+def _summed(losses: Sequence[dict[str, Tensor]]) -> dict[str, Tensor]:
+    return {name: torch.stack([entry[name] for entry in losses]).sum() for name in losses[0]}
+
+
+def _single_output_losses(
+    class_logits: Tensor,
+    mask_logits: Tensor,
+    targets: Sequence[ObjectTargets],
+    maps: Sequence[_TargetMaps],
+    things: Tensor,
+    config: LossConfig,
+    generator: torch.Generator,
+    num_masks: Tensor,
+) -> dict[str, Tensor]:
+    classification, weight = class_logits.new_zeros(()), class_logits.new_zeros(())
+    matched_logits, matched_targets, matched_weights = [], [], []
+    for image, (target, (masks, known)) in enumerate(zip(targets, maps, strict=True)):
+        logits = _stack_frames(mask_logits[image])
+        points = random_points(1, config.num_points, generator, logits)
+        queries, objects = match(
+            class_logits[image].detach(), sample_points(logits.detach(), points),
+            target.classes, sample_points(masks, points),
+            sample_points(known, points)[0], things, config.costs,
+        )
+        loss, weights = class_loss(
+            class_logits[image], target, queries, objects, things, config.no_object,
+            mostly_ignored(logits, target.ignore),
+        )
+        classification, weight = classification + loss, weight + weights
+        if len(queries):
+            matched_logits.append(logits[queries])
+            matched_targets.append(masks[objects])
+            matched_weights.append(known.expand(len(queries), -1, -1))
+    losses = {"class": config.classification * classification / weight.clamp(min=1e-6)}
+    if not matched_logits:
+        # Keeps every parameter in the graph, which distributed training needs.
+        losses["mask"] = losses["dice"] = 0.0 * mask_logits.sum()
+        return losses
+    logits = torch.cat(matched_logits)
+    points = uncertain_points(
+        logits, config.num_points, config.oversample, config.importance, generator
+    )
+    sampled = sample_points(logits, points)
+    with torch.no_grad():
+        expected = _sample_each(matched_targets, points)
+        weights = _sample_each(matched_weights, points)
+    losses["mask"] = config.mask * mask_loss(sampled, expected, weights).sum() / num_masks
+    losses["dice"] = config.dice * dice_loss(sampled, expected, weights).sum() / num_masks
+    return losses
+
+
+def prompt_losses(
+    output: PromptOutput,
+    masks: Tensor,
+    known: Tensor,
+    config: LossConfig,
+    generator: torch.Generator,
+) -> dict[str, Tensor]:
+    """Return the weighted losses ``mask``, ``dice`` and ``iou``, summed over all outputs.
+
+    Prompt k is responsible for mask k; there is no matching and no class loss.
+    masks: bool [B, K, H, W]. known: bool [B, H, W].
+    The IoU target is a soft dice score, 1 - dice loss, as in the reference.
+    """
+    expected_masks = masks.flatten(0, 1).float()
+    known_maps = known.float().repeat_interleave(masks.shape[1], dim=0)
+    predictions: list[StageOutput | PromptOutput] = [*output.stages, output]
+    losses = []
+    for prediction in predictions:
+        logits = prediction.mask_logits.flatten(0, 1).float()
+        points = uncertain_points(
+            logits, config.num_points, config.oversample, config.importance, generator
+        )
+        sampled = sample_points(logits, points)
+        with torch.no_grad():
+            expected = sample_points(expected_masks, points)
+            weights = sample_points(known_maps, points)
+        dice = dice_loss(sampled, expected, weights)
+        error = prediction.iou.flatten() - (1 - dice.detach())
+        losses.append({
+            "mask": config.mask * mask_loss(sampled, expected, weights).mean(),
+            "dice": config.dice * dice.mean(),
+            "iou": config.iou * error.square().mean(),
+        })
+    return _summed(losses)
+
+
+def class_loss(
+    class_logits: Tensor,
+    target: ObjectTargets,
+    queries: Tensor,
+    objects: Tensor,
+    things: Tensor,
+    no_object: float,
+    ignored: Tensor,
+) -> tuple[Tensor, Tensor]:
+    """Return the summed weighted cross entropy of one picture, and the summed weights.
+
+    class_logits: [Q, C + 1]. queries, objects: the assignment. ignored: bool [Q].
+
+    - A matched query has the class of its object, among all classes.
+    - Matched to an object without a name it must be some thing, whichever.
+    - An unmatched query must be "no object" (weight ``no_object``), but only among the classes
+      that are annotated; on pixels about which nothing is known it is not punished at all.
+    """
+    num_classes = class_logits.shape[1] - 1
+    log_all = class_logits.float().log_softmax(dim=-1)
+    denied = torch.cat((~target.annotated, target.annotated.new_zeros(1)))
+    log_void = class_logits.float().masked_fill(denied, -torch.inf).log_softmax(dim=-1)[:, -1]
+    classes = torch.full_like(ignored, num_classes, dtype=torch.int64)
+    classes[queries] = target.classes[objects]
+    named = log_all.gather(1, classes.clamp(min=0).unsqueeze(1)).squeeze(1)
+    any_thing = log_all[:, :-1][:, things].logsumexp(dim=-1)
+    log_likelihood = torch.where(classes == UNNAMED, any_thing, named)
+    void = classes == num_classes
+    log_likelihood = torch.where(void, log_void, log_likelihood)
+    weights = torch.where(void, no_object * (~ignored).float(), 1.0)
+    return -(weights * log_likelihood).sum(), weights.sum()
+
+
+def mask_loss(logits: Tensor, targets: Tensor, weights: Tensor) -> Tensor:
+    """Return the mean binary cross entropy of each mask: [N, P] to [N]."""
+    loss = F.binary_cross_entropy_with_logits(
+        logits.float(), targets.to(torch.float32), reduction="none"
+    )
+    return (loss * weights).sum(dim=-1) / weights.sum(dim=-1).clamp(min=1)
+
+
+def dice_loss(logits: Tensor, targets: Tensor, weights: Tensor) -> Tensor:
+    """Return 1 - (2 |A B| + 1) / (|A| + |B| + 1) of each mask: [N, P] to [N]."""
+    probabilities = logits.float().sigmoid() * weights
+    targets = targets * weights
+    overlap = 2 * (probabilities * targets).sum(dim=-1)
+    return 1 - (overlap + 1) / (probabilities.sum(dim=-1) + targets.sum(dim=-1) + 1)
+
+
+@torch.no_grad()
+def mostly_ignored(logits: Tensor, ignore: Tensor) -> Tensor:
+    """Return whether most of each predicted mask lies on unknown pixels, bool [Q].
+
+    logits: [Q, T * h, w]. ignore: bool [T, H, W].
+    """
+    if not ignore.any():
+        return torch.zeros(len(logits), dtype=torch.bool, device=logits.device)
+    maps = _stack_frames(ignore[None]).float()[None]
+    share = F.interpolate(maps, size=logits.shape[-2:], mode="area")[0, 0]
+    predicted = (logits > 0).to(share)
+    inside = (predicted * share).sum(dim=(1, 2))
+    return inside > 0.5 * predicted.sum(dim=(1, 2)).clamp(min=1)
+
+
+def _stack_frames(maps: Tensor) -> Tensor:
+    """Stack the frames of a tube along the height: [N, T, h, w] to [N, T * h, w]."""
+    return maps.flatten(1, 2) if maps.ndim == 4 else maps
+
+
+def _sample_each(groups: Sequence[Tensor], points: Tensor) -> Tensor:
+    """Sample maps that come in groups, all of them [n, h, w], at their rows of points."""
+    counts = [len(group) for group in groups]
+    return torch.cat(
+        [
+            sample_points(group, part)
+            for group, part in zip(groups, points.split(counts), strict=True)
+        ]
+    )

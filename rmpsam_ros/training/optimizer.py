@@ -1,0 +1,118 @@
+"""AdamW, its schedule, and the moving average of the weights (reference section 17)."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+
+@dataclass(frozen=True)
+class OptimizerConfig:
+    """Numbers of the optimiser; defaults are reference section 17.
+
+    schedule: ``step`` (x0.1 at 8/12 and 11/12 of the steps) or ``cosine`` (down to 1 %).
+    """
+
+    learning_rate: float = 1e-4
+    weight_decay: float = 0.05
+    backbone_factor: float = 0.1
+    clip_norm: float = 0.01
+    warmup_steps: int = 500
+    warmup_factor: float = 0.001
+    schedule: str = "step"
+    ema_decay: float = 0.999
+
+    def __post_init__(self) -> None:
+        if self.schedule not in ("step", "cosine"):
+            raise ValueError(f"schedule is {self.schedule!r}; use 'step' or 'cosine'")
+
+
+def build_optimizer(model: nn.Module, config: OptimizerConfig) -> torch.optim.AdamW:
+    """Return AdamW; norms are not decayed, and the backbone learns more slowly."""
+    norms = {
+        f"{name}.{key}" if name else key
+        for name, module in model.named_modules()
+        if isinstance(module, (nn.LayerNorm, nn.BatchNorm2d, nn.SyncBatchNorm))
+        for key, _ in module.named_parameters(recurse=False)
+    }
+    groups: dict[tuple[bool, bool], list[nn.Parameter]] = {}
+    for name, parameter in model.named_parameters():
+        if parameter.requires_grad:
+            key = (name.startswith("backbone."), name in norms)
+            groups.setdefault(key, []).append(parameter)
+    return torch.optim.AdamW(
+        [
+            {
+                "params": parameters,
+                "factor": config.backbone_factor if in_backbone else 1.0,
+                "weight_decay": 0.0 if is_norm else config.weight_decay,
+            }
+            for (in_backbone, is_norm), parameters in groups.items()
+        ],
+        lr=config.learning_rate,
+    )
+
+
+def learning_rate(step: int, total: int, config: OptimizerConfig) -> float:
+    """Return the learning rate of ``step`` (from 0) of ``total``."""
+    rate = config.learning_rate
+    if config.schedule == "step":
+        rate *= 0.1 ** sum(step >= total * share / 12 for share in (8, 11))
+    else:
+        progress = min(step / max(total, 1), 1.0)
+        rate *= 0.01 + 0.99 * (1 + math.cos(math.pi * progress)) / 2
+    if step < config.warmup_steps:
+        start = config.warmup_factor
+        rate *= start + (1 - start) * step / config.warmup_steps
+    return rate
+
+
+def set_learning_rate(optimizer: torch.optim.Optimizer, rate: float) -> None:
+    """Give every parameter group its share of the learning rate."""
+    for group in optimizer.param_groups:
+        group["lr"] = rate * group["factor"]
+
+
+class WeightAverage:
+    """Exponential moving average of a model's trainable weights and statistics."""
+
+    def __init__(self, model: nn.Module, decay: float) -> None:
+        self.decay = decay
+        frozen = {name for name, p in model.named_parameters() if not p.requires_grad}
+        self.tensors = {
+            name: tensor.detach().clone()
+            for name, tensor in model.state_dict().items()
+            if name not in frozen
+        }
+
+    @torch.no_grad()
+    def update(self, model: nn.Module, step: int) -> None:
+        """Take over the weights after ``step``; young averages follow faster."""
+        decay = min(self.decay, (1 + step) / (10 + step))
+        current = model.state_dict()
+        for name, average in self.tensors.items():
+            if average.is_floating_point():
+                average.lerp_(current[name], 1 - decay)
+            else:
+                average.copy_(current[name])
+
+    @contextmanager
+    def applied_to(self, model: nn.Module) -> Iterator[None]:
+        """Lend the averaged weights to the model; afterwards it has its own again."""
+        own = {name: tensor.clone() for name, tensor in model.state_dict().items()}
+        model.load_state_dict(self.tensors, strict=False)
+        try:
+            yield
+        finally:
+            model.load_state_dict(own)
+
+
+def gradient_norm(model: nn.Module, limit: float) -> Tensor:
+    """Clip the gradients to an L2 norm and return the norm they had."""
+    parameters = [p for p in model.parameters() if p.grad is not None]
+    return torch.nn.utils.clip_grad_norm_(parameters, limit)

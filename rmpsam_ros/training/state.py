@@ -1,0 +1,116 @@
+"""Checkpoints of a run: everything to go on with, and the weights to ship."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+import safetensors.torch
+import torch
+from torch import Tensor, nn
+
+from rmpsam_ros.model import RmpSam
+from rmpsam_ros.model.checkpoint import official_state_dict
+from rmpsam_ros.segmentation.labels import LabelSet
+
+from .network import FROZEN_PREFIX
+from .optimizer import WeightAverage
+
+LAST = "last.pt"
+BEST = "weights.safetensors"
+
+
+class ResumeError(ValueError):
+    """A run cannot be continued from what is in its folder."""
+
+
+def save_state(
+    path: Path,
+    model: nn.Module,
+    optimizer: torch.optim.Optimizer,
+    average: WeightAverage,
+    step: int,
+    settings: dict[str, Any],
+) -> None:
+    """Write all that the next step depends on; the file is replaced in one go."""
+    frozen = {name for name, p in model.named_parameters() if not p.requires_grad}
+    tensors = {k: v for k, v in model.state_dict().items() if k not in frozen}
+    content = {
+        "model": tensors, "optimizer": optimizer.state_dict(), "average": average.tensors,
+        "step": step, "settings": json.dumps(settings, sort_keys=True, default=str),
+    }
+    temporary = path.with_suffix(".tmp")
+    torch.save(content, temporary)
+    os.replace(temporary, path)
+
+
+def load_state(
+    path: Path, model: nn.Module, optimizer: torch.optim.Optimizer, average: WeightAverage
+) -> int:
+    """Restore what ``save_state`` wrote and return the next step.
+
+    Raises ResumeError if the file does not belong to this network.
+    """
+    try:
+        content = torch.load(path, map_location="cpu", weights_only=True)
+        own = model.state_dict()
+        frozen = {name for name, p in model.named_parameters() if not p.requires_grad}
+        if set(content["model"]) != set(own) - frozen:
+            raise ResumeError(f"'{path}' belongs to another network; start in an empty folder")
+        model.load_state_dict(content["model"], strict=False)
+        optimizer.load_state_dict(content["optimizer"])
+        for name, tensor in average.tensors.items():
+            tensor.copy_(content["average"][name])
+        return int(content["step"])
+    except (OSError, KeyError, RuntimeError) as error:
+        raise ResumeError(f"'{path}' cannot be resumed from: {error}") from error
+
+
+def export_weights(
+    path: Path, model: RmpSam, network: str, label_set: LabelSet, notes: dict[str, str]
+) -> None:
+    """Write the weights to ship: float16 safetensors in the official key layout.
+
+    The class table is the tensor ``text_embeddings`` [C, P, 768]; the metadata holds ``model``,
+    ``label_set`` (JSON) and ``notes``. The frozen encoder is left out: it is MobileSAM's.
+    """
+    tensors: dict[str, Tensor] = {
+        name: tensor.half().contiguous() if tensor.is_floating_point() else tensor.contiguous()
+        for name, tensor in official_state_dict(model).items()
+        if not name.startswith(FROZEN_PREFIX) and not name.endswith("num_batches_tracked")
+    }
+    tensors["text_embeddings"] = model.classifier.text_embeddings.half().contiguous()
+    labels = [
+        {"name": label.name, "is_thing": label.is_thing, "color": list(label.color)}
+        for label in label_set.labels
+    ]
+    metadata = {
+        "model": network, "label_set": json.dumps({"name": label_set.name, "labels": labels}),
+        **notes,
+    }
+    temporary = path.with_suffix(".tmp")
+    safetensors.torch.save_file(tensors, temporary, metadata)
+    os.replace(temporary, path)
+
+
+def import_weights(path: Path, model: RmpSam) -> None:
+    """Start from weights that ``export_weights`` wrote; other class tables are allowed.
+
+    Raises ResumeError, naming keys, if the weights are of another network.
+    """
+    tensors = safetensors.torch.load_file(path)
+    own = official_state_dict(model)
+    wanted = {
+        key for key in own
+        if not key.startswith(FROZEN_PREFIX) and not key.endswith("num_batches_tracked")
+    }
+    given = set(tensors) - {"text_embeddings"}
+    wrong = sorted(given ^ wanted)
+    wrong += [key for key in sorted(given & wanted) if tensors[key].shape != own[key].shape]
+    if wrong:
+        raise ResumeError(f"'{path}' does not fit the network: {', '.join(wrong[:5])}")
+    with torch.no_grad():
+        for key in wanted:
+            own[key].copy_(tensors[key])

@@ -1,0 +1,204 @@
+"""The training loop (paper section 4, reference section 17)."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections import deque
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from tqdm import tqdm
+
+from rmpsam_ros.model import RmpSam
+
+from .batches import Batch, BatchMaker
+from .config import TrainingConfig
+from .distributed import Process
+from .losses import object_losses, prompt_losses
+from .network import build_network, make_class_table
+from .optimizer import (
+    WeightAverage,
+    build_optimizer,
+    gradient_norm,
+    learning_rate,
+    set_learning_rate,
+)
+from .state import BEST, LAST, export_weights, import_weights, load_state, save_state
+
+LOG = "log.jsonl"
+
+
+class TrainingError(RuntimeError):
+    """The run cannot go on; the message says at which step and why."""
+
+
+class TrainingStep(nn.Module):
+    """The losses of one batch as a module, so that DistributedDataParallel can wrap it."""
+
+    def __init__(self, network: RmpSam, config: TrainingConfig, process: Process) -> None:
+        super().__init__()
+        self.network = network
+        self._process = process
+        self._losses = config.losses
+        things = [label.is_thing for label in config.label_set.labels]
+        self.register_buffer("things", torch.tensor(things), persistent=False)
+
+    def forward(self, batch: Batch, generator: torch.Generator) -> dict[str, Tensor]:
+        """Return the weighted losses by name."""
+        network = self.network
+        features = network.features(batch.images)
+        if batch.kind == "prompt":
+            assert batch.boxes is not None and batch.masks is not None and batch.known is not None
+            output = network.decode_prompts(features, batch.boxes, with_stages=True)
+            return prompt_losses(output, batch.masks, batch.known, self._losses, generator)
+        objects = network.decode_objects(features, batch.frames, with_stages=True)
+        masks = sum(len(target.classes) for target in batch.targets)
+        num_masks = self._process.mean(features.new_tensor(float(masks))).clamp(min=1)
+        return object_losses(
+            objects, batch.targets, self.get_buffer("things"), self._losses, generator, num_masks
+        )
+
+
+class Trainer:
+    """Runs, logs, saves and resumes one training."""
+
+    def __init__(self, config: TrainingConfig, folder: Path, process: Process) -> None:
+        """``folder`` is created; a run that was interrupted in it is continued.
+
+        Raises DataError, ResumeError or ValueError when files or settings are wrong.
+        """
+        self.config, self.folder, self.process = config, folder, process
+        loop = config.loop
+        if loop.threads:
+            torch.set_num_threads(loop.threads)
+        torch.manual_seed(loop.seed)
+        table = make_class_table(config.label_set.num_classes, config.class_table_seed)
+        self.network = build_network(config.network, table, config.encoder_weights)
+        if config.start_from:
+            import_weights(config.start_from, self.network)
+        self.network.to(process.device)
+        self.batches = BatchMaker(
+            config.open_sources(), config.batches, config.augment, loop.seed, process.rank
+        )
+        self.optimizer = build_optimizer(self.network, config.optimizer)
+        self.average = WeightAverage(self.network, config.optimizer.ema_decay)
+        folder.mkdir(parents=True, exist_ok=True)
+        self.step = 0
+        if (folder / LAST).exists():
+            self.step = load_state(folder / LAST, self.network, self.optimizer, self.average)
+        self._step_module: nn.Module = TrainingStep(self.network, config, process)
+        self._step_module.to(process.device)
+        if process.world > 1:
+            if process.device.type == "cuda":
+                self._step_module = nn.SyncBatchNorm.convert_sync_batchnorm(self._step_module)
+            # A batch of prompts does not touch the object queries, and the other way round.
+            self._step_module = nn.parallel.DistributedDataParallel(
+                self._step_module, find_unused_parameters=True
+            )
+
+    def run(self, preview: Callable[[RmpSam, int], None] | None = None) -> None:
+        """Train to the last step; ``preview`` draws pictures with the averaged weights."""
+        loop = self.config.loop
+        start, began = self.step, time.monotonic()
+        bar = tqdm(
+            total=loop.steps, initial=start, unit="step", disable=not self.process.is_main
+        )
+        for batches in self._prefetched(start * loop.accumulate, loop.steps * loop.accumulate):
+            losses = self.train_step(batches)
+            bar.update()
+            if self.process.is_main and self.step % loop.log_interval == 0:
+                speed = (self.step - start) / (time.monotonic() - began)
+                self._log(losses, speed, batches[-1].kind)
+                bar.set_postfix({name: f"{value:.3f}" for name, value in losses.items()})
+            if loop.checkpoint_interval and self.step % loop.checkpoint_interval == 0:
+                self.save()
+            if preview and loop.preview_interval and self.step % loop.preview_interval == 0:
+                self._preview(preview)
+        bar.close()
+        self.save()
+
+    def train_step(self, batches: list[Batch]) -> dict[str, float]:
+        """Do one optimiser step on ``accumulate`` batches and return the mean losses."""
+        config, device = self.config, self.process.device
+        rate = learning_rate(self.step, config.loop.steps, config.optimizer)
+        set_learning_rate(self.optimizer, rate)
+        generator = torch.Generator(device).manual_seed(
+            (config.loop.seed * 1_000_003 + self.step) * 4099 + self.process.rank
+        )
+        self._step_module.train()
+        self.optimizer.zero_grad(set_to_none=True)
+        totals: dict[str, float] = {}
+        for batch in batches:
+            enabled = config.loop.precision == "bfloat16"
+            with torch.autocast(device.type, torch.bfloat16, enabled=enabled):
+                losses = self._step_module(batch.to(device), generator)
+            total = torch.stack(list(losses.values())).sum() / len(batches)
+            if not torch.isfinite(total):
+                raise TrainingError(
+                    f"step {self.step}: the loss is {total.item()} on a {batch.kind} batch; "
+                    "lower the learning rate, or resume with another seed"
+                )
+            total.backward()
+            for name, value in losses.items():
+                key = f"{batch.kind}/{name}"
+                totals[key] = totals.get(key, 0.0) + float(value.detach()) / len(batches)
+        norm = gradient_norm(self.network, config.optimizer.clip_norm)
+        self.optimizer.step()
+        self.step += 1
+        self.average.update(self.network, self.step)
+        return {**totals, "gradient_norm": float(norm)}
+
+    def save(self) -> None:
+        """Write the state to go on with, and the averaged weights to ship."""
+        if self.process.is_main:
+            settings = self.config.raw
+            save_state(
+                self.folder / LAST, self.network, self.optimizer, self.average, self.step,
+                settings,
+            )
+            with self.average.applied_to(self.network):
+                export_weights(
+                    self.folder / BEST, self.network, self.config.network,
+                    self.config.label_set, {"step": str(self.step)},
+                )
+        self.process.barrier()
+
+    def _preview(self, preview: Callable[[RmpSam, int], None]) -> None:
+        if self.process.is_main:
+            with self.average.applied_to(self.network), torch.inference_mode():
+                self.network.eval()
+                preview(self.network, self.step)
+                self.network.train()
+        self.process.barrier()
+
+    def _prefetched(self, first: int, last: int) -> Iterator[list[Batch]]:
+        """Yield the batches of each step, made ahead by background threads."""
+        workers, size = self.config.loop.workers, self.config.loop.accumulate
+        if workers == 0:
+            for index in range(first, last, size):
+                yield [self.batches(index + i) for i in range(size)]
+            return
+        with ThreadPoolExecutor(workers) as pool:
+            depth = 2 * workers
+            ahead = deque(
+                pool.submit(self.batches, i) for i in range(first, min(first + depth, last))
+            )
+            for index in range(first, last, size):
+                group = []
+                for i in range(index, index + size):
+                    if i + depth < last:
+                        ahead.append(pool.submit(self.batches, i + depth))
+                    group.append(ahead.popleft().result())
+                yield group
+
+    def _log(self, losses: dict[str, float], speed: float, kind: str) -> None:
+        entry: dict[str, Any] = {"step": self.step, "kind": kind, "steps_per_second": speed}
+        entry["learning_rate"] = self.optimizer.param_groups[0]["lr"]
+        entry.update(losses)
+        with (self.folder / LOG).open("a") as stream:
+            stream.write(json.dumps(entry) + "\n")
