@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 import hashlib
+import shutil
 import subprocess
 import sys
 import sysconfig
@@ -50,6 +51,9 @@ def missing_tools() -> list[str]:
     header = Path(sysconfig.get_path("include")) / "Python.h"
     if not header.exists():
         problems.append(f"{header} is missing: install python3-dev")
+    for program, package in (("cmake", "cmake"), ("c++", "g++")):
+        if shutil.which(program) is None:
+            problems.append(f"{program} is missing: install {package}")
     return problems
 
 
@@ -60,8 +64,9 @@ def make(environment: Path, requirements: list[Path]) -> None:
     clear = [] if python.exists() else ["--clear"]
     subprocess.run([sys.executable, "-m", "venv", *clear, str(environment)], check=True)
     files = [word for path in requirements for word in ("-r", str(path))]
-    subprocess.run([str(python), "-m", "pip", "install", *files], check=True)
-    subprocess.run([str(python), str(REPAIR)], check=True)
+    # Isolated (-I): pip must not take packages on PYTHONPATH for installed ones.
+    subprocess.run([str(python), "-I", "-m", "pip", "install", *files], check=True)
+    subprocess.run([str(python), "-I", str(REPAIR)], check=True)
     # colcon warns about an underlay without a set-up file of this name.
     (environment / "local_setup.sh").write_text("# nothing to set up: see tools/ros_env.sh\n")
 

@@ -1,0 +1,73 @@
+"""Sourcing tools/ros_env.sh gives this package's environment, whatever was sourced before."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ELSEWHERE = "/opt/ros/elsewhere"
+PROGRAM = """
+import importlib.util, json, os, sys
+find = importlib.util.find_spec
+print(json.dumps({
+    "environment": dict(os.environ),
+    "prefix": sys.prefix,
+    "rclpy": find("rclpy").origin,
+    "rmpsam_ros": find("rmpsam_ros").origin,
+}))
+"""
+
+
+@pytest.fixture(scope="module")
+def sourced(source_root: Path, install_prefix: Path, tmp_path_factory: pytest.TempPathFactory):
+    """What a program sees after sourcing, in a shell with another ROS installation active."""
+    if Path(sys.prefix) != source_root / ".venv":
+        pytest.skip("these tests run in another environment than the source tree's .venv")
+    if install_prefix != source_root / "install" / "kilted":
+        pytest.skip("another build than the source tree's is active")
+    environment = {
+        "PATH": os.environ["PATH"],
+        "HOME": os.environ["HOME"],
+        "AMENT_PREFIX_PATH": ELSEWHERE,
+        "CMAKE_PREFIX_PATH": ELSEWHERE,
+        "LD_LIBRARY_PATH": f"{ELSEWHERE}/lib",
+        "PYTHONPATH": f"{ELSEWHERE}/lib/python3/site-packages",
+        "ROS_DISTRO": "elsewhere",
+        "_ROS_WHEELS_BOOTSTRAP_COMPLETE": "1",
+    }
+    script = f'set -e; . "{source_root}/tools/ros_env.sh"; python -c \'{PROGRAM}\''
+    result = subprocess.run(
+        ["bash", "-c", script],
+        cwd=tmp_path_factory.mktemp("elsewhere"),
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert result.returncode == 0, result.stderr
+    return json.loads(result.stdout)
+
+
+def test_modules_come_from_this_environment(source_root: Path, sourced: dict) -> None:
+    assert sourced["prefix"] == str(source_root / ".venv")
+    assert Path(sourced["rclpy"]).is_relative_to(source_root / ".venv")
+    assert Path(sourced["rmpsam_ros"]).is_relative_to(source_root / "install" / "kilted")
+
+
+def test_nothing_of_the_other_installation_is_left(sourced: dict) -> None:
+    left = {name: value for name, value in sourced["environment"].items() if ELSEWHERE in value}
+    assert not left
+
+
+def test_package_and_wheels_are_on_the_ament_path(source_root: Path, sourced: dict) -> None:
+    path = sourced["environment"]["AMENT_PREFIX_PATH"].split(":")
+    assert path == [str(source_root / "install" / "kilted"), str(source_root / ".venv")]
+
+
+def test_nodes_stay_on_this_machine_unless_told(sourced: dict) -> None:
+    assert sourced["environment"]["ROS_AUTOMATIC_DISCOVERY_RANGE"] == "LOCALHOST"
