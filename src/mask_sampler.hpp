@@ -101,8 +101,9 @@ struct Sampler {
   const int32_t* selection;  // which of them take part; a "query" below is a place in this list
   int coarse_height, coarse_width;
   Axis rows, columns;
-  int levels = 1;          // of the running minimum that answers column windows
-  int most_coarse_rows = 0;  // of any block
+  int used_width = 1;        // coarse columns that the image depends on; the rest is padding
+  int levels = 1;            // of the running minimum that answers column windows
+  int most_coarse_rows = 0;  // that a block depends on
 
   const float* grid(int query) const {
     return logits + static_cast<size_t>(selection[query]) * coarse_height * coarse_width;
@@ -125,6 +126,7 @@ inline bool make_sampler(const float* logits, const int32_t* selection, const in
   int widest = 1;
   for (int b = 0; b < sampler->columns.blocks; ++b) {
     widest = std::max(widest, sampler->columns.high[b] - sampler->columns.low[b] + 1);
+    sampler->used_width = std::max(sampler->used_width, sampler->columns.high[b] + 1);
   }
   while ((2 << (sampler->levels - 1)) <= widest) ++sampler->levels;
   for (int b = 0; b < sampler->rows.blocks; ++b) {
@@ -136,15 +138,15 @@ inline bool make_sampler(const float* logits, const int32_t* selection, const in
 
 // Room that one thread needs for bounds and samples.
 struct Scratch {
-  std::vector<float> smallest, largest;  // [levels][coarse width]
-  std::vector<float> poison;             // [coarse width]
+  std::vector<float> smallest, largest;  // [levels][used width]
+  std::vector<float> poison;             // [used width]
   std::vector<float> coarse_rows;        // [most_coarse_rows][kBlock]
   alignas(64) float values[kBlockArea];
 
   explicit Scratch(const Sampler& s)
-      : smallest(static_cast<size_t>(s.levels) * s.coarse_width),
-        largest(static_cast<size_t>(s.levels) * s.coarse_width),
-        poison(s.coarse_width),
+      : smallest(static_cast<size_t>(s.levels) * s.used_width),
+        largest(smallest.size()),
+        poison(s.used_width),
         coarse_rows(static_cast<size_t>(s.most_coarse_rows) * kBlock) {}
 };
 
@@ -152,20 +154,20 @@ RMPSAM_INLINE float smaller(float a, float b) { return a < b ? a : b; }
 RMPSAM_INLINE float larger(float a, float b) { return a > b ? a : b; }
 
 // Smallest and largest logit that each block of one block row depends on.
-// Returns false if one of the logits is not finite.
+// Returns false if one of those logits is not finite.
 RMPSAM_INLINE bool bound_blocks(const Sampler& s, int query, int block_row, Scratch& scratch,
                                 float* __restrict low, float* __restrict high) {
-  const int width = s.coarse_width;
+  const int width = s.used_width;
   const int first = s.rows.low[block_row], last = s.rows.high[block_row];
   float* __restrict smallest = scratch.smallest.data();
   float* __restrict largest = scratch.largest.data();
   float* __restrict poison = scratch.poison.data();
-  const float* row = s.grid(query) + static_cast<size_t>(first) * width;
+  const float* row = s.grid(query) + static_cast<size_t>(first) * s.coarse_width;
   std::memcpy(smallest, row, sizeof(float) * width);
   std::memcpy(largest, row, sizeof(float) * width);
   for (int x = 0; x < width; ++x) poison[x] = 0.0f * row[x];
   for (int r = first + 1; r <= last; ++r) {
-    row += width;
+    row += s.coarse_width;
     for (int x = 0; x < width; ++x) {
       smallest[x] = smaller(row[x], smallest[x]);
       largest[x] = larger(row[x], largest[x]);

@@ -11,7 +11,7 @@ from importlib import resources
 from pathlib import Path
 
 import numpy as np
-import yaml  # type: ignore[import-untyped]
+import yaml
 
 PACKAGED = ("coco_panoptic", "youtube_vis_2019")
 MAX_CLASSES = 10000

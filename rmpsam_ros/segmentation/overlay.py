@@ -89,30 +89,33 @@ def _draw_captions(
         text = label_set.labels[segment.class_id].name
         if segment.id in tracks:
             text = f"{text} {tracks[segment.id]}"
-        (text_width, text_height), _ = cv2.getTextSize(text, FONT, scale, 1)
-        plate = _find_place(center, (text_width + 6, text_height + 8), (width, height), placed)
+        (text_width, text_height), baseline = cv2.getTextSize(text, FONT, scale, 1)
+        size = (text_width + 6, text_height + baseline + 4)
+        plate = _find_place(center, size, (width, height), placed)
         if plate is None:
             continue
         placed.append(plate)
         cv2.rectangle(canvas, plate[:2], (plate[2] - 1, plate[3] - 1), PLATE_COLOR, cv2.FILLED)
-        origin = (plate[0] + 3, plate[3] - 4)
+        origin = (plate[0] + 3, plate[3] - baseline - 2)
         cv2.putText(canvas, text, origin, FONT, scale, TEXT_COLOR, 1, cv2.LINE_AA)
 
 
 def _deepest_point(
     grid: NDArray[np.uint16], segment: Segment, stride: int
 ) -> tuple[int, int] | None:
-    """Point (x, y) of the image deep inside a segment, or None if the grid misses the segment."""
+    """Central point (x, y) of the image deep inside a segment, or None if the grid misses it."""
     left, top = segment.box[0] // stride, segment.box[1] // stride
     part = grid[top : segment.box[3] // stride + 1, left : segment.box[2] // stride + 1]
     inside = cv2.copyMakeBorder(
         (part == segment.id).astype(np.uint8), 1, 1, 1, 1, cv2.BORDER_CONSTANT, value=0
     )
     depth = cv2.distanceTransform(inside, cv2.DIST_L2, 3)
-    _, deepest, _, (x, y) = cv2.minMaxLoc(depth)
+    deepest = depth.max()
     if deepest <= 0.0:
         return None
-    return int((left + x - 0.5) * stride), int((top + y - 0.5) * stride)
+    ys, xs = np.nonzero(depth >= 0.8 * deepest)
+    central = np.argmin(np.hypot(ys - inside.shape[0] / 2, xs - inside.shape[1] / 2))
+    return int((left + xs[central] - 0.5) * stride), int((top + ys[central] - 0.5) * stride)
 
 
 def _find_place(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -132,19 +132,19 @@ def fuse_panoptic(
     if not queries.size:
         return PanopticResult(np.zeros(geometry.image_size, np.uint16), ())
 
-    kept_codes = 1 if config.filter_low_score else 2  # of each query: confident, not confident
+    kept = 1 if config.filter_low_score else 2  # of a query's codes: sure pixels, unsure pixels
     builder = _SegmentBuilder(label_set)
     table = np.zeros((len(queries), 2), np.uint16)  # pixel code -> segment id
-    for k, query in enumerate(queries.tolist()):
+    rows = zip(queries.tolist(), won.tolist(), boxes.tolist(), claimed.tolist(), strict=True)
+    for k, (query, areas, code_boxes, claim) in enumerate(rows):
         class_id = int(class_ids[query])
-        total = int(won[k].sum())
-        if total == 0 or claimed[k] == 0 or total / claimed[k] < config.overlap_threshold:
+        if sum(areas) == 0 or claim == 0 or sum(areas) / claim < config.overlap_threshold:
             continue
-        area = int(won[k, :kept_codes].sum())
+        area = sum(areas[:kept])
         if area == 0 or (config.class_ids is not None and class_id not in config.class_ids):
             continue
-        box = _union(boxes[k, :kept_codes][won[k, :kept_codes] > 0])
-        table[k, :kept_codes] = builder.add(class_id, float(scores[query]), area, box, query)
+        box = _union([code_boxes[code] for code in range(kept) if areas[code]])
+        table[k, :kept] = builder.add(class_id, float(scores[query]), area, box, query)
     _native.relabel(codes, table.ravel())
     return PanopticResult(codes, tuple(builder.segments))
 
@@ -170,7 +170,7 @@ class _SegmentBuilder:
         merged = replace(
             self.segments[place],
             area=self.segments[place].area + area,
-            box=_union(np.array([self.segments[place].box, box])),
+            box=_union([self.segments[place].box, box]),
         )
         if area > largest:
             merged = replace(merged, score=score, query=query)
@@ -179,11 +179,10 @@ class _SegmentBuilder:
         return merged.id
 
 
-def _union(boxes: NDArray[np.generic]) -> Box:
-    """Smallest box around boxes (B, 4)."""
-    x_min, y_min = boxes[:, :2].min(axis=0).tolist()
-    x_max, y_max = boxes[:, 2:].max(axis=0).tolist()
-    return x_min, y_min, x_max, y_max
+def _union(boxes: Sequence[Sequence[int]]) -> Box:
+    """Smallest box around boxes."""
+    x_min, y_min, x_max, y_max = zip(*boxes, strict=True)
+    return min(x_min), min(y_min), max(x_max), max(y_max)
 
 
 def semantic_map(result: PanopticResult, label_set: LabelSet) -> NDArray[np.uint8 | np.uint16]:

@@ -80,9 +80,9 @@ def _check_coordinates(
             raise PromptError(f"point ({x:g}, {y:g}) is outside the {width} x {height} image")
     for x_min, y_min, x_max, y_max in boxes.astype(np.float64):
         text = f"box ({x_min:g}, {y_min:g}, {x_max:g}, {y_max:g})"
-        if not (0 <= min(x_min, x_max) and max(x_min, x_max) <= width):
-            raise PromptError(f"{text} is outside the {width} x {height} image: clip it first")
-        if not (0 <= min(y_min, y_max) and max(y_min, y_max) <= height):
+        horizontal = all(0 <= x <= width for x in (x_min, x_max))  # False for NaN, too
+        vertical = all(0 <= y <= height for y in (y_min, y_max))
+        if not (horizontal and vertical):
             raise PromptError(f"{text} is outside the {width} x {height} image: clip it first")
         if x_max <= x_min or y_max <= y_min:
             raise PromptError(f"{text} needs x_max > x_min and y_max > y_min")
