@@ -25,13 +25,13 @@ class Identity:
     """
 
     __slots__ = (
-        "_first_seen",
         "_frame_weight",
         "_hits",
         "box",
         "class_id",
         "class_votes",
         "confirmed",
+        "first_seen",
         "id",
         "last_seen",
         "query",
@@ -49,7 +49,7 @@ class Identity:
         self.class_id = 0
         self.class_votes: dict[int, float] = {}
         self.last_seen = now
-        self._first_seen = now
+        self.first_seen = now
         self._frame_weight = 0.0
         self._hits = 0
 
@@ -68,7 +68,7 @@ class Identity:
             return 0.0
         self.last_seen = now
         self._hits += 1
-        self.confirmed = self.confirmed or self._hits >= config.confirm_hits
+        self.confirmed = self._hits >= config.confirm_hits
         self._vote(detection.class_id, detection.score, math.exp(-elapsed / config.vote_seconds))
         return max(1.0 / self._hits, 1.0 - math.exp(-elapsed / _QUERY_SECONDS))
 
@@ -79,15 +79,12 @@ class Identity:
 
     def _vote(self, class_id: int, score: float, fading: float) -> None:
         """Add a class vote; the present class stays until another one has clearly more."""
-        votes = self.class_votes
         self._frame_weight = self._frame_weight * fading + 1.0
-        for known in votes:
-            votes[known] *= fading
-        if class_id not in votes:
-            least = _SMALLEST_SHARE * self._frame_weight
-            for known in [known for known, vote in votes.items() if vote < least]:
-                del votes[known]
+        least = _SMALLEST_SHARE * self._frame_weight
+        faded = ((known, vote * fading) for known, vote in self.class_votes.items())
+        votes = {known: vote for known, vote in faded if vote >= least}
         votes[class_id] = votes.get(class_id, 0.0) + score
+        self.class_votes = votes
         best = max(votes, key=votes.__getitem__)
         if votes[best] > _CLASS_MARGIN * votes.get(self.class_id, -1.0):
             self.class_id = best
@@ -105,7 +102,7 @@ class Identity:
             state=state,
             class_id=self.class_id,
             score=self.class_votes[self.class_id] / self._frame_weight,
-            first_seen=self._first_seen,
+            first_seen=self.first_seen,
             last_seen=self.last_seen,
             hits=self._hits,
             segment_id=self.segment_id,

@@ -164,14 +164,16 @@ class QueryTracker:
         if not missing or not open_:
             return
         candidates = [detections[k] for k in open_]
+        holders = [owners[k] for k in open_]
         means = unit_rows(self._mean_queries[[thing.row for thing in missing]])
         affinity = means @ embeddings[[detection.query for detection in candidates]].T
         affinity += self._box_bonus(missing, candidates)
-        is_new = np.array([owners[k] is None for k in open_])
-        confirmed = np.array([thing.confirmed for thing in missing])
-        allowed = classes_agree(missing, candidates) & (is_new | confirmed[:, None])
+        # Two that were in one frame are not the same thing, however much they look it.
+        last_seen = np.array([thing.last_seen for thing in missing])
+        owner_born = np.array([math.inf if x is None else x.first_seen for x in holders])
+        allowed = classes_agree(missing, candidates) & (last_seen[:, None] < owner_born)
         for i, j in reidentify(affinity, allowed, self._config.reid_similarity):
-            superseded = owners[open_[j]]
+            superseded = holders[j]
             if superseded is not None:
                 self._forget([superseded])
             owners[open_[j]] = missing[i]

@@ -75,8 +75,18 @@ CASES = (
     Case("no memory", {"A": "111.222"}, config={"memory_size": 0}),
     Case("no memory time", {"A": "111..222"}, config={"memory_seconds": 0.0}),
     Case(
+        "one comes back, beside a new one",
+        {"A": "111...111", "B": "222......", "C": "......333"},
+    ),
+    Case("creeping back", {"A": "1122"}, stamps=stamps_from(-0.3, -0.3, -0.3)),
+    Case(
         "memory of one keeps the newest",
-        {"A": "111.....3", "B": "2222...2."},
+        {"A": "1111....1.", "B": "222......3"},
+        config={"memory_size": 1},
+    ),
+    Case(
+        "memory of one keeps the confirmed",
+        {"A": "1111....1", "B": ".....2..."},
         config={"memory_size": 1},
     ),
 )
