@@ -1,0 +1,1 @@
+"""Metrics of the field, and figures of a network on annotated data."""
