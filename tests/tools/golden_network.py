@@ -30,8 +30,17 @@ from rmpsam_ros.model.random_weights import random_normal_like, random_tensor
 Arrays = dict[str, np.ndarray]
 
 INPUTS = {
-    "image_rgb", "frames_rgb", "prompts_xyxy", "points_xyxy", "pb_labels", "gt_masks_packed",
-    "x", "offset", "mask", "weight", "input",
+    "image_rgb",
+    "frames_rgb",
+    "prompts_xyxy",
+    "points_xyxy",
+    "pb_labels",
+    "gt_masks_packed",
+    "x",
+    "offset",
+    "mask",
+    "weight",
+    "input",
 }
 """Arrays that are inputs of the network, or of the step before it."""
 
@@ -48,9 +57,19 @@ FLOAT32_TOLERANCES: tuple[tuple[tuple[str, ...], float], ...] = (
 """Beginnings of names, and the absolute tolerance of a float32 run (reference tolerances)."""
 
 FLOAT32_LAST_PART: dict[str, float] = {
-    "query": 2e-4, "kernel_update": 2e-4, "mask_kernel": 2e-4, "self_attn": 2e-4,
-    "self_attn_norm": 2e-4, "cls_embed": 2e-4, "cross_attn": 2e-4, "query_init": 1e-5,
-    "iou": 1e-4, "mask": 3e-3, "mask_init": 3e-3, "mask_upsampled": 3e-3, "pooled": 1e-2,
+    "query": 2e-4,
+    "kernel_update": 2e-4,
+    "mask_kernel": 2e-4,
+    "self_attn": 2e-4,
+    "self_attn_norm": 2e-4,
+    "cls_embed": 2e-4,
+    "cross_attn": 2e-4,
+    "query_init": 1e-5,
+    "iou": 1e-4,
+    "mask": 3e-3,
+    "mask_init": 3e-3,
+    "mask_upsampled": 3e-3,
+    "pooled": 1e-2,
 }
 
 PIXEL_MEAN = (123.675, 116.28, 103.53)
@@ -279,8 +298,11 @@ def run_dcn(name: str, inputs: dict[str, Any], stored: Arrays, dtype: torch.dtyp
     """The deformable convolution, and a whole upsampling layer of the neck."""
     layer = DeformableUpsample(8, 6).eval()
     official = {
-        "offset_conv": "dcn_offset", "deform_conv": "dcn", "deform_norm": "dcn_bn",
-        "upsample_conv": "up_sample", "upsample_norm": "up_bn",
+        "offset_conv": "dcn_offset",
+        "deform_conv": "dcn",
+        "deform_norm": "dcn_bn",
+        "upsample_conv": "up_sample",
+        "upsample_norm": "up_bn",
     }
     for key, value in layer.state_dict().items():
         part, _, leaf = key.partition(".")
@@ -292,9 +314,12 @@ def run_dcn(name: str, inputs: dict[str, Any], stored: Arrays, dtype: torch.dtyp
     )
     computed: dict[str, Tensor] = {}
     hooks = [
-        module.register_forward_hook(lambda m, i, out, key=key: computed.update({key: out.clone()}))
+        module.register_forward_hook(
+            lambda m, i, out, key=key: computed.update({key: out.clone()})
+        )
         for key, module in (
-            ("layer.raw27", layer.offset_conv), ("layer.dcn", layer.deform_conv),
+            ("layer.raw27", layer.offset_conv),
+            ("layer.dcn", layer.deform_conv),
             ("layer.up", layer.upsample_conv),
         )
     ]
