@@ -1,0 +1,190 @@
+"""One camera of the node: its subscription, its waiting frame, its results and its figures."""
+
+from __future__ import annotations
+
+import threading
+import time
+import traceback
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from rclpy.callback_groups import MutuallyExclusiveCallbackGroup
+from rclpy.node import Node
+from sensor_msgs.msg import CompressedImage, Image
+from std_msgs.msg import Header
+
+from rmpsam_ros.node import qos
+from rmpsam_ros.node.camera_statistics import CameraStatistics, FrameTimes
+from rmpsam_ros.node.compressed_images import decode_compressed
+from rmpsam_ros.node.frame_slot import FrameSlot
+from rmpsam_ros.node.images import ImageError, Picture, decode_image
+from rmpsam_ros.node.messages import latency_message
+from rmpsam_ros.node.publishers import ResultPublishers
+
+if TYPE_CHECKING:
+    from rmpsam_ros.pipeline import Pipeline
+
+LOG_PERIOD = 5.0  # seconds between two lines about the same thing
+
+
+@dataclass(frozen=True, slots=True)
+class Frame:
+    """An image message and when it came, in seconds of the monotonic clock."""
+
+    message: Any
+    arrival: float
+
+
+class Camera:
+    """Receives the images of one topic while active, and processes them when it is told to.
+
+    The subscription is made once and lives as long as the node: taking it down while the executor
+    waits for it is not safe in every distribution.
+
+    Args:
+        work: notified when an image has arrived.
+        compressed: subscribe to ``image``/compressed instead of ``image``.
+        overlay_rate: returns how many overlays per second there may be.
+        backward_jump: returns by how many seconds a stamp may go back.
+        prepare: called in the inference thread before every frame.
+
+    Attributes:
+        slot: the image that waits.
+        active: whether images are taken in.
+        last_arrival: when the last image came, or taking them in began, seconds of the monotonic
+            clock.
+        last_age: how old that image was when it came, seconds, by its stamp and the node's clock.
+        newest_header: header of the newest processed image; None: none yet.
+    """
+
+    def __init__(
+        self,
+        node: Node,
+        work: threading.Condition,
+        compressed: bool,
+        overlay_rate: Callable[[], float],
+        backward_jump: Callable[[], float],
+        prepare: Callable[[Pipeline], None],
+    ) -> None:
+        self._logger = node.get_logger()
+        self._backward_jump = backward_jump
+        self._prepare = prepare
+        self._decode = decode_compressed if compressed else decode_image
+        self.slot: FrameSlot[Frame] = FrameSlot(work)
+        self.statistics = CameraStatistics()
+        self.publishers = ResultPublishers(node, overlay_rate, self._on_overlay_error)
+        self.active = False
+        self.last_arrival = self.last_age = 0.0
+        self.newest_header: Header | None = None
+        self._clock = node.get_clock()
+        # A remapped `image` moves the compressed topic along, as image_transport does it.
+        topic = node.resolve_topic_name("image")
+        self.subscription = node.create_subscription(
+            CompressedImage if compressed else Image,
+            f"{topic}/compressed" if compressed else topic,
+            self._on_image,
+            qos.image_input(),
+            callback_group=MutuallyExclusiveCallbackGroup(),
+            **qos.subscription_options(),
+        )
+
+    def start(self) -> None:
+        """Take in images from now on."""
+        self.last_arrival = time.monotonic()
+        self.active = True
+
+    def stop(self) -> None:
+        """Take in no more images; the one that waits is dropped."""
+        self.active = False
+        self.slot.clear()
+
+    def forget(self) -> None:
+        """Begin anew, with another pipeline: no newest frame, all counts at 0."""
+        self.newest_header = None
+        self.statistics = CameraStatistics()
+        self.slot.reset_counts()
+
+    def _on_image(self, message: Any) -> None:
+        if not self.active:
+            return
+        self.last_arrival = time.monotonic()
+        self.last_age = (self._clock.now().nanoseconds - nanoseconds(message.header)) * 1e-9
+        self.slot.put(Frame(message, self.last_arrival))
+
+    def process(self, pipeline: Pipeline, frame: Frame) -> None:
+        """Decode, segment and publish one frame; what goes wrong is counted and logged."""
+        try:
+            self._process(pipeline, frame)
+        except ImageError as error:
+            self._fail(str(error))
+        except Exception as error:
+            self._fail(f"{type(error).__name__}: {error}", traceback.format_exc())
+
+    def _process(self, pipeline: Pipeline, frame: Frame) -> None:
+        started, header = time.monotonic(), frame.message.header
+        self._prepare(pipeline)
+        picture = self._decode(frame.message)
+        decoded = time.monotonic()
+        self._reset_after_jump(pipeline, header)
+        result = pipeline.process(picture.pixels, seconds(header), picture.channel_order)
+        if self.newest_header is None:
+            self._log_first(frame, picture)
+        self.newest_header = header
+        fill, publish = self.publishers.publish(header, picture, result, pipeline)
+        times = FrameTimes(
+            wait=started - frame.arrival,
+            decode=decoded - started,
+            preprocess=result.times.preprocess,
+            inference=result.times.inference,
+            postprocess=result.times.postprocess,
+            fill=fill,
+            publish=publish,
+            total=time.monotonic() - frame.arrival,
+        )
+        self.statistics.succeed(times)
+        self.publishers.publish_latency(latency_message(header, times, self.statistics, self.slot))
+
+    def _reset_after_jump(self, pipeline: Pipeline, header: Header) -> None:
+        """Start anew when time went back: simulation restarted, bag played again."""
+        if self.newest_header is None:
+            return
+        back = (nanoseconds(self.newest_header) - nanoseconds(header)) * 1e-9
+        if back > self._backward_jump():
+            self._logger.warning(
+                f"image stamps went back by {back:.3f} s (more than backward_jump): all tracks "
+                "end and new ones begin"
+            )
+            pipeline.reset()
+
+    def _log_first(self, frame: Frame, picture: Picture) -> None:
+        height, width = picture.pixels.shape[:2]
+        encoding = getattr(frame.message, "encoding", "") or frame.message.format
+        self._logger.info(
+            f"first image processed: {width} x {height}, {encoding}, from "
+            f"'{frame.message.header.frame_id}', after {time.monotonic() - frame.arrival:.2f} s"
+        )
+
+    def _fail(self, reason: str, details: str = "") -> None:
+        self.statistics.fail(reason)
+        self._logger.warning(
+            f"image not processed ({self.statistics.failed} so far): {reason}",
+            throttle_duration_sec=LOG_PERIOD,
+        )
+        if details:
+            self._logger.error(details, throttle_duration_sec=LOG_PERIOD)
+
+    def _on_overlay_error(self, error: Exception) -> None:
+        self._logger.warning(
+            f"overlay not drawn: {type(error).__name__}: {error}", throttle_duration_sec=LOG_PERIOD
+        )
+
+
+def nanoseconds(header: Header) -> int:
+    """Return the stamp of a header in nanoseconds."""
+    return int(header.stamp.sec) * 1_000_000_000 + int(header.stamp.nanosec)
+
+
+def seconds(header: Header) -> float:
+    """Return the stamp of a header in seconds."""
+    return nanoseconds(header) * 1e-9

@@ -1,0 +1,47 @@
+"""Statuses of the node's parts, and their message on /diagnostics."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from enum import IntEnum
+
+from builtin_interfaces.msg import Time
+from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
+
+
+class Level(IntEnum):
+    """Levels of DiagnosticStatus."""
+
+    OK = 0
+    WARN = 1
+    ERROR = 2
+
+
+@dataclass(frozen=True, slots=True)
+class Status:
+    """How one part of the node is: one line, and figures by name."""
+
+    part: str
+    level: Level
+    message: str
+    values: dict[str, object] = field(default_factory=dict)
+
+
+def diagnostics_message(
+    node_name: str, hardware_id: str, statuses: Iterable[Status], stamp: Time
+) -> DiagnosticArray:
+    """Fill a DiagnosticArray; status names are ``<node>: <part>``."""
+    message = DiagnosticArray()
+    message.header.stamp = stamp
+    message.status = [
+        DiagnosticStatus(
+            level=bytes([one.level]),
+            name=f"{node_name}: {one.part}",
+            message=one.message,
+            hardware_id=hardware_id,
+            values=[KeyValue(key=key, value=str(value)) for key, value in one.values.items()],
+        )
+        for one in statuses
+    ]
+    return message

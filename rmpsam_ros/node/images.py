@@ -1,0 +1,160 @@
+"""From raw image messages to pixels, for every common camera encoding.
+
+Works on any object with the fields of ``sensor_msgs/Image``. Where the layout allows it the pixels
+are a view of the message's own buffer and nothing is copied.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+ChannelOrder = Literal["rgb", "bgr"]
+
+MAX_SIDE = 16384  # pixels; the segmentation's own limit
+MAX_PIXELS = 7680 * 4320  # larger images are a mistake or an attack
+
+
+class ImageError(ValueError):
+    """An image message that cannot be read; the message says what came and what was expected."""
+
+
+@dataclass(frozen=True, slots=True)
+class Picture:
+    """Pixels (H, W, 3) uint8, possibly a view of the message, and the order of their channels."""
+
+    pixels: NDArray[np.uint8]
+    channel_order: ChannelOrder
+
+
+@dataclass(frozen=True, slots=True)
+class _Encoding:
+    """How one encoding lies in memory and becomes three channels.
+
+    bytes_per_pixel: in one row. convert: from the rows (rows, bytes) uint8 and the byte order to
+    the picture. width_unit, height_unit: what the size must be a multiple of. color_rows: rows of
+    colour that follow every two rows of brightness.
+    """
+
+    bytes_per_pixel: int
+    convert: Callable[[NDArray[np.uint8], bool], Picture]
+    width_unit: int = 1
+    height_unit: int = 1
+    color_rows: int = 0
+
+
+def _packed(order: ChannelOrder, channels: int) -> _Encoding:
+    """Channels side by side: a view, or a copy without alpha."""
+
+    def convert(rows: NDArray[np.uint8], big_endian: bool) -> Picture:
+        pixels = rows.reshape(len(rows), -1, channels)
+        return Picture(_opencv(pixels, cv2.COLOR_RGBA2RGB) if channels == 4 else pixels, order)
+
+    return _Encoding(channels, convert)
+
+
+def _converted(code: int, channels: int = 1, **layout: int) -> _Encoding:
+    """One OpenCV colour conversion to RGB."""
+
+    def convert(rows: NDArray[np.uint8], big_endian: bool) -> Picture:
+        pixels = rows.reshape(len(rows), -1, channels) if channels > 1 else rows
+        return Picture(_opencv(pixels, code), "rgb")
+
+    return _Encoding(channels, convert, **layout)
+
+
+def _mono16(rows: NDArray[np.uint8], big_endian: bool) -> Picture:
+    """Keep the upper 8 of 16 bits."""
+    upper = np.ascontiguousarray(rows[:, 0 if big_endian else 1 :: 2])
+    return Picture(_opencv(upper, cv2.COLOR_GRAY2RGB), "rgb")
+
+
+def _opencv(pixels: NDArray[np.uint8], code: int) -> NDArray[np.uint8]:
+    return np.asarray(cv2.cvtColor(pixels, code), np.uint8)
+
+
+# OpenCV names a Bayer pattern by its second row and column, ROS by its first: hence BG for RGGB.
+# YUV is read as BT.601 with limited range, as cameras and OpenCV write it.
+_UYVY = _converted(cv2.COLOR_YUV2RGB_UYVY, 2, width_unit=2)
+_YUYV = _converted(cv2.COLOR_YUV2RGB_YUY2, 2, width_unit=2)
+_PLANES = {"width_unit": 2, "height_unit": 2, "color_rows": 1}
+ENCODINGS: dict[str, _Encoding] = {
+    "rgb8": _packed("rgb", 3),
+    "bgr8": _packed("bgr", 3),
+    "rgba8": _packed("rgb", 4),
+    "bgra8": _packed("bgr", 4),
+    "mono8": _converted(cv2.COLOR_GRAY2RGB),
+    "mono16": _Encoding(2, _mono16),
+    "bayer_rggb8": _converted(cv2.COLOR_BayerBG2RGB),
+    "bayer_bggr8": _converted(cv2.COLOR_BayerRG2RGB),
+    "bayer_gbrg8": _converted(cv2.COLOR_BayerGR2RGB),
+    "bayer_grbg8": _converted(cv2.COLOR_BayerGB2RGB),
+    "yuv422": _UYVY,
+    "uyvy": _UYVY,
+    "yuv422_yuy2": _YUYV,
+    "yuyv": _YUYV,
+    "nv12": _converted(cv2.COLOR_YUV2RGB_NV12, **_PLANES),
+    "nv21": _converted(cv2.COLOR_YUV2RGB_NV21, **_PLANES),
+}
+
+
+def decode_image(message: Any) -> Picture:
+    """Read a ``sensor_msgs/Image``.
+
+    The rows may be padded (``step``). Encodings: the keys of `ENCODINGS`; of mono16 the upper 8
+    bits are used, alpha is dropped.
+
+    Returns:
+        The picture at the size of the image; rgb8 and bgr8 are a view of ``message.data``.
+
+    Raises:
+        ImageError: unknown encoding, or size, step and data that do not fit together.
+    """
+    encoding = ENCODINGS.get(message.encoding)
+    if encoding is None:
+        raise ImageError(
+            f"encoding '{message.encoding}' is not supported; expected one of "
+            f"{', '.join(ENCODINGS)}"
+        )
+    height, width = message.height, message.width
+    check_size(height, width)
+    if width % encoding.width_unit or height % encoding.height_unit:
+        raise ImageError(
+            f"{message.encoding} image is {width} x {height}; expected a width that is a multiple "
+            f"of {encoding.width_unit} and a height that is a multiple of {encoding.height_unit}"
+        )
+    row_bytes = width * encoding.bytes_per_pixel
+    if message.step < row_bytes:
+        raise ImageError(
+            f"step is {message.step}; expected at least {row_bytes} bytes for a "
+            f"{message.encoding} image of width {width}"
+        )
+    rows = height + height // 2 * encoding.color_rows
+    data = np.frombuffer(message.data, np.uint8)
+    # The padding of the last row may be missing.
+    expected = (rows - 1) * message.step + row_bytes
+    if len(data) < expected or len(data) > rows * message.step:
+        raise ImageError(
+            f"data has {len(data)} bytes; expected {rows * message.step} for a {message.encoding} "
+            f"image of {width} x {height} with step {message.step}"
+        )
+    view = np.lib.stride_tricks.as_strided(
+        data, (rows, row_bytes), (message.step, 1), writeable=False
+    )
+    return encoding.convert(view, bool(message.is_bigendian))
+
+
+def check_size(height: int, width: int) -> None:
+    """Raise ImageError for an empty image or one too large to be meant."""
+    if height < 1 or width < 1:
+        raise ImageError(f"image is {width} x {height} pixels; expected at least 1 x 1")
+    if max(height, width) > MAX_SIDE or height * width > MAX_PIXELS:
+        raise ImageError(
+            f"image is {width} x {height} pixels; at most {MAX_PIXELS} pixels in all and "
+            f"{MAX_SIDE} on a side are accepted"
+        )

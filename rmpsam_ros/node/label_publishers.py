@@ -1,0 +1,44 @@
+"""The latched label table, once with colours and once as vision_msgs has it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from rclpy.node import Node
+
+from rmpsam_ros.msg import LabelTable
+from rmpsam_ros.node import qos
+from rmpsam_ros.node.messages import label_table_message
+
+try:
+    from vision_msgs.msg import LabelInfo, VisionClass
+except ImportError:
+    LabelInfo = VisionClass = None
+
+if TYPE_CHECKING:
+    from rmpsam_ros.segmentation.labels import LabelSet
+
+
+class LabelPublishers:
+    """Publishes ``~/label_info``, and ``~/panoptic/label_info`` where vision_msgs is there."""
+
+    def __init__(self, node: Node) -> None:
+        self._node = node
+        options = qos.publisher_options(overridable=False)
+        self._table = node.create_publisher(LabelTable, "~/label_info", qos.latched(), **options)
+        self._vision = None
+        if LabelInfo is not None:
+            self._vision = node.create_publisher(
+                LabelInfo, "~/panoptic/label_info", qos.latched(), **options
+            )
+
+    def publish(self, labels: LabelSet, threshold: float) -> None:
+        """Publish the label set; `threshold` is the score that a segment needs."""
+        self._table.publish(label_table_message(labels))
+        if self._vision is not None:
+            message = LabelInfo(threshold=threshold)
+            message.header.stamp = self._node.get_clock().now().to_msg()
+            message.class_map = [
+                VisionClass(class_id=one.class_id, class_name=one.name) for one in labels.labels
+            ]
+            self._vision.publish(message)

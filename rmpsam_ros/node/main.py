@@ -1,0 +1,53 @@
+"""The program of the perception node."""
+
+from __future__ import annotations
+
+import os
+import sys
+import threading
+
+import rclpy
+from rclpy.executors import MultiThreadedExecutor
+from rclpy.logging import get_logger
+
+from rmpsam_ros.node.parameters import ParameterError
+from rmpsam_ros.node.process import initialize, spin
+from rmpsam_ros.node.rmpsam_node import RmpsamNode
+
+# Threads of the executor besides those in which prompt requests wait: images, lifecycle and
+# parameters, autostart, report, and two that are always free to answer BUSY.
+OTHER_THREADS = 6
+END_TIMEOUT = 5.0  # seconds
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run the node until SIGINT or SIGTERM.
+
+    Returns:
+        0 after a signal, 1 if a parameter value given at start is not accepted.
+    """
+    stop = initialize(arguments)
+    try:
+        node = RmpsamNode()
+    except (ParameterError, RuntimeError) as error:
+        get_logger("rmpsam").fatal(f"not started: {error}")
+        rclpy.shutdown()
+        return 1
+    executor = MultiThreadedExecutor(node.max_waiting_prompts + OTHER_THREADS)
+    executor.add_node(node)
+    spinner = threading.Thread(target=spin, args=(executor, stop), name="executor", daemon=True)
+    spinner.start()
+    stop.wait()
+    node.get_logger().info("stopping")
+    stopped = node.stop()
+    executor.shutdown(END_TIMEOUT)
+    spinner.join(END_TIMEOUT)
+    if not stopped or spinner.is_alive():
+        # Something that cannot be interrupted still runs, for instance the building of a network.
+        # Ending the interpreter around it may crash; there is nothing left to be saved.
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(0)
+    node.destroy_node()
+    rclpy.shutdown()
+    return 0

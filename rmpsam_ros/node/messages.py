@@ -1,0 +1,169 @@
+"""From results to messages.
+
+Array fields are filled through ``array.array``: it is the one type that message classes take over
+without looking at every element.
+"""
+
+from __future__ import annotations
+
+import sys
+from array import array
+from dataclasses import fields
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from builtin_interfaces.msg import Duration
+from numpy.typing import NDArray
+from sensor_msgs.msg import Image, RegionOfInterest
+from std_msgs.msg import Header
+
+from rmpsam_ros.msg import (
+    InstanceTrack,
+    InstanceTrackArray,
+    Label,
+    LabelTable,
+    Latency,
+    PanopticSegment,
+    PanopticSegmentation,
+    RunLengthMask,
+)
+from rmpsam_ros.node.camera_statistics import CameraStatistics, FrameTimes
+from rmpsam_ros.node.frame_slot import FrameSlot
+
+if TYPE_CHECKING:  # importing them takes seconds, which belong to the configuration of the node
+    from rmpsam_ros.pipeline import FrameResult
+    from rmpsam_ros.segmentation.labels import LabelSet
+    from rmpsam_ros.segmentation.run_length import RunLengthMask as MaskRuns
+
+_TYPE_CODES = {np.dtype(np.uint8): "B", np.dtype(np.uint16): "H", np.dtype(np.uint32): "I"}
+
+
+def array_field(values: NDArray[Any]) -> array[Any]:
+    """Copy an array of uint8, uint16 or uint32 into what message classes store."""
+    field = array(_TYPE_CODES[values.dtype])
+    field.frombytes(np.ascontiguousarray(values).reshape(-1).view(np.uint8).data)
+    return field
+
+
+def panoptic_message(
+    header: Header, result: FrameResult, labels: LabelSet
+) -> PanopticSegmentation:
+    """Fill a PanopticSegmentation."""
+    message = PanopticSegmentation(header=header, height=result.height, width=result.width)
+    message.segments = [
+        PanopticSegment(
+            id=one.id,
+            class_id=one.class_id,
+            class_name=labels.labels[one.class_id].name,
+            is_thing=one.is_thing,
+            score=float(one.score),
+            area=one.area,
+            box=region_of_interest(one.box),
+            track_id=result.track_ids.get(one.id, 0),
+        )
+        for one in result.panoptic.segments
+    ]
+    message.run_ids = array_field(result.run_ids)
+    message.run_lengths = array_field(result.run_lengths)
+    return message
+
+
+def tracks_message(header: Header, result: FrameResult, labels: LabelSet) -> InstanceTrackArray:
+    """Fill an InstanceTrackArray."""
+    message = InstanceTrackArray(header=header)
+    for one in result.tracks:
+        mask = result.track_masks.get(one.id)
+        message.tracks.append(
+            InstanceTrack(
+                id=one.id,
+                state=int(one.state),
+                class_id=one.class_id,
+                class_name=labels.labels[one.class_id].name,
+                score=float(one.score),
+                age=duration(result.stamp - one.first_seen),
+                hits=one.hits,
+                segment_id=one.segment_id,
+                mask=(
+                    RunLengthMask(height=result.height, width=result.width)
+                    if mask is None
+                    else run_lengths(mask)
+                ),
+            )
+        )
+    return message
+
+
+def label_table_message(labels: LabelSet) -> LabelTable:
+    """Fill a LabelTable."""
+    table = LabelTable(name=labels.name, unlabelled=labels.unlabelled)
+    for one in labels.labels:
+        red, green, blue = one.color
+        table.labels.append(
+            Label(
+                class_id=one.class_id,
+                name=one.name,
+                is_thing=one.is_thing,
+                red=red,
+                green=green,
+                blue=blue,
+            )
+        )
+    return table
+
+
+def run_lengths(mask: MaskRuns) -> RunLengthMask:
+    """Fill a RunLengthMask."""
+    return RunLengthMask(
+        height=mask.height,
+        width=mask.width,
+        box=region_of_interest(mask.box),
+        counts=array_field(mask.counts),
+    )
+
+
+def region_of_interest(box: tuple[int, int, int, int]) -> RegionOfInterest:
+    """Fill a RegionOfInterest from (x_min, y_min, x_max, y_max), right and bottom exclusive."""
+    x_min, y_min, x_max, y_max = box
+    return RegionOfInterest(
+        x_offset=x_min, y_offset=y_min, width=x_max - x_min, height=y_max - y_min
+    )
+
+
+def latency_message(
+    header: Header, times: FrameTimes, statistics: CameraStatistics, slot: FrameSlot[Any]
+) -> Latency:
+    """Fill a Latency."""
+    message = Latency(
+        header=header,
+        frames_received=slot.received,
+        frames_processed=statistics.processed,
+        frames_dropped=slot.dropped,
+        frames_failed=statistics.failed,
+    )
+    for stage in fields(times):
+        setattr(message, f"{stage.name}_ms", 1000.0 * getattr(times, stage.name))
+    return message
+
+
+def duration(seconds: float) -> Duration:
+    """Fill a Duration; what is below 0 becomes 0."""
+    whole, rest = divmod(round(max(seconds, 0.0) * 1e9), 1_000_000_000)
+    return Duration(sec=whole, nanosec=rest)
+
+
+def fill_image(message: Image, header: Header, pixels: NDArray[Any], encoding: str) -> None:
+    """Write pixels (H, W) or (H, W, 3) of uint8 or uint16 into an image message.
+
+    The message may be one that was published before: its buffer is used again if it fits, which
+    spares the allocation.
+    """
+    message.header = header
+    message.height, message.width = pixels.shape[:2]
+    message.encoding = encoding
+    message.is_bigendian = sys.byteorder == "big"
+    message.step = pixels.strides[0] if pixels.flags.c_contiguous else pixels[0].nbytes
+    data = np.ascontiguousarray(pixels).reshape(-1).view(np.uint8)
+    if len(message.data) == len(data):
+        np.frombuffer(message.data, np.uint8)[:] = data
+    else:
+        message.data = array_field(data)

@@ -1,0 +1,243 @@
+"""The parameters of the node and of the camera source: one table each, and the checks.
+
+Declaration (`ros_parameters`), ``docs/parameters.md`` and ``config/rmpsam.yaml``
+(`parameter_docs`) are made from these tables. No ROS here.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import Enum
+
+Value = bool | int | float | str
+
+
+class Change(Enum):
+    """When a parameter may be changed; the value is how the documentation says it."""
+
+    LIVE = "at any time"
+    UNCONFIGURED = "while the node is unconfigured"
+    START = "at start only"
+
+
+class ParameterError(ValueError):
+    """A value that a parameter does not accept; the message says why."""
+
+
+@dataclass(frozen=True, slots=True)
+class Parameter:
+    """One parameter; the type of the default is its type.
+
+    Attributes:
+        range: least and greatest number accepted.
+        choices: texts accepted; empty: any.
+    """
+
+    name: str
+    default: Value
+    description: str
+    change: Change = Change.START
+    range: tuple[float, float] | None = None
+    choices: tuple[str, ...] = ()
+
+    @property
+    def type_name(self) -> str:
+        """Name of the type as ROS 2 tools spell it."""
+        return {bool: "bool", int: "integer", float: "double", str: "string"}[type(self.default)]
+
+    def check(self, value: object) -> None:
+        """Raise ParameterError unless `value` has the right type and is in range."""
+        if type(value) is not type(self.default):
+            raise ParameterError(
+                f"{self.name} is {value!r}; expected {self.type_name}, like {self.default!r}"
+            )
+        if self.range is not None and isinstance(value, int | float):
+            low, high = self.range
+            if not low <= value <= high:
+                raise ParameterError(f"{self.name} is {value}; expected {low:g} to {high:g}")
+        if self.choices and value not in self.choices:
+            raise ParameterError(
+                f"{self.name} is {value!r}; expected one of {', '.join(self.choices)}"
+            )
+
+
+# By headings of the documentation.
+NODE_PARAMETERS: dict[str, tuple[Parameter, ...]] = {
+    "Start": (
+        Parameter(
+            "autostart",
+            True,
+            "Configure and activate without being told. false: wait for a lifecycle manager.",
+        ),
+    ),
+    "Network": (
+        Parameter(
+            "model",
+            "rmpsam_r18",
+            "Network: rmpsam_r18 (fast) or rmpsam_r50.",
+            Change.UNCONFIGURED,
+        ),
+        Parameter(
+            "weights",
+            "",
+            "Checkpoint file (.safetensors or .pth). Empty: random weights, meaningless results.",
+            Change.UNCONFIGURED,
+        ),
+        Parameter(
+            "text_embeddings",
+            "",
+            "Class table that belongs to the weights (.safetensors, .npy or .pth).",
+            Change.UNCONFIGURED,
+        ),
+        Parameter(
+            "labels",
+            "coco_panoptic",
+            "Label set: coco_panoptic, youtube_vis_2019, or a YAML or JSON file.",
+            Change.UNCONFIGURED,
+        ),
+        Parameter(
+            "engine",
+            "auto",
+            "What executes the network; auto takes the fastest that works here.",
+            Change.UNCONFIGURED,
+        ),
+        Parameter(
+            "device",
+            "auto",
+            "Where the network runs: auto, cpu, cuda or cuda:N.",
+            Change.UNCONFIGURED,
+        ),
+        Parameter(
+            "num_threads",
+            0,
+            "Threads of the network on a CPU; 0: as many as the engine likes.",
+            Change.UNCONFIGURED,
+            range=(0, 256),
+        ),
+        Parameter(
+            "long_side",
+            640,
+            "The image is resized so that its long side does not exceed this, pixels.",
+            Change.UNCONFIGURED,
+            range=(32, 4096),
+        ),
+        Parameter(
+            "short_side",
+            480,
+            "The image is resized so that its short side does not exceed this, pixels.",
+            Change.UNCONFIGURED,
+            range=(32, 4096),
+        ),
+    ),
+    "Results": (
+        Parameter(
+            "score_threshold",
+            0.8,
+            "Class probability that an object needs to become a segment.",
+            Change.LIVE,
+            range=(0.0, 1.0),
+        ),
+        Parameter(
+            "overlap_threshold",
+            0.8,
+            "Share of its mask that an object must win against the others to become a segment.",
+            Change.LIVE,
+            range=(0.0, 1.0),
+        ),
+        Parameter(
+            "classes",
+            "",
+            "Report only these classes: names of the label set, separated by commas. Empty: all.",
+            Change.LIVE,
+        ),
+    ),
+    "Tracks": (
+        Parameter(
+            "confirm_hits",
+            3,
+            "Frames in which a thing must have been seen for its track to be confirmed.",
+            Change.UNCONFIGURED,
+            range=(1, 1000),
+        ),
+        Parameter(
+            "memory_seconds",
+            10.0,
+            "A confirmed track that is unseen for longer is forgotten, seconds.",
+            Change.UNCONFIGURED,
+            range=(0.0, 3600.0),
+        ),
+        Parameter(
+            "backward_jump",
+            0.5,
+            "An image stamp that goes back by more than this (restarted simulation, looped bag) "
+            "ends all tracks, seconds.",
+            Change.UNCONFIGURED,
+            range=(0.0, 3600.0),
+        ),
+    ),
+    "Topics": (
+        Parameter(
+            "image_transport",
+            "raw",
+            "raw: sensor_msgs/Image on `image`. compressed: JPEG or PNG on `image`/compressed.",
+            choices=("raw", "compressed"),
+        ),
+        Parameter(
+            "input_timeout",
+            5.0,
+            "Warn when no image has come for this long, seconds.",
+            Change.LIVE,
+            range=(0.1, 3600.0),
+        ),
+        Parameter(
+            "overlay_rate",
+            10.0,
+            "Overlay images per second at most.",
+            Change.LIVE,
+            range=(0.1, 120.0),
+        ),
+    ),
+    "Prompts": (
+        Parameter(
+            "max_waiting_prompts",
+            4,
+            "Prompt requests that may wait at the same time; more are answered BUSY.",
+            range=(1, 32),
+        ),
+        Parameter(
+            "prompt_timeout",
+            10.0,
+            "A prompt request that has not been worked on for this long is given up, seconds.",
+            Change.LIVE,
+            range=(0.1, 600.0),
+        ),
+    ),
+}
+
+CAMERA_SOURCE_PARAMETERS: dict[str, tuple[Parameter, ...]] = {
+    "Camera source": (
+        Parameter("source", "", "Video file, folder of images, or V4L2 device like /dev/video0."),
+        Parameter(
+            "rate",
+            0.0,
+            "Images per second. 0: the rate of the video or device; 10 for a folder.",
+            range=(0.0, 1000.0),
+        ),
+        Parameter("loop", False, "Start again at the end instead of exiting."),
+        Parameter("width", 0, "Resize to this width, pixels; 0: as it is.", range=(0, 16384)),
+        Parameter("height", 0, "Resize to this height, pixels; 0: as it is.", range=(0, 16384)),
+        Parameter(
+            "encoding",
+            "rgb8",
+            "Encoding of the images; jpeg and png are published on `image`/compressed.",
+            choices=("rgb8", "bgr8", "rgba8", "bgra8", "mono8", "jpeg", "png"),
+        ),
+        Parameter("frame_id", "camera", "frame_id of the images."),
+        Parameter(
+            "reliability",
+            "reliable",
+            "Reliability offered to subscribers.",
+            choices=("reliable", "best_effort"),
+        ),
+    ),
+}

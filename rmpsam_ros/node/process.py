@@ -1,0 +1,79 @@
+"""What both programs do around their nodes: middleware set-up, signals, spinning."""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+from importlib import metadata
+from pathlib import Path
+
+import rclpy
+from ament_index_python.packages import PackageNotFoundError, get_package_share_directory
+from rclpy.executors import Executor, ExternalShutdownException
+from rclpy.logging import get_logger
+from rclpy.signals import SignalHandlerOptions
+
+PROFILE_VARIABLE = "FASTDDS_DEFAULT_PROFILES_FILE"
+OLD_PROFILE_VARIABLE = "FASTRTPS_DEFAULT_PROFILES_FILE"  # until ROS 2 Jazzy
+_USER_CHOICES = (PROFILE_VARIABLE, OLD_PROFILE_VARIABLE, "FASTDDS_BUILTIN_TRANSPORTS")
+
+
+def initialize(arguments: list[str] | None) -> threading.Event:
+    """Initialise ROS 2; return an event that SIGINT and SIGTERM set.
+
+    ROS 2's own handlers would take the middleware away at once: no last log line, no orderly
+    release, and errors in whatever is publishing at that moment.
+    """
+    use_large_shared_memory()
+    stop = threading.Event()
+    rclpy.init(args=arguments, signal_handler_options=SignalHandlerOptions.NO)
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda *_: stop.set())
+    return stop
+
+
+def use_large_shared_memory() -> None:
+    """Have Fast DDS pass whole images through shared memory, unless the user configured it.
+
+    Its default segment of 512 KiB holds a part of one image: under load most large images are
+    lost. Other middlewares do not look at the variable.
+    """
+    localhost_only = os.environ.get("ROS_LOCALHOST_ONLY", "0") != "0"  # brings its own transports
+    if localhost_only or any(name in os.environ for name in _USER_CHOICES):
+        return
+    try:
+        share = Path(get_package_share_directory("rmpsam_ros"))
+    except PackageNotFoundError:
+        return
+    profile = share / "config" / "fastdds_large_images.xml"
+    if profile.is_file():
+        name = OLD_PROFILE_VARIABLE if _rclpy_version() < 8 else PROFILE_VARIABLE
+        os.environ[name] = str(profile)
+
+
+def _rclpy_version() -> int:
+    """Return the major version of rclpy: 3 in Humble, 7 in Jazzy, 9 in Kilted."""
+    for name in ("rclpy", "ros-rclpy"):
+        try:
+            return int(metadata.version(name).split(".", maxsplit=1)[0])
+        except (metadata.PackageNotFoundError, ValueError):
+            continue
+    return 9
+
+
+def spin(executor: Executor, stop: threading.Event) -> None:
+    """Run callbacks until `stop` is set and the executor is shut down.
+
+    Neither what a callback raises nor a message that cannot be read ends it.
+    """
+    while not stop.is_set():
+        try:
+            executor.spin()
+        except ExternalShutdownException:
+            return
+        except Exception as error:
+            if not stop.is_set():
+                get_logger("rmpsam_ros").error(
+                    f"callback failed: {type(error).__name__}: {error}", throttle_duration_sec=5.0
+                )

@@ -1,0 +1,108 @@
+"""The result topics of one camera."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from rclpy.node import Node
+from rclpy.publisher import Publisher
+from sensor_msgs.msg import Image
+from std_msgs.msg import Header
+
+from rmpsam_ros.msg import InstanceTrackArray, Latency, PanopticSegmentation
+from rmpsam_ros.node import messages, qos
+from rmpsam_ros.node.images import Picture
+from rmpsam_ros.node.overlay_thread import Drawing, OverlayThread
+
+if TYPE_CHECKING:
+    from rmpsam_ros.pipeline import FrameResult, Pipeline
+
+
+class ResultPublishers:
+    """Publishes what somebody subscribes to; nothing is computed for the other topics.
+
+    Args:
+        overlay_rate: returns how many overlays per second there may be.
+        on_overlay_error: called with the reason when an overlay fails.
+    """
+
+    def __init__(
+        self,
+        node: Node,
+        overlay_rate: Callable[[], float],
+        on_overlay_error: Callable[[Exception], None],
+    ) -> None:
+        def create(message_type: type[Any], topic: str) -> Publisher:
+            return node.create_publisher(
+                message_type, topic, qos.result(), **qos.publisher_options()
+            )
+
+        self._panoptic = create(PanopticSegmentation, "~/panoptic")
+        self._tracks = create(InstanceTrackArray, "~/tracks")
+        self._semantic = create(Image, "~/panoptic/semantic")
+        self._instance = create(Image, "~/panoptic/instance")
+        self._overlay = create(Image, "~/overlay")
+        self._latency = create(Latency, "~/latency")
+        self._semantic_message, self._instance_message = Image(), Image()
+        self._overlay_thread = OverlayThread(self._overlay, overlay_rate, on_overlay_error)
+
+    @property
+    def all(self) -> tuple[Publisher, ...]:
+        """All publishers."""
+        return (
+            self._panoptic,
+            self._tracks,
+            self._semantic,
+            self._instance,
+            self._overlay,
+            self._latency,
+        )
+
+    def publish(
+        self, header: Header, picture: Picture, result: FrameResult, pipeline: Pipeline
+    ) -> tuple[float, float]:
+        """Fill and publish everything that is subscribed to; the overlay is only handed over.
+
+        Returns:
+            Seconds spent filling messages and seconds spent publishing them.
+        """
+        if self._overlay.get_subscription_count():
+            self._overlay_thread.slot.put(Drawing(header, picture, result, pipeline))
+        labels = pipeline.label_set
+        fill_seconds = publish_seconds = 0.0
+        for publisher, fill in (
+            (self._panoptic, lambda: messages.panoptic_message(header, result, labels)),
+            (self._tracks, lambda: messages.tracks_message(header, result, labels)),
+            (self._semantic, lambda: self._fill_semantic(header, result, pipeline)),
+            (self._instance, lambda: self._fill_instance(header, result, pipeline)),
+        ):
+            if not publisher.get_subscription_count():
+                continue
+            started = time.perf_counter()
+            message = fill()
+            filled = time.perf_counter()
+            publisher.publish(message)
+            fill_seconds += filled - started
+            publish_seconds += time.perf_counter() - filled
+        return fill_seconds, publish_seconds
+
+    def publish_latency(self, message: Latency) -> None:
+        """Publish where the time of a frame went."""
+        self._latency.publish(message)
+
+    def close(self) -> None:
+        """End the overlay thread."""
+        self._overlay_thread.close(timeout=5.0)
+
+    def _fill_semantic(self, header: Header, result: FrameResult, pipeline: Pipeline) -> Image:
+        classes = pipeline.semantic_map(result)
+        encoding = "mono8" if classes.itemsize == 1 else "16UC1"
+        messages.fill_image(self._semantic_message, header, classes, encoding)
+        return self._semantic_message
+
+    def _fill_instance(self, header: Header, result: FrameResult, pipeline: Pipeline) -> Image:
+        instances = pipeline.instance_map(result)
+        messages.fill_image(self._instance_message, header, instances, "16UC1")
+        return self._instance_message

@@ -1,0 +1,167 @@
+"""What the node says about itself: /diagnostics once a second, and a log line per new problem."""
+
+from __future__ import annotations
+
+import time
+import traceback
+from collections.abc import Callable
+from dataclasses import fields
+from statistics import fmean
+
+from diagnostic_msgs.msg import DiagnosticArray
+from rclpy.callback_groups import MutuallyExclusiveCallbackGroup
+from rclpy.clock import Clock, ClockType
+from rclpy.node import Node
+
+from rmpsam_ros.node import qos, topic_health
+from rmpsam_ros.node.camera import LOG_PERIOD, Camera
+from rmpsam_ros.node.camera_statistics import FrameTimes, RateMeter
+from rmpsam_ros.node.diagnostics import Level, Status, diagnostics_message
+from rmpsam_ros.node.topic_health import InputState, Problem
+
+PERIOD = 1.0  # seconds
+FAILURE_MEMORY = 10.0  # seconds for which a failed image is warned about
+ALL_FAIL = 10  # failures in a row that are an error
+
+
+class SelfReport:
+    """Publishes the statuses of network, input, processing and outputs.
+
+    Args:
+        network: returns the status of the network.
+        input_timeout: returns how many seconds without an image are too many.
+        hardware_id: returns what the network runs on.
+    """
+
+    def __init__(
+        self,
+        node: Node,
+        camera: Camera,
+        network: Callable[[], Status],
+        input_timeout: Callable[[], float],
+        hardware_id: Callable[[], str],
+    ) -> None:
+        self._node = node
+        self._camera = camera
+        self._network = network
+        self._input_timeout = input_timeout
+        self._hardware_id = hardware_id
+        self._received, self._processed = RateMeter(), RateMeter()
+        self._known_problems: dict[str, str] = {}
+        self._publisher = node.create_publisher(
+            DiagnosticArray, "/diagnostics", qos.result(), **qos.publisher_options(False)
+        )
+        # Its own group, so that it also reports while the node configures; a steady clock, so that
+        # it also reports while simulated time stands still.
+        self._timer = node.create_timer(
+            PERIOD,
+            self._on_timer,
+            callback_group=MutuallyExclusiveCallbackGroup(),
+            clock=Clock(clock_type=ClockType.STEADY_TIME),
+        )
+
+    def _on_timer(self) -> None:
+        try:
+            self.report()
+        except Exception:
+            self._node.get_logger().error(traceback.format_exc(), throttle_duration_sec=LOG_PERIOD)
+
+    def report(self) -> None:
+        """Publish all statuses and log what is new."""
+        statuses = [self._network(), self._input(), self._processing(), self._outputs()]
+        stamp = self._node.get_clock().now().to_msg()
+        name = self._node.get_name()
+        self._publisher.publish(diagnostics_message(name, self._hardware_id(), statuses, stamp))
+
+    def _input(self) -> Status:
+        camera, subscription = self._camera, self._camera.subscription
+        topic, profile = subscription.topic_name, subscription.qos_profile
+        peers = topic_health.subscription_peers(self._node, topic, profile)
+        rate = self._received.read(camera.slot.received)
+        state = InputState(
+            topic=topic,
+            type_name=_type_name(subscription.msg_type),
+            wants=qos.describe(profile),
+            publishers=peers,
+            received=camera.slot.received,
+            silent_for=time.monotonic() - camera.last_arrival,
+            timeout=self._input_timeout(),
+        )
+        problem = topic_health.input_problem(state) if camera.active else None
+        self._log("input", problem, f"images arrive on {topic}")
+        message = f"{rate:.1f} images per second" if camera.active else "not active"
+        values = {
+            "topic": topic,
+            "type": state.type_name,
+            "QoS": state.wants,
+            "publishers": len(peers),
+            **{f"publisher {one.node}": f"{one.type_name}, {one.offers}" for one in peers},
+            "rate (Hz)": f"{rate:.2f}",
+            "received": camera.slot.received,
+            "age on arrival (s)": f"{camera.last_age:.3f}",
+        }
+        return _status("input", problem, message, values)
+
+    def _processing(self) -> Status:
+        camera, statistics = self._camera, self._camera.statistics
+        rate = self._processed.read(statistics.processed)
+        level, message = Level.OK, f"{rate:.1f} images per second"
+        if not camera.active:
+            message = "not active"
+        elif statistics.failures_in_a_row >= ALL_FAIL:
+            level, message = Level.ERROR, f"every image fails: {statistics.last_error}"
+        elif statistics.failed and statistics.seconds_since_error() < FAILURE_MEMORY:
+            level, message = Level.WARN, f"an image failed: {statistics.last_error}"
+        values: dict[str, object] = {
+            "rate (Hz)": f"{rate:.2f}",
+            "received": camera.slot.received,
+            "processed": statistics.processed,
+            "dropped": camera.slot.dropped,
+            "failed": statistics.failed,
+            "last error": statistics.last_error,
+        }
+        recent = statistics.recent_times()
+        for stage in fields(FrameTimes) if recent else ():
+            mean = fmean(getattr(one, stage.name) for one in recent)
+            values[f"{stage.name} (ms)"] = f"{1000.0 * mean:.2f}"
+        return Status("processing", level, message, values)
+
+    def _outputs(self) -> Status:
+        values: dict[str, object] = {}
+        problems = []
+        for publisher in self._camera.publishers.all:
+            topic = publisher.topic_name
+            peers = topic_health.publisher_peers(self._node, topic, publisher.qos_profile)
+            values[f"subscribers of {topic}"] = len(peers)
+            problem = topic_health.output_problem(topic, peers)
+            self._log(topic, problem, f"all subscribers of {topic} can be served")
+            if problem is not None:
+                problems.append(problem)
+        return _status("outputs", problems[0] if problems else None, "", values)
+
+    def _log(self, subject: str, problem: Problem | None, solved: str) -> None:
+        """Log a problem when it appears or changes, and when it is gone."""
+        known = self._known_problems.get(subject, "")
+        kind = "" if problem is None else problem.kind
+        if kind == known:
+            return
+        self._known_problems[subject] = kind
+        logger = self._node.get_logger()
+        if problem is None:
+            logger.info(solved)
+        elif problem.level is Level.ERROR:
+            logger.error(problem.text)
+        else:
+            logger.warning(problem.text)
+
+
+def _status(part: str, problem: Problem | None, message: str, values: dict[str, object]) -> Status:
+    if problem is None:
+        return Status(part, Level.OK, message, values)
+    return Status(part, problem.level, problem.text, values)
+
+
+def _type_name(message_type: type) -> str:
+    """Return the name of a message type as the graph spells it."""
+    package = message_type.__module__.split(".", maxsplit=1)[0]
+    return f"{package}/msg/{message_type.__name__}"

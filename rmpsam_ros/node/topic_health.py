@@ -1,0 +1,153 @@
+"""Why no images arrive, or no results leave, and what to do about it.
+
+The rules are functions of plain values; `subscription_peers` and `publisher_peers` read the values
+from the graph.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from rclpy.node import Node
+from rclpy.qos import QoSCompatibility, QoSProfile, qos_check_compatible
+
+from rmpsam_ros.node import qos
+from rmpsam_ros.node.diagnostics import Level
+
+
+@dataclass(frozen=True, slots=True)
+class Peer:
+    """The other end of a topic.
+
+    Attributes:
+        node: its full name.
+        type_name: type of its messages, for example ``sensor_msgs/msg/Image``.
+        offers: its quality of service in words.
+        conflict: why nothing can pass between it and us; empty: it can.
+    """
+
+    node: str
+    type_name: str
+    offers: str
+    conflict: str
+
+
+@dataclass(frozen=True, slots=True)
+class InputState:
+    """What is known about an input topic.
+
+    Attributes:
+        topic, type_name, wants: our end: full name, message type, quality of service in words.
+        publishers: the other ends.
+        received: messages since activation.
+        silent_for: seconds since activation or the last message.
+        timeout: seconds of silence that are too long.
+    """
+
+    topic: str
+    type_name: str
+    wants: str
+    publishers: Sequence[Peer]
+    received: int
+    silent_for: float
+    timeout: float
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """Something that keeps messages from passing.
+
+    Attributes:
+        kind: stays the same while the problem does; the text may count seconds.
+        text: what is wrong and what to do, in one line.
+    """
+
+    level: Level
+    kind: str
+    text: str
+
+
+def input_problem(state: InputState) -> Problem | None:
+    """Return what is wrong with an input topic and the remedy, None if nothing is."""
+    others = [one for one in state.publishers if one.type_name != state.type_name]
+    same = [one for one in state.publishers if one.type_name == state.type_name]
+    good = [one for one in same if not one.conflict]
+    conflicts = [one for one in same if one.conflict]
+    if conflicts and not good:
+        one = conflicts[0]
+        return Problem(
+            Level.ERROR,
+            "incompatible",
+            f"nothing can arrive on {state.topic}: {len(conflicts)} publisher(s), but "
+            f"{one.node} offers {one.offers} and this node wants {state.wants} ({one.conflict}); "
+            f"set qos_overrides.{state.topic}.subscription.reliability to best_effort",
+        )
+    if state.silent_for < state.timeout:
+        return None
+    silence = f"no image on {state.topic} for {state.silent_for:.0f} s"
+    names = f"{len(good)} publisher(s) ({', '.join(one.node for one in good)})"
+    if good and state.received:
+        text = f"{silence}: {names} stopped sending; check the camera"
+        return Problem(Level.ERROR, "stalled", text)
+    if good:
+        text = (
+            f"{silence}, though there is a compatible publisher: {names}; check that the camera "
+            "runs, and for large images docs/large_images.md"
+        )
+        return Problem(Level.WARN, "no first image", text)
+    if others:
+        one = others[0]
+        text = (
+            f"{silence}: {one.node} publishes {one.type_name} there, this node subscribes to "
+            f"{state.type_name}; set image_transport, or remap image to another topic"
+        )
+        return Problem(Level.ERROR, "other type", text)
+    text = (
+        f"{silence}: there is no publisher; start the camera, or remap image to its topic "
+        "(--ros-args -r image:=/camera/image_raw), and check ROS_DOMAIN_ID"
+    )
+    return Problem(Level.WARN, "no publisher", text)
+
+
+def output_problem(topic: str, subscribers: Sequence[Peer]) -> Problem | None:
+    """Return which subscribers of a result topic cannot be served, None if all can."""
+    conflicts = [one for one in subscribers if one.conflict]
+    if not conflicts:
+        return None
+    one = conflicts[0]
+    text = (
+        f"{len(conflicts)} of {len(subscribers)} subscriber(s) of {topic} get nothing: {one.node} "
+        f"wants {one.offers} ({one.conflict}); change the QoS of that subscriber, or set "
+        f"qos_overrides.{topic}.publisher"
+    )
+    return Problem(Level.WARN, f"incompatible {topic}", text)
+
+
+def subscription_peers(node: Node, topic: str, profile: QoSProfile) -> list[Peer]:
+    """Return the publishers of a topic as a subscription with this profile sees them."""
+    return [
+        _peer(info, *qos_check_compatible(info.qos_profile, profile))
+        for info in node.get_publishers_info_by_topic(topic)
+    ]
+
+
+def publisher_peers(node: Node, topic: str, profile: QoSProfile) -> list[Peer]:
+    """Return the subscribers of a topic as a publisher with this profile sees them."""
+    return [
+        _peer(info, *qos_check_compatible(profile, info.qos_profile))
+        for info in node.get_subscriptions_info_by_topic(topic)
+    ]
+
+
+def _peer(info: Any, compatibility: QoSCompatibility, reason: str) -> Peer:
+    conflict = ""
+    if compatibility == QoSCompatibility.ERROR:
+        conflict = reason.strip().rstrip(";").removeprefix("ERROR: ")
+    return Peer(
+        node=f"{info.node_namespace.rstrip('/')}/{info.node_name}",
+        type_name=info.topic_type,
+        offers=qos.describe(info.qos_profile),
+        conflict=conflict,
+    )
