@@ -101,7 +101,7 @@ class Identity:
             id=self.id,
             state=state,
             class_id=self.class_id,
-            score=self.class_votes[self.class_id] / self._frame_weight,
+            score=min(1.0, self.class_votes[self.class_id] / self._frame_weight),
             first_seen=self.first_seen,
             last_seen=self.last_seen,
             hits=self._hits,

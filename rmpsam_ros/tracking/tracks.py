@@ -20,6 +20,7 @@ from rmpsam_ros.tracking.records import Detection, Track, TrackerConfig
 
 _BOX_SECONDS = 0.5  # after this time a last known box weighs 1/e
 _PAUSE_SECONDS = 5.0  # frames further apart than this (and than the memory) are not one video
+_ROUNDING = 1e-5  # a float32 softmax can come out above 1 by this much
 
 
 class QueryTracker:
@@ -242,7 +243,7 @@ def check_detections(detections: Sequence[Detection], num_queries: int) -> None:
             raise ValueError(f"got {detection}; expected a segment id from 1, a class id from 0")
         if not 0 <= detection.query < num_queries:
             raise ValueError(f"got {detection}; expected a query from 0 to {num_queries - 1}")
-        if not 0.0 <= detection.score <= 1.0:
+        if not 0.0 <= detection.score <= 1.0 + _ROUNDING:
             raise ValueError(f"got {detection}; expected a score from 0 to 1")
         box = detection.box
         if box is not None and not (len(box) == 4 and all(map(math.isfinite, box))):

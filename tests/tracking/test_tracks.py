@@ -120,6 +120,13 @@ def test_score_is_the_mean_probability_of_the_voted_class(make_scene: MakeScene)
     assert track.score == pytest.approx((0.9 + 0.6) / 3, abs=1e-5)
 
 
+def test_a_score_rounded_above_one_is_one(make_scene: MakeScene) -> None:
+    scene = make_scene()
+    for frame in range(5):
+        track = scene.show(0.1 * frame, "A", score=float(np.nextafter(np.float32(1), 2)))["A"]
+        assert track.score == pytest.approx(1.0) and track.score <= 1.0
+
+
 def test_a_thing_of_another_class_does_not_come_back_as_the_lost_one(
     make_scene: MakeScene,
 ) -> None:
