@@ -45,10 +45,19 @@ class LoopConfig:
 
 
 @dataclass(frozen=True)
+class EvaluationConfig:
+    """A data set to evaluate on and the tasks: see ``rmpsam_ros.evaluation``."""
+
+    dataset: DatasetConfig
+    tasks: tuple[str, ...]
+
+
+@dataclass(frozen=True)
 class TrainingConfig:
     """Everything that defines a run.
 
-    Paths in the file are relative to the file, except below ``data_root``.
+    Pictures, annotations and ``encoder_weights`` are below ``data_root``; other paths are relative
+    to the file. ``base`` names another file (in the same folder) whose settings are changed.
     """
 
     path: Path
@@ -58,6 +67,7 @@ class TrainingConfig:
     label_set: LabelSet
     class_table_seed: int
     datasets: tuple[tuple[DatasetConfig, dict[str, float]], ...]
+    evaluation: tuple[EvaluationConfig, ...]
     batches: BatchConfig
     augment: dict[str, AugmentConfig]
     losses: LossConfig
@@ -78,12 +88,7 @@ def load_config(path: Path, data_root: Path | None = None) -> TrainingConfig:
 
     data_root: overrides the entry of that name, for data in another place.
     """
-    try:
-        content = yaml.safe_load(path.read_text())
-    except (OSError, yaml.YAMLError) as error:
-        raise ConfigError(f"'{path}' cannot be read: {error}") from error
-    if not isinstance(content, dict):
-        raise ConfigError(f"'{path}' holds no settings")
+    content = _read(path)
     _check_keys(content, _KEYS, str(path))
     here = path.parent
     root = data_root or here / content.get("data_root", ".")
@@ -101,6 +106,9 @@ def load_config(path: Path, data_root: Path | None = None) -> TrainingConfig:
         datasets=tuple(
             _dataset(entry, label_set, root, here) for entry in content.get("datasets", [])
         ),
+        evaluation=tuple(
+            _evaluation(entry, label_set, root, here) for entry in content.get("evaluation", [])
+        ),
         batches=parse(BatchConfig, content.get("batches", {}), "batches"),
         augment={
             kind: parse(AugmentConfig, {**common, **augment.get(kind, {})}, f"augment.{kind}")
@@ -113,13 +121,31 @@ def load_config(path: Path, data_root: Path | None = None) -> TrainingConfig:
     )
 
 
+def _read(path: Path) -> dict[str, Any]:
+    """Return the settings of a file on top of those of its ``base``, section by section."""
+    try:
+        content = yaml.safe_load(path.read_text())
+    except (OSError, yaml.YAMLError) as error:
+        raise ConfigError(f"'{path}' cannot be read: {error}") from error
+    if not isinstance(content, dict):
+        raise ConfigError(f"'{path}' holds no settings")
+    base = content.pop("base", None)
+    if base is None:
+        return content
+    settings = _read(path.parent / str(base))
+    for key, value in content.items():
+        nested = isinstance(value, dict) and isinstance(settings.get(key), dict)
+        settings[key] = {**settings[key], **value} if nested else value
+    return settings
+
+
 _KEYS = {
     "network", "encoder_weights", "start_from", "labels", "class_table_seed", "data_root",
-    "datasets", "batches", "augment", "losses", "optimizer", "loop",
+    "datasets", "evaluation", "batches", "augment", "losses", "optimizer", "loop",
 }
 _DATASET_KEYS = {
     "name", "format", "images", "annotations", "split", "class_names", "classes", "others",
-    "partial", "weights", "minimum_area",
+    "partial", "weights", "minimum_area", "tasks",
 }
 
 
@@ -179,6 +205,14 @@ def _dataset(
         minimum_area=int(entry.get("minimum_area", 16)),
     )
     return config, weights
+
+
+def _evaluation(entry: Any, label_set: LabelSet, root: Path, here: Path) -> EvaluationConfig:
+    dataset, weights = _dataset(entry, label_set, root, here)
+    tasks = entry.get("tasks")
+    if weights or not isinstance(tasks, list):
+        raise ConfigError(f"evaluation {dataset.name!r} needs a list of tasks, and no weights")
+    return EvaluationConfig(dataset, tuple(str(task) for task in tasks))
 
 
 def _path(base: Path, value: Any) -> Path | None:

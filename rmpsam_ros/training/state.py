@@ -7,15 +7,16 @@ import os
 from pathlib import Path
 from typing import Any
 
+import safetensors
 import safetensors.torch
 import torch
 from torch import Tensor, nn
 
 from rmpsam_ros.model import RmpSam
 from rmpsam_ros.model.checkpoint import official_state_dict
-from rmpsam_ros.segmentation.labels import LabelSet
+from rmpsam_ros.segmentation.labels import Label, LabelSet
 
-from .network import FROZEN_PREFIX
+from .network import FROZEN_PREFIX, build_network
 from .optimizer import WeightAverage
 
 LAST = "last.pt"
@@ -100,7 +101,7 @@ def import_weights(path: Path, model: RmpSam) -> None:
 
     Raises ResumeError, naming keys, if the weights are of another network.
     """
-    tensors = safetensors.torch.load_file(path)
+    tensors, _ = _read_weights(path)
     own = official_state_dict(model)
     wanted = {
         key for key in own
@@ -114,3 +115,32 @@ def import_weights(path: Path, model: RmpSam) -> None:
     with torch.no_grad():
         for key in wanted:
             own[key].copy_(tensors[key])
+
+
+def load_exported(path: Path, encoder_weights: Path | None) -> tuple[RmpSam, LabelSet]:
+    """Build the network of an exported file, in eval mode, and return its label set with it.
+
+    Raises ResumeError if the file was not written by ``export_weights``.
+    """
+    tensors, metadata = _read_weights(path)
+    if not {"model", "label_set"} <= set(metadata) or "text_embeddings" not in tensors:
+        raise ResumeError(f"'{path}' says neither its network nor its labels")
+    content = json.loads(metadata["label_set"])
+    labels = tuple(
+        Label(index, entry["name"], entry["is_thing"], tuple(entry["color"]))
+        for index, entry in enumerate(content["labels"])
+    )
+    table = torch.nn.functional.normalize(tensors["text_embeddings"].float(), dim=-1)
+    network = build_network(metadata["model"], table, encoder_weights)
+    import_weights(path, network)
+    return network.eval(), LabelSet(content["name"], labels)
+
+
+def _read_weights(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
+    """Return the tensors and the metadata of a safetensors file."""
+    try:
+        with safetensors.safe_open(path, "pt") as file:
+            tensors = {key: file.get_tensor(key) for key in file.keys()}
+            return tensors, file.metadata() or {}
+    except (OSError, safetensors.SafetensorError) as error:
+        raise ResumeError(f"'{path}' is not a readable safetensors file: {error}") from error

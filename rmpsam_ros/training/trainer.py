@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import time
 from collections import deque
@@ -82,12 +83,14 @@ class Trainer:
         if config.start_from:
             import_weights(config.start_from, self.network)
         self.network.to(process.device)
+        self.sources = config.open_sources()
         self.batches = BatchMaker(
-            config.open_sources(), config.batches, config.augment, loop.seed, process.rank
+            self.sources, config.batches, config.augment, loop.seed, process.rank
         )
         self.optimizer = build_optimizer(self.network, config.optimizer)
         self.average = WeightAverage(self.network, config.optimizer.ema_decay)
         folder.mkdir(parents=True, exist_ok=True)
+        self._board = _tensorboard(folder) if process.is_main else None
         self.step = 0
         if (folder / LAST).exists():
             self.step = load_state(folder / LAST, self.network, self.optimizer, self.average)
@@ -113,7 +116,7 @@ class Trainer:
             bar.update()
             if self.process.is_main and self.step % loop.log_interval == 0:
                 speed = (self.step - start) / (time.monotonic() - began)
-                self._log(losses, speed, batches[-1].kind)
+                self._log(losses, speed)
                 bar.set_postfix({name: f"{value:.3f}" for name, value in losses.items()})
             if loop.checkpoint_interval and self.step % loop.checkpoint_interval == 0:
                 self.save()
@@ -196,9 +199,20 @@ class Trainer:
                     group.append(ahead.popleft().result())
                 yield group
 
-    def _log(self, losses: dict[str, float], speed: float, kind: str) -> None:
-        entry: dict[str, Any] = {"step": self.step, "kind": kind, "steps_per_second": speed}
-        entry["learning_rate"] = self.optimizer.param_groups[0]["lr"]
-        entry.update(losses)
+    def _log(self, losses: dict[str, float], speed: float) -> None:
+        rate = float(self.optimizer.param_groups[0]["lr"])
+        entry = {"step": self.step, "steps_per_second": speed, "learning_rate": rate, **losses}
         with (self.folder / LOG).open("a") as stream:
             stream.write(json.dumps(entry) + "\n")
+        if self._board is not None:
+            for name, value in entry.items():
+                self._board.add_scalar(name, value, self.step)
+
+
+def _tensorboard(folder: Path) -> Any:
+    """Return a writer of TensorBoard events, or None where TensorBoard is not installed."""
+    if importlib.util.find_spec("tensorboard") is None:
+        return None
+    from torch.utils.tensorboard import SummaryWriter
+
+    return SummaryWriter(folder / "tensorboard")

@@ -1,0 +1,183 @@
+"""The figures of one data set: panoptic, semantic, recall, interactive."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from rmpsam_ros.segmentation.labels import LabelSet
+from rmpsam_ros.segmentation.panoptic import FusionConfig, PanopticResult
+from rmpsam_ros.training.samples import UNNAMED, Sample
+
+from .interactive import NOC_THRESHOLDS, InteractiveScore, click_position, mask_iou
+from .panoptic_quality import PanopticQuality
+from .predictors import NetworkPredictor, Prompter
+from .recall import MaskRecall
+from .semantic import MeanIou
+
+_IGNORE = -1
+TASKS = ("panoptic", "semantic", "recall", "interactive")
+
+
+def evaluate_network(
+    predictor: NetworkPredictor, samples: Iterable[Sample], tasks: list[str], fusion: FusionConfig
+) -> dict[str, Any]:
+    """Return the figures of a network over the pictures of a data set.
+
+    tasks: of ``TASKS``. Raises ValueError for another one.
+    """
+    unknown = sorted(set(tasks) - set(TASKS))
+    if unknown:
+        raise ValueError(f"unknown task {unknown[0]!r}; use {', '.join(TASKS)}")
+    labels = predictor.label_set
+    things = [label.is_thing for label in labels.labels]
+    # One class more, for pixels of partly annotated pictures where only the annotated classes
+    # are known to be absent.
+    quality = PanopticQuality([*things, False])
+    semantic, recall, prompts = MeanIou(len(things)), MaskRecall(), InteractiveScores()
+    for sample in samples:
+        predictor.show(sample.image)
+        if set(tasks) & {"panoptic", "semantic", "recall"}:
+            objects = predictor.objects()
+            if "panoptic" in tasks:
+                add_panoptic(quality, predictor.panoptic(objects, fusion), sample, labels)
+            if "semantic" in tasks:
+                semantic.add(predictor.semantic(objects), class_map(sample), _IGNORE)
+            if "recall" in tasks:
+                recall.add(predictor.object_masks(objects), sample.masks)
+        if "interactive" in tasks:
+            prompts.add(predictor, sample.masks)
+    figures: dict[str, Any] = {}
+    if "panoptic" in tasks:
+        figures["panoptic"] = panoptic_figures(quality, labels)
+    if "semantic" in tasks:
+        names = [label.name for label in labels.labels]
+        per_class = {names[index]: iou for index, iou in semantic.per_class().items()}
+        figures["semantic"] = {"mean_iou": semantic.mean(), "per_class": per_class}
+    if "recall" in tasks:
+        figures["recall"] = {"recall_50": recall.recall(), "objects": recall.total}
+    if "interactive" in tasks:
+        figures["interactive"] = prompts.figures()
+    return figures
+
+
+def evaluate_prompter(prompter: Prompter, samples: Iterable[Sample]) -> dict[str, Any]:
+    """Return the interactive figures of any promptable model."""
+    scores = InteractiveScores()
+    for sample in samples:
+        prompter.show(sample.image)
+        scores.add(prompter, sample.masks)
+    return {"interactive": scores.figures()}
+
+
+class InteractiveScores:
+    """One click and one box for every annotated mask."""
+
+    def __init__(self) -> None:
+        self._click, self._box = InteractiveScore(), InteractiveScore()
+
+    def add(self, prompter: Prompter, masks: NDArray[np.bool_]) -> None:
+        """Count the masks [G, H, W] of the picture that the prompter was shown."""
+        if not len(masks):
+            return
+        clicks = np.array([click_position(mask) for mask in masks], np.float64)
+        boxes = np.array([tight_box(mask) for mask in masks], np.float64)
+        for score, answers in (
+            (self._click, prompter.click(clicks)), (self._box, prompter.box(boxes))
+        ):
+            for answer, mask in zip(answers, masks, strict=True):
+                score.add(mask_iou(answer, mask))
+
+    def figures(self) -> dict[str, Any]:
+        """Return mean IoU by clicks and by boxes, and the clicks needed (1 or 20)."""
+        return {
+            "click_miou": self._click.mean_iou(),
+            "box_miou": self._box.mean_iou(),
+            "click_noc": {str(t): self._click.clicks(t) for t in NOC_THRESHOLDS},
+            "segments": len(self._click),
+        }
+
+
+def add_panoptic(
+    quality: PanopticQuality, result: PanopticResult, sample: Sample, labels: LabelSet
+) -> None:
+    """Count one picture; only classes that its data set annotates completely take part."""
+    truth, true_classes = truth_map(sample)
+    classes = {segment.id: segment.class_id for segment in result.segments}
+    left_out = [key for key, index in classes.items() if not sample.annotated[index]]
+    predicted = result.id_map.astype(np.int64)
+    predicted[np.isin(predicted, left_out)] = 0
+    quality.add(predicted, classes, truth, {**true_classes, _OTHER: labels.num_classes})
+
+
+_OTHER = 1 << 20
+
+
+def truth_map(sample: Sample) -> tuple[NDArray[np.int64], dict[int, int]]:
+    """Return segment ids [H, W] and their classes; overlapping masks: the smaller one is on top.
+
+    Void (0): unknown pixels, and objects whose class is not annotated completely. All other
+    pixels without an object belong to one segment of no class.
+    """
+    ids = np.where(sample.ignore, 0, _OTHER).astype(np.int64)
+    classes = {}
+    for index in np.argsort(-sample.masks.sum(axis=(1, 2)), kind="stable"):
+        class_index = int(sample.classes[index])
+        counted = class_index != UNNAMED and sample.annotated[class_index]
+        ids[sample.masks[index] & ~sample.ignore] = index + 1 if counted else 0
+        if counted:
+            classes[int(index) + 1] = class_index
+    return ids, classes
+
+
+def class_map(sample: Sample) -> NDArray[np.int64]:
+    """Return the annotated class of every pixel [H, W], -1 where there is none."""
+    classes = np.full(sample.ignore.shape, _IGNORE, np.int64)
+    for index in np.argsort(-sample.masks.sum(axis=(1, 2)), kind="stable"):
+        if sample.classes[index] != UNNAMED:
+            classes[sample.masks[index]] = sample.classes[index]
+    classes[sample.ignore] = _IGNORE
+    return classes
+
+
+def panoptic_figures(quality: PanopticQuality, labels: LabelSet) -> dict[str, Any]:
+    """Return PQ, SQ and RQ of all classes, of things and of stuff, and PQ by class name."""
+    per_class = {
+        labels.labels[index].name: score
+        for index, score in quality.per_class().items()
+        if index < labels.num_classes
+    }
+    things = {label.name for label in labels.labels if label.is_thing}
+
+    def mean(names: Iterable[str]) -> dict[str, float]:
+        scores = [per_class[name] for name in names if name in per_class]
+        if not scores:
+            return {}
+        return {
+            key: float(np.mean([getattr(score, key) for score in scores]))
+            for key in ("pq", "sq", "rq")
+        }
+
+    return {
+        "all": mean(per_class),
+        "things": mean(things),
+        "stuff": mean(name for name in per_class if name not in things),
+        "per_class": {name: score.pq for name, score in per_class.items()},
+    }
+
+
+def tight_box(mask: NDArray[np.bool_]) -> tuple[int, int, int, int]:
+    """Return (x1, y1, x2, y2), right and bottom exclusive, of a mask that has pixels."""
+    rows, columns = np.nonzero(mask)
+    return (
+        int(columns.min()), int(rows.min()), int(columns.max()) + 1, int(rows.max()) + 1
+    )
+
+
+def load_samples(data: Any) -> Iterator[Sample]:
+    """Yield all pictures of a data set in order."""
+    for index in range(len(data)):
+        yield data.load(index)
