@@ -182,7 +182,7 @@ def float32_tolerance(array: str) -> float:
         # The last class logits of an object are 100 x cosine, all others 1000 x cosine.
         adapted = array.endswith("final.cls") and not array.startswith("prompt.")
         return 1e-3 if adapted else 2e-2
-    return FLOAT32_LAST_PART[part]
+    return FLOAT32_LAST_PART.get(part, 1e-4)
 
 
 def is_input(name: str, array: str) -> bool:
