@@ -5,6 +5,8 @@
 // sums are rounded one by one, so that every build and every clone gives the same pixels.
 #if defined(__GNUC__) && !defined(__clang__)
 #pragma GCC optimize("no-trapping-math", "fp-contract=off")
+#elif defined(__clang__)
+#pragma clang fp contract(off)
 #endif
 
 #include <algorithm>
