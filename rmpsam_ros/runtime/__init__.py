@@ -1,0 +1,23 @@
+"""Executes the network behind one interface; who uses it need not know what executes it."""
+
+from rmpsam_ros.runtime.engine import (
+    Engine,
+    EngineError,
+    EngineInfo,
+    FrameOutput,
+    ObjectOutput,
+    PromptOutput,
+)
+from rmpsam_ros.runtime.load import load_engine
+from rmpsam_ros.runtime.network import ModelConfig
+
+__all__ = [
+    "Engine",
+    "EngineError",
+    "EngineInfo",
+    "FrameOutput",
+    "ModelConfig",
+    "ObjectOutput",
+    "PromptOutput",
+    "load_engine",
+]

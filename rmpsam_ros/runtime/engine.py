@@ -1,0 +1,129 @@
+"""The interface through which everything else executes the network, whatever executes it."""
+
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+
+class EngineError(RuntimeError):
+    """An engine cannot be made or cannot run; the message is one line that says what to do."""
+
+
+@dataclass(frozen=True, slots=True)
+class EngineInfo:
+    """What really runs, for logs, diagnostics and benchmarks.
+
+    Attributes:
+        engine: back end with its version, for example ``torch 2.13.0``.
+        precision: number format of the network, for example ``fp32``.
+        device: where it runs, for example ``cpu (2 threads)`` or the name of the GPU.
+        model: name of the network configuration.
+        weights: where the weights come from; says so when they are random.
+        agreement: how well its results agree with fp32 PyTorch; empty for that itself.
+    """
+
+    engine: str
+    precision: str
+    device: str
+    model: str
+    weights: str
+    agreement: str = ""
+
+    def __str__(self) -> str:
+        return f"{self.model} ({self.weights}) on {self.engine}, {self.precision}, {self.device}"
+
+
+@dataclass(frozen=True, slots=True)
+class ObjectOutput:
+    """Object queries of one image.
+
+    Attributes:
+        class_logits: (N, C + 1) float32, the last column is "no object".
+        mask_logits: (N, h, w) float32 at a quarter of the padded network input.
+        queries: (N, 256) float32, the embeddings that tracking matches.
+    """
+
+    class_logits: NDArray[np.float32]
+    mask_logits: NDArray[np.float32]
+    queries: NDArray[np.float32]
+
+
+@dataclass(frozen=True, slots=True)
+class PromptOutput:
+    """Prompt queries of one image.
+
+    Attributes:
+        mask_logits: (K, h, w) float32 at a quarter of the padded network input.
+        iou: (K,) float32, predicted quality of each mask, not clipped.
+    """
+
+    mask_logits: NDArray[np.float32]
+    iou: NDArray[np.float32]
+
+
+@dataclass(frozen=True, slots=True)
+class FrameOutput:
+    """Everything one pass gives; ``features`` is an engine's own handle for later prompts."""
+
+    features: Any
+    objects: ObjectOutput
+    prompts: PromptOutput | None
+
+
+class Engine(Protocol):
+    """Runs the network on one preprocessed image at a time, from one thread."""
+
+    info: EngineInfo
+
+    def run(
+        self, image: NDArray[np.float32], boxes: NDArray[np.float32] | None = None
+    ) -> FrameOutput:
+        """Encode an image and decode its objects, and its prompts in the same pass.
+
+        Args:
+            image: (1, 3, H, W) float32, normalised, H and W multiples of 32.
+            boxes: (K, 4) float32 prompt boxes, x_min, y_min, x_max, y_max in [0, 1] relative to
+                the image before padding; None or K = 0: no prompts.
+
+        Raises:
+            EngineError: the input has another shape or type, or execution failed.
+        """
+        ...
+
+    def decode_prompts(self, features: Any, boxes: NDArray[np.float32]) -> PromptOutput:
+        """Decode prompts, (K, 4) as in `run`, on the features of an earlier `run`."""
+        ...
+
+    def close(self) -> None:
+        """Give back device memory; the engine is not used afterwards."""
+        ...
+
+
+def check_image(image: NDArray[np.float32]) -> None:
+    """Raise EngineError unless ``image`` is what `Engine.run` asks for."""
+    good = image.ndim == 4 and image.shape[:2] == (1, 3) and min(image.shape[2:]) > 0
+    if not good or image.dtype != np.float32 or image.shape[2] % 32 or image.shape[3] % 32:
+        raise EngineError(
+            f"network input is {image.dtype} {image.shape}; expected float32 (1, 3, H, W) with H "
+            "and W multiples of 32: use segmentation.preprocess"
+        )
+
+
+def check_boxes(boxes: NDArray[np.float32]) -> None:
+    """Raise EngineError unless ``boxes`` is what `Engine.run` asks for."""
+    if boxes.ndim != 2 or boxes.shape[1] != 4 or boxes.dtype != np.float32:
+        raise EngineError(f"prompt boxes are {boxes.dtype} {boxes.shape}; expected float32 (K, 4)")
+
+
+def check_finite(values: NDArray[np.float32]) -> None:
+    """Raise EngineError if class logits or predicted qualities are not finite.
+
+    Every one of them depends on every pixel, so that this finds NaN in the input too.
+    """
+    if not np.isfinite(values).all():
+        raise EngineError(
+            "the network gave values that are not finite: the image or the weights hold NaN or "
+            "infinity, or its precision has too small a range"
+        )

@@ -1,0 +1,146 @@
+"""Makes one engine in one precision, and lets it pass only if its results agree with fp32."""
+
+import hashlib
+import json
+from collections.abc import Callable
+from dataclasses import replace
+from importlib import resources
+from typing import Any, Literal
+
+import torch
+
+import rmpsam_ros
+from rmpsam_ros.model import RmpSam
+from rmpsam_ros.runtime.cache import EngineCache
+from rmpsam_ros.runtime.engine import Engine, EngineError, EngineInfo
+from rmpsam_ros.runtime.export_form import ExportForm
+from rmpsam_ros.runtime.network import ModelConfig, network_digest
+from rmpsam_ros.runtime.precision import Agreement, compare, preprocessed_frames, shortcomings
+from rmpsam_ros.runtime.torch_engine import TorchEngine, device_description
+
+Precision = Literal["fp32", "bf16", "fp16", "int8"]
+
+CALIBRATION_FRAMES = 6
+CHECK_FRAMES = 4  # others than those
+EXPORT_SOURCES = (
+    "graph_builder",
+    "encoder_graph",
+    "decoder_graph",
+    "quantized_graph",
+    "export",
+    "export_form",
+    "calibrate",
+)
+
+
+class EngineFactory:
+    """Everything that the engines of one network have in common."""
+
+    def __init__(
+        self,
+        model: RmpSam,
+        config: ModelConfig,
+        device: torch.device,
+        cache: EngineCache,
+        progress: Callable[[str], None],
+    ) -> None:
+        self._model = model
+        self._config = config
+        self._device = device
+        self._cache = cache
+        self._progress = progress
+        self._digest = network_digest(model)
+        self._reference: TorchEngine | None = None
+
+    def make(self, engine: str, precision: Precision) -> Engine:
+        """Make an engine and check it.
+
+        Raises:
+            EngineError: it cannot be made, or its results are too far off.
+        """
+        if engine == "torch":
+            return self._torch(precision)
+        if engine == "onnxruntime":
+            made = self._onnxruntime(precision)
+        else:
+            raise EngineError(f"engine '{engine}' is unknown")
+        return self._checked(made)
+
+    def _torch(self, precision: Precision) -> Engine:
+        return TorchEngine(
+            self._model, self._device, self._config.model, self._config.weights_name
+        )
+
+    def _onnxruntime(self, precision: Precision) -> Engine:
+        from rmpsam_ros.runtime.onnx_engine import OnnxEngine, onnxruntime_form, version
+
+        form = onnxruntime_form("u8s8" if precision == "int8" else "none")
+        frame, prompt_decoder = self._graph("frame", form), self._graph("prompt_decoder", form)
+        info = self._info(version(), precision)
+        return OnnxEngine(frame, prompt_decoder, self._config.num_threads, info)
+
+    def _graph(self, part: Any, form: ExportForm) -> bytes:
+        """Return a serialised ONNX graph, from the cache or written now."""
+        if part not in ("encoder", "frame"):  # decoders are the same in every precision
+            form = replace(form, compute="fp32", quantization="none")
+        key = {**self._key(), "part": part, "form": str(form)}
+
+        def build() -> bytes:
+            from rmpsam_ros.runtime.calibrate import calibrate
+            from rmpsam_ros.runtime.export import export_graph
+
+            ranges = None
+            if form.quantization != "none":
+                self._progress(f"calibrating int8 on {CALIBRATION_FRAMES} frames")
+                frames = preprocessed_frames(CALIBRATION_FRAMES)
+                ranges = calibrate(self._model, (image for image, _ in frames))
+            self._progress(f"writing the network as ONNX ({part}, {form})")
+            return bytes(export_graph(self._model, part, form, ranges).SerializeToString())
+
+        return self._cache.fetch(f"{self._config.model}-{part}-{form.precision}", key, build)
+
+    def _checked(self, engine: Engine) -> Engine:
+        """Compare an engine with fp32 PyTorch, once per engine, network and machine."""
+        info = engine.info
+        key = {**self._key(), "check": [info.engine, info.precision, info.device]}
+
+        def build() -> bytes:
+            self._progress(f"comparing {info.engine} in {info.precision} with fp32 PyTorch")
+            if self._reference is None:
+                self._reference = TorchEngine(self._model, self._device, "", "")
+            frames = preprocessed_frames(CHECK_FRAMES, first=CALIBRATION_FRAMES)
+            return json.dumps(compare(engine, self._reference, frames).to_json()).encode()
+
+        name = f"{self._config.model}-agreement-{info.precision}"
+        agreement = Agreement(**json.loads(self._cache.fetch(name, key, build)))
+        if problem := shortcomings(agreement, info.precision):
+            engine.close()
+            raise EngineError(f"its results are too far from those of fp32 PyTorch: {problem}")
+        engine.info = replace(info, agreement=str(agreement))
+        return engine
+
+    def _info(self, engine: str, precision: str) -> EngineInfo:
+        return EngineInfo(
+            engine=engine,
+            precision=precision,
+            device=device_description(self._device),
+            model=self._config.model,
+            weights=self._config.weights_name,
+        )
+
+    def _key(self) -> dict[str, Any]:
+        """Return what every engine of this network depends on."""
+        return {
+            "model": self._config.model,
+            "weights": self._digest,
+            "rmpsam_ros": rmpsam_ros.__version__,
+            "exporter": _exporter_digest(),
+        }
+
+
+def _exporter_digest() -> str:
+    """Return a sha256 over the code that writes graphs: changed code, other graphs."""
+    digest = hashlib.sha256()
+    for name in EXPORT_SOURCES:
+        digest.update(resources.files("rmpsam_ros.runtime").joinpath(f"{name}.py").read_bytes())
+    return digest.hexdigest()

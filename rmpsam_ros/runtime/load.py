@@ -1,0 +1,134 @@
+"""From a configuration to a running engine: the fastest one whose results can be trusted."""
+
+import importlib.util
+from collections.abc import Callable
+from pathlib import Path
+
+import torch
+
+from rmpsam_ros.runtime.cache import EngineCache
+from rmpsam_ros.runtime.engine import Engine, EngineError
+from rmpsam_ros.runtime.factory import EngineFactory, Precision
+from rmpsam_ros.runtime.network import ModelConfig, load_network
+from rmpsam_ros.runtime.torch_engine import resolve_device
+
+# Fastest first; behind what fails, its results or its libraries, comes the next.
+PRECISIONS: dict[str, dict[str, tuple[Precision, ...]]] = {
+    "cpu": {
+        "onnxruntime": ("int8", "fp32"),
+        "openvino": ("int8", "bf16", "fp32"),
+        "torch": ("fp32",),
+    },
+    "cuda": {
+        "tensorrt": ("int8", "fp16", "bf16", "fp32"),
+        "torch": ("fp16", "bf16", "fp32"),
+    },
+}
+AUTOMATIC: dict[str, tuple[tuple[str, Precision], ...]] = {
+    "cpu": (
+        ("onnxruntime", "int8"),
+        ("openvino", "bf16"),
+        ("onnxruntime", "fp32"),
+        ("torch", "fp32"),
+    ),
+    "cuda": (
+        ("tensorrt", "fp16"),
+        ("tensorrt", "bf16"),
+        ("tensorrt", "fp32"),
+        ("torch", "fp16"),
+        ("torch", "fp32"),
+    ),
+}
+PACKAGES = {
+    "torch": (),
+    "onnxruntime": ("onnx", "onnxruntime"),
+    "openvino": ("onnx", "openvino"),
+    "tensorrt": ("onnx", "tensorrt"),
+}
+
+
+def load_engine(
+    config: ModelConfig, num_classes: int, progress: Callable[[str], None] = lambda line: None
+) -> Engine:
+    """Build the network, and the engine that executes it, or take the engine from the cache.
+
+    Args:
+        num_classes: C, classes of the label set that the results are named by.
+        progress: called with one line before every step that takes longer than a moment, and
+            about everything that was not possible.
+
+    Raises:
+        EngineError: anything of the configuration cannot be used; one line says what and why.
+    """
+    if config.num_threads < 0:
+        raise EngineError(f"num_threads is {config.num_threads}; use 0 (automatic) or more")
+    device = resolve_device(config.device)
+    candidates = _candidates(config, device)
+    if config.num_threads:
+        torch.set_num_threads(config.num_threads)
+    model = load_network(config, num_classes, progress)
+    folder = Path(config.cache_folder).expanduser() if config.cache_folder else None
+    factory = EngineFactory(model, config, device, EngineCache(folder, progress), progress)
+    failure: EngineError | None = None
+    for engine, precision in candidates:
+        try:
+            return factory.make(engine, precision)
+        except EngineError as error:
+            failure = error
+            progress(f"{engine} in {precision} is not used: {error}")
+    raise EngineError(f"no engine can be used: {failure}")
+
+
+def _candidates(config: ModelConfig, device: torch.device) -> list[tuple[str, Precision]]:
+    """Return engines with precisions in the order to try them."""
+    engines = PRECISIONS[device.type]
+    known = sorted({name for kinds in PRECISIONS.values() for name in kinds})
+    if config.engine not in ("auto", *known):
+        raise EngineError(f"engine '{config.engine}' is unknown; use auto, {', '.join(known)}")
+    if config.engine == "auto":
+        missing = {name for name in engines if _missing_packages(name)}
+        candidates = [pair for pair in AUTOMATIC[device.type] if pair[0] not in missing]
+    else:
+        if config.engine not in engines:
+            raise EngineError(
+                f"engine '{config.engine}' does not run on {device.type}; use auto, "
+                f"{', '.join(engines)}, or another device"
+            )
+        if packages := _missing_packages(config.engine):
+            raise EngineError(
+                f"engine '{config.engine}' needs the Python package {packages}, which is not "
+                "installed; install it, or use engine auto"
+            )
+        candidates = [(config.engine, precision) for precision in engines[config.engine]]
+    return _from_precision_on(candidates, config)
+
+
+def _from_precision_on(
+    candidates: list[tuple[str, Precision]], config: ModelConfig
+) -> list[tuple[str, Precision]]:
+    """Drop what comes before the wanted precision."""
+    wanted = config.precision
+    if wanted == "auto":
+        if not config.weights:
+            wanted = "fp32"
+        else:
+            return candidates
+    order = ("int8", "fp16", "bf16", "fp32")
+    if wanted not in order:
+        raise EngineError(
+            f"precision '{wanted}' is unknown; use auto, {', '.join(reversed(order))}"
+        )
+    found = [pair for pair in candidates if pair[1] == wanted]
+    if not found:
+        possible = sorted({precision for _, precision in candidates})
+        raise EngineError(
+            f"engine '{config.engine}' has no precision '{wanted}' here; use auto or one of "
+            f"{', '.join(possible)}"
+        )
+    better = [pair for pair in candidates if order.index(pair[1]) > order.index(wanted)]
+    return found + better
+
+
+def _missing_packages(engine: str) -> str:
+    missing = [name for name in PACKAGES[engine] if importlib.util.find_spec(name) is None]
+    return " and ".join(missing)

@@ -1,0 +1,163 @@
+"""Builds the network from a configuration: architecture, weights, class table."""
+
+import hashlib
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from rmpsam_ros.model import MODEL_CONFIGS, RmpSam, build_model
+from rmpsam_ros.model.checkpoint import CheckpointError, load_checkpoint
+from rmpsam_ros.model.random_weights import load_random_weights, random_text_embeddings
+from rmpsam_ros.runtime.engine import EngineError
+
+RANDOM_WEIGHTS = "random weights: results are meaningless"
+RANDOM_SYNONYMS = 2
+
+Progress = Callable[[str], None]
+
+
+@dataclass(frozen=True, slots=True)
+class ModelConfig:
+    """Which network runs, with what, where.
+
+    Attributes:
+        model: name of a configuration in `rmpsam_ros.model.MODEL_CONFIGS`.
+        weights: checkpoint file (.safetensors, .pth); empty: random weights.
+        text_embeddings: (C, P, 768) class table (.safetensors, .npy, .pth); empty: random, which
+            is allowed together with random weights only.
+        engine: auto (the fastest that is installed), torch, onnxruntime, openvino or tensorrt.
+        device: auto, cpu, cuda or cuda:N.
+        precision: auto (the fastest whose results agree with fp32), fp32, bf16, fp16 or int8. If
+            its results do not agree, the next better one runs. Random weights: auto is fp32.
+        num_threads: threads of the network on a CPU; 0: one per core.
+        cache_folder: where built engines are kept; empty: ~/.cache/rmpsam_ros.
+    """
+
+    model: str = "rmpsam_r18"
+    weights: str = ""
+    text_embeddings: str = ""
+    engine: str = "auto"
+    device: str = "auto"
+    precision: str = "auto"
+    num_threads: int = 0
+    cache_folder: str = ""
+
+    @property
+    def weights_name(self) -> str:
+        """How people are told which weights run."""
+        return Path(self.weights).name if self.weights else RANDOM_WEIGHTS
+
+
+def load_network(config: ModelConfig, num_classes: int, progress: Progress) -> RmpSam:
+    """Build the network, load its weights and its class table, on the CPU.
+
+    Raises:
+        EngineError: the model, the weights or the class table cannot be used.
+    """
+    _check(config)
+    progress(f"building {config.model}")
+    model = build_model(config.model)
+    _load_weights(model, config, progress)
+    try:
+        model.set_vocabulary(_text_embeddings(config, num_classes))
+    except ValueError as error:
+        raise EngineError(f"text_embeddings '{config.text_embeddings}': {error}") from error
+    return model
+
+
+def network_digest(model: RmpSam) -> str:
+    """Return a sha256 over all weights, buffers and the class table of a network."""
+    digest = hashlib.sha256()
+    tensors = dict(model.state_dict(), text_embeddings=model.classifier.text_embeddings)
+    for name, tensor in sorted(tensors.items()):
+        values = tensor.detach().cpu().contiguous().numpy()
+        digest.update(f"{name} {values.dtype} {values.shape}".encode())
+        digest.update(values.tobytes())
+    return digest.hexdigest()
+
+
+def _check(config: ModelConfig) -> None:
+    if config.model not in MODEL_CONFIGS:
+        raise EngineError(
+            f"model '{config.model}' is unknown; use one of {', '.join(sorted(MODEL_CONFIGS))}"
+        )
+    if config.weights and not config.text_embeddings:
+        raise EngineError(
+            f"weights '{config.weights}' need a class table: set text_embeddings to a file with "
+            "the (classes, synonyms, 768) text embeddings they were trained with"
+        )
+    if config.text_embeddings and not config.weights:
+        raise EngineError("text_embeddings is set but weights is not; set both or neither")
+    for name, path in (("weights", config.weights), ("text_embeddings", config.text_embeddings)):
+        if path and not Path(path).is_file():
+            raise EngineError(f"{name} '{path}' is not a file")
+
+
+def _load_weights(model: RmpSam, config: ModelConfig, progress: Callable[[str], None]) -> None:
+    if not config.weights:
+        progress("no weights given: using random weights, results will be meaningless")
+        load_random_weights(model)
+        return
+    progress(f"loading weights {config.weights}")
+    try:
+        load_checkpoint(model, config.weights)
+    except CheckpointError as error:
+        raise EngineError(str(error)) from error
+
+
+def _text_embeddings(config: ModelConfig, num_classes: int) -> torch.Tensor:
+    if not config.text_embeddings:
+        return random_text_embeddings("rmpsam_ros.random_vocabulary", num_classes, 1)
+    table = read_text_embeddings(Path(config.text_embeddings))
+    if table.shape[0] != num_classes:
+        raise EngineError(
+            f"text_embeddings '{config.text_embeddings}' hold {table.shape[0]} classes, the label "
+            f"set has {num_classes}; use the table that belongs to the label set"
+        )
+    return table
+
+
+def read_text_embeddings(path: Path) -> torch.Tensor:
+    """Read a class table, (C, P, 768) or (C, 768), and return it as (C, P, 768) float32.
+
+    Raises:
+        EngineError: the file cannot be read without executing code, or holds something else.
+    """
+    try:
+        table = _read_tensor(path)
+    except (OSError, ValueError, RuntimeError) as error:
+        first_line = re.split(r"[\r\n]", str(error), maxsplit=1)[0]
+        raise EngineError(f"text_embeddings '{path}' cannot be read: {first_line}") from error
+    if table.ndim == 2:
+        table = table.unsqueeze(1)
+    if table.ndim != 3 or table.shape[-1] != 768 or not table.is_floating_point():
+        raise EngineError(
+            f"text_embeddings '{path}' hold {table.dtype} {tuple(table.shape)}; expected floats "
+            "of shape (classes, synonyms, 768)"
+        )
+    table = table.float()
+    if not bool(torch.isfinite(table).all()):
+        raise EngineError(f"text_embeddings '{path}' hold values that are not finite")
+    return torch.nn.functional.normalize(table, dim=-1)
+
+
+def _read_tensor(path: Path) -> torch.Tensor:
+    if path.suffix == ".npy":
+        return torch.from_numpy(np.load(path, allow_pickle=False))
+    if path.suffix == ".safetensors":
+        from safetensors.torch import load_file
+
+        loaded = load_file(path)
+    elif path.suffix in (".pth", ".pt"):
+        loaded = torch.load(path, map_location="cpu", weights_only=True)
+        if isinstance(loaded, torch.Tensor):
+            return loaded
+    else:
+        raise ValueError(f"suffix '{path.suffix}' is unknown; use .npy, .safetensors or .pth")
+    if not isinstance(loaded, dict) or len(loaded) != 1:
+        raise ValueError("expected exactly one tensor in the file")
+    return next(iter(loaded.values()))

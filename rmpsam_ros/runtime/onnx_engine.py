@@ -1,0 +1,120 @@
+"""Executes the network with ONNX Runtime on a CPU."""
+
+import numpy as np
+import onnxruntime
+from numpy.typing import NDArray
+from onnxruntime import OrtValue
+
+from rmpsam_ros.runtime.engine import (
+    EngineError,
+    EngineInfo,
+    FrameOutput,
+    ObjectOutput,
+    PromptOutput,
+    check_boxes,
+    check_finite,
+    check_image,
+)
+from rmpsam_ros.runtime.export_form import ExportForm, Quantization
+
+DEFORM_CONV_VERSION = (1, 25)  # the first ONNX Runtime that executes DeformConv on a CPU
+
+
+def version() -> str:
+    """Return what to call the installed ONNX Runtime."""
+    return f"onnxruntime {onnxruntime.__version__}"
+
+
+def onnxruntime_form(quantization: Quantization = "none") -> ExportForm:
+    """Return the form of the graphs that the installed ONNX Runtime executes fastest."""
+    installed = tuple(int(part) for part in onnxruntime.__version__.split(".")[:2])
+    has_operator = installed >= DEFORM_CONV_VERSION
+    return ExportForm("operator" if has_operator else "grid_sample", quantization=quantization)
+
+
+class OnnxEngine:
+    """ONNX Runtime on a CPU; one graph for a frame, another for late prompts.
+
+    The arrays it returns are the memory that ONNX Runtime wrote to, without a copy.
+    """
+
+    def __init__(
+        self, frame: bytes, prompt_decoder: bytes, num_threads: int, info: EngineInfo
+    ) -> None:
+        """Load serialised graphs in a form of `onnxruntime_form`.
+
+        Args:
+            num_threads: 0: one per core.
+
+        Raises:
+            EngineError: ONNX Runtime does not accept a graph.
+        """
+        self.info = info
+        self._frame = _session(frame, num_threads)
+        self._prompt_decoder = _session(prompt_decoder, num_threads)
+        self._no_boxes = OrtValue.ortvalue_from_numpy(np.zeros((1, 0, 4), np.float32))
+
+    def run(
+        self, image: NDArray[np.float32], boxes: NDArray[np.float32] | None = None
+    ) -> FrameOutput:
+        check_image(image)
+        has_prompts = boxes is not None and len(boxes) > 0
+        inputs = {
+            "image": OrtValue.ortvalue_from_numpy(np.ascontiguousarray(image)),
+            "boxes": _boxes(boxes) if boxes is not None else self._no_boxes,
+        }
+        outputs = _execute(self._frame, inputs)
+        class_logits, mask_logits, queries = (
+            outputs[name].numpy()[0] for name in ("class_logits", "mask_logits", "queries")
+        )
+        check_finite(class_logits)
+        return FrameOutput(
+            features=outputs["features"],
+            objects=ObjectOutput(class_logits, mask_logits, queries),
+            prompts=_prompt_output(outputs) if has_prompts else None,
+        )
+
+    def decode_prompts(self, features: OrtValue, boxes: NDArray[np.float32]) -> PromptOutput:
+        inputs = {"features": features, "boxes": _boxes(boxes)}
+        return _prompt_output(_execute(self._prompt_decoder, inputs))
+
+    def close(self) -> None:
+        del self._frame, self._prompt_decoder
+
+
+def _session(graph: bytes, num_threads: int) -> onnxruntime.InferenceSession:
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = num_threads
+    options.inter_op_num_threads = 1
+    options.log_severity_level = 3
+    # Threads wait actively inside a run only: between frames the cores are free for others.
+    options.add_session_config_entry("session.force_spinning_stop", "1")
+    try:
+        return onnxruntime.InferenceSession(graph, options, providers=["CPUExecutionProvider"])
+    except Exception as error:  # ONNX Runtime raises many types that share no other base
+        raise EngineError(f"ONNX Runtime does not accept the graph: {_line(error)}") from error
+
+
+def _execute(
+    session: onnxruntime.InferenceSession, inputs: dict[str, OrtValue]
+) -> dict[str, OrtValue]:
+    names = [output.name for output in session.get_outputs()]
+    try:
+        return dict(zip(names, session.run_with_ort_values(names, inputs), strict=True))
+    except Exception as error:
+        raise EngineError(f"ONNX Runtime failed: {_line(error)}") from error
+
+
+def _boxes(boxes: NDArray[np.float32]) -> OrtValue:
+    check_boxes(boxes)
+    return OrtValue.ortvalue_from_numpy(np.ascontiguousarray(boxes[None]))
+
+
+def _prompt_output(outputs: dict[str, OrtValue]) -> PromptOutput:
+    iou = outputs["prompt_iou"].numpy()[0]
+    check_finite(iou)
+    return PromptOutput(outputs["prompt_mask_logits"].numpy()[0], iou)
+
+
+def _line(error: Exception) -> str:
+    return " ".join(str(error).split())

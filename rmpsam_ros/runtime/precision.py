@@ -1,0 +1,143 @@
+"""Compares an engine with fp32 PyTorch on stored real frames, and says whether it is good enough.
+
+What is compared are results, not tensors: label maps, masks, classes and scores. The network
+binarises masks inside, so that tensors of equally good engines may differ visibly.
+"""
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from functools import lru_cache
+from importlib import resources
+from typing import Any
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+from safetensors.numpy import load as load_safetensors
+
+from rmpsam_ros.runtime.engine import Engine, ObjectOutput
+from rmpsam_ros.segmentation.labels import Label, LabelSet
+from rmpsam_ros.segmentation.panoptic import FusionConfig, class_probabilities, fuse_panoptic
+from rmpsam_ros.segmentation.preprocess import Geometry, preprocess
+
+FRAME_LIMITS = (640, 480)  # long and short side in pixels, the pipeline's default
+# Below the usual thresholds, so that a network that is never sure has something to compare too.
+FUSION = FusionConfig(score_threshold=0.3)
+
+
+@dataclass(frozen=True, slots=True)
+class Agreement:
+    """How well an engine agrees with fp32 PyTorch; means over frames, 1 is perfect.
+
+    Attributes:
+        frames: number of frames compared.
+        pixels: share of pixels with the same query and class in the panoptic map.
+        mask_iou: intersection over union of the masks of the same query, over all queries.
+        classes: share of queries with the same best class, weighted by their score.
+        score_error: mean difference of the best class probability; 0 is perfect.
+    """
+
+    frames: int
+    pixels: float
+    mask_iou: float
+    classes: float
+    score_error: float
+
+    def __str__(self) -> str:
+        return (
+            f"{self.pixels:.2%} of pixels, mask IoU {self.mask_iou:.4f}, "
+            f"{self.classes:.2%} of classes, score error {self.score_error:.4f} "
+            f"over {self.frames} frames"
+        )
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the fields for a JSON file."""
+        return asdict(self)
+
+
+FP32_LIMITS = Agreement(frames=1, pixels=0.995, mask_iou=0.99, classes=0.99, score_error=0.01)
+REDUCED_LIMITS = Agreement(frames=1, pixels=0.98, mask_iou=0.95, classes=0.95, score_error=0.05)
+
+
+def shortcomings(agreement: Agreement, precision: str) -> str:
+    """Say in what an engine of this precision is too far off; '' if it is good enough."""
+    limits = FP32_LIMITS if precision == "fp32" else REDUCED_LIMITS
+    found = [
+        f"{name} {getattr(agreement, name):.4f} (at least {getattr(limits, name)})"
+        for name in ("pixels", "mask_iou", "classes")
+        if not getattr(agreement, name) >= getattr(limits, name)  # NaN is too far off
+    ]
+    if not agreement.score_error <= limits.score_error:
+        found.append(f"score_error {agreement.score_error:.4f} (at most {limits.score_error})")
+    return ", ".join(found)
+
+
+@lru_cache(maxsize=1)
+def stored_frames() -> tuple[NDArray[np.uint8], ...]:
+    """Return the packaged real frames, (H, W, 3) uint8 BGR, of two sizes in turn."""
+    data = resources.files("rmpsam_ros.runtime") / "frames" / "frames.safetensors"
+    jpegs = load_safetensors(data.read_bytes())
+    images = [cv2.imdecode(jpegs[name], cv2.IMREAD_COLOR) for name in sorted(jpegs)]
+    return tuple(np.asarray(image, np.uint8) for image in images)
+
+
+def preprocessed_frames(
+    count: int, first: int = 0, limits: tuple[int, int] = FRAME_LIMITS
+) -> list[tuple[NDArray[np.float32], Geometry]]:
+    """Return ``count`` stored frames as network inputs, from number ``first`` on."""
+    frames = stored_frames()[first : first + count]
+    return [preprocess(frame, limits, "bgr") for frame in frames]
+
+
+def compare(
+    engine: Engine, reference: Engine, frames: Sequence[tuple[NDArray[np.float32], Geometry]]
+) -> Agreement:
+    """Run both engines on frames from `preprocessed_frames` and compare their results."""
+    rows = []
+    for image, geometry in frames:
+        expected = reference.run(image).objects
+        actual = engine.run(image).objects
+        rows.append(_compare_outputs(actual, expected, geometry))
+    pixels, mask_iou, classes, score_error = np.mean(rows, axis=0).tolist()
+    return Agreement(len(rows), pixels, mask_iou, classes, score_error)
+
+
+def _compare_outputs(
+    actual: ObjectOutput, expected: ObjectOutput, geometry: Geometry
+) -> tuple[float, float, float, float]:
+    """Return the fields of `Agreement` after ``frames``, of one frame."""
+    pixels = (panoptic_codes(actual, geometry) == panoptic_codes(expected, geometry)).mean()
+    probabilities = class_probabilities(expected.class_logits)
+    scores = probabilities.max(axis=1)
+    other = class_probabilities(actual.class_logits)
+    same_class = probabilities.argmax(axis=1) == other.argmax(axis=1)
+    score_error = np.abs(scores - other.max(axis=1)).mean()
+    classes = scores @ same_class / scores.sum()
+    ious = _mask_ious(actual.mask_logits > 0, expected.mask_logits > 0)
+    return float(pixels), float(ious.mean()), float(classes), float(score_error)
+
+
+def panoptic_codes(objects: ObjectOutput, geometry: Geometry) -> NDArray[np.int64]:
+    """Return query and class of every pixel in one number, (H, W), 0 for none."""
+    num_classes = objects.class_logits.shape[1] - 1
+    result = fuse_panoptic(
+        objects.class_logits, objects.mask_logits, geometry, _all_things(num_classes), FUSION
+    )
+    codes = np.zeros(len(result.segments) + 1, np.int64)
+    for segment in result.segments:
+        codes[segment.id] = 1 + segment.query * num_classes + segment.class_id
+    return codes[result.id_map]
+
+
+@lru_cache(maxsize=4)
+def _all_things(num_classes: int) -> LabelSet:
+    """Labels without stuff, whose merging would hide which query a pixel belongs to."""
+    labels = (Label(index, str(index), True, (0, 0, 0)) for index in range(num_classes))
+    return LabelSet("precision check", tuple(labels))
+
+
+def _mask_ious(a: NDArray[np.bool_], b: NDArray[np.bool_]) -> NDArray[np.float64]:
+    """IoU of every pair of masks, (N,) of two (N, h, w); two empty masks agree fully."""
+    union = np.logical_or(a, b).sum(axis=(1, 2))
+    both = np.logical_and(a, b).sum(axis=(1, 2))
+    return np.where(union > 0, both / np.maximum(union, 1), 1.0)
