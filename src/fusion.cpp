@@ -175,7 +175,7 @@ void count_runs(const Job& job, int first_row, int last_row, Counts& counts) {
       box[0] = std::min(box[0], x);
       box[1] = std::min(box[1], y);
       box[2] = std::max(box[2], end);
-      box[3] = y + 1 > box[3] ? y + 1 : box[3];
+      box[3] = std::max(box[3], y + 1);
       x = end;
     }
   }

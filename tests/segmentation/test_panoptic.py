@@ -229,6 +229,14 @@ class TestRules:
         result = fuse_panoptic(toy_logits(0), masks, flat((16, 16), (32, 32)), TOY)
         assert result.segments[0].area == 256
 
+    def test_zero_logit_counts_as_claimed_beside_others(self):
+        """Query 0 wins 5 of 10 claimed pixels; without the zeros it would be 5 of 5."""
+        masks = np.full((2, 1, 40), -5.0, np.float32)
+        masks[0, 0, :5], masks[0, 0, 5:10] = 1.0, 0.0
+        masks[1, 0, 5:10], masks[1, 0, 10:] = 5.0, 5.0
+        result = fuse_panoptic(toy_logits(0, 0), masks, flat((1, 40)), TOY)
+        assert [s.query for s in result.segments] == [1]
+
     def test_stuff_merges_and_things_do_not(self):
         masks = np.full((4, 4, 8), -9.0, np.float32)
         for k, columns in enumerate((slice(0, 1), slice(1, 4), slice(4, 6), slice(6, 8))):

@@ -170,6 +170,13 @@ def test_logit_of_zero_is_outside():
     assert not mask.any() and score == 0.0
 
 
+def test_logit_of_zero_is_outside_beside_others():
+    row = np.array([[[-1.0, 0.0, 1.0]]], np.float32)
+    geometry = Geometry((1, 3), (1, 3), (1, 3))
+    mask, _ = combine_prompt_masks(row, np.ones(1), np.ones(1), geometry)
+    assert mask.tolist() == [[False, False, True]]
+
+
 def test_background_takes_pixels_and_ties_stay():
     masks = np.zeros((2, 1, 3), np.float32)
     masks[0, 0], masks[1, 0] = (2.0, 2.0, 2.0), (1.0, 2.0, 3.0)
