@@ -154,8 +154,7 @@ def generate_launch_description() -> LaunchDescription:
     overrides = {
         LaunchConfiguration(f"{argument}_parameter"): text(argument) for argument in OVERRIDES
     }
-    image_topic = LaunchConfiguration("image_topic")
-    remappings = [("image", image_topic), ("image/compressed", [image_topic, "/compressed"])]
+    remappings = [("image", LaunchConfiguration("image_topic"))]
     autostart = ParameterValue(LaunchConfiguration("autostart"), value_type=bool)
     perception = Node(
         package=PACKAGE,

@@ -19,8 +19,7 @@ import pytest
 pytest.importorskip("launch_ros", reason="launch_ros is not installed; it comes with ROS 2")
 
 from launch import LaunchContext
-from launch.actions import DeclareLaunchArgument, IncludeLaunchDescription
-from launch.launch_description_sources import PythonLaunchDescriptionSource
+from launch.actions import DeclareLaunchArgument
 
 START_UP_SECONDS = 120.0
 
@@ -46,15 +45,12 @@ def test_arguments_are_at_top_level(launch_file: Path) -> None:
 
 
 def test_wrong_choice_is_refused(source_root: Path) -> None:
-    path = source_root / "launch" / "camera.launch.py"
-    include = IncludeLaunchDescription(
-        PythonLaunchDescriptionSource(str(path)),
-        launch_arguments=[("image_transport", "pigeon")],
-    )
+    description = describe(source_root / "launch" / "camera.launch.py")
+    arguments = {argument.name: argument for argument in description.get_launch_arguments()}
     context = LaunchContext()
+    context.launch_configurations["image_transport"] = "pigeon"
     with pytest.raises(RuntimeError, match="pigeon"):
-        for entity in include.visit(context):
-            entity.visit(context)
+        arguments["image_transport"].execute(context)
 
 
 @pytest.fixture
