@@ -189,7 +189,7 @@ def test_an_unknown_layer_is_refused(network_double):
     stage = network_double.decoder.stages[0]
     norm, stage.ffn_norm = stage.ffn_norm, torch.nn.Identity()
     try:
-        with pytest.raises(ValueError, match="Identity where the exporter .* LayerNorm"):
+        with pytest.raises(ValueError, match=r"Identity where the exporter .* LayerNorm"):
             export_graph(network_double, "decoder", OPERATOR)
     finally:
         stage.ffn_norm = norm
