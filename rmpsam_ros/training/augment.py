@@ -80,7 +80,7 @@ def place_mask(
 ) -> NDArray[np.bool_]:
     """Return the crop of a mask, bool [height, width], filled with ``outside`` where padded."""
     scaled = cv2.resize(
-        mask.astype(np.uint8), placement.size[::-1], interpolation=cv2.INTER_NEAREST
+        mask.astype(np.uint8), placement.size[::-1], interpolation=cv2.INTER_NEAREST_EXACT
     )
     if placement.mirrored:
         scaled = scaled[:, ::-1]

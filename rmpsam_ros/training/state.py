@@ -65,7 +65,9 @@ def load_state(
         for name, tensor in average.tensors.items():
             tensor.copy_(content["average"][name])
         return int(content["step"])
-    except (OSError, KeyError, RuntimeError) as error:
+    except ResumeError:
+        raise
+    except Exception as error:  # a damaged file fails in many ways inside torch.load
         raise ResumeError(f"'{path}' cannot be resumed from: {error}") from error
 
 

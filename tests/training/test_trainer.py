@@ -1,0 +1,326 @@
+"""The loop: one step by the formulas, exact resume, failures, and learning pictures by heart."""
+
+import dataclasses
+import json
+
+import cv2
+import numpy as np
+import pytest
+import torch
+import yaml
+
+from rmpsam_ros.evaluation.predictors import NetworkPredictor
+from rmpsam_ros.evaluation.tasks import evaluate_network, load_samples
+from rmpsam_ros.model import build_model
+from rmpsam_ros.segmentation.labels import load_label_set
+from rmpsam_ros.segmentation.panoptic import FusionConfig
+from rmpsam_ros.training import trainer as trainer_module
+from rmpsam_ros.training.config import ConfigError, load_config
+from rmpsam_ros.training.datasets import open_dataset
+from rmpsam_ros.training.distributed import Process
+from rmpsam_ros.training.losses import object_losses, prompt_losses
+from rmpsam_ros.training.network import build_network, make_class_table
+from rmpsam_ros.training.optimizer import learning_rate
+from rmpsam_ros.training.state import (
+    BEST,
+    LAST,
+    ResumeError,
+    export_weights,
+    import_weights,
+    load_exported,
+)
+from rmpsam_ros.training.trainer import LOG, Trainer, TrainingError
+
+CPU = Process(0, 1, torch.device("cpu"))
+LABELS = {
+    "name": "toys",
+    "labels": [
+        {"name": "box", "is_thing": True, "color": [200, 40, 40]},
+        {"name": "ball", "is_thing": True, "color": [40, 200, 40]},
+        {"name": "floor", "is_thing": False, "color": [40, 40, 200]},
+    ],
+}
+COLORS = np.array([[200, 40, 40], [40, 200, 40], [40, 40, 200]], np.uint8)
+
+
+def draw(rng, size=96):
+    """A floor with boxes and balls that do not touch; returns picture and labels."""
+    labels = np.full((size, size), 2, np.uint8)
+    cells = rng.permutation(4)[: rng.integers(2, 5)]
+    for cell in cells:
+        y, x = (int(v) * size // 2 + size // 4 for v in divmod(int(cell), 2))
+        radius = int(rng.integers(size // 8, size // 5))
+        if rng.random() < 0.5:
+            labels[y - radius : y + radius, x - radius : x + radius] = 0
+        else:
+            cv2.circle(labels, (x, y), radius, 1, -1)
+    image = COLORS[labels].astype(np.int16) + rng.integers(-20, 21, (size, size, 3))
+    return np.clip(image, 0, 255).astype(np.uint8), labels
+
+
+@pytest.fixture
+def toys(tmp_path):
+    """Write a data set of drawn pictures and a configuration, and return a loader of it."""
+
+    def make(count=2, data=None, **sections):
+        (tmp_path / "images").mkdir(exist_ok=True)
+        (tmp_path / "labels").mkdir(exist_ok=True)
+        rng = np.random.default_rng(5)
+        for index in range(count):
+            image, labels = draw(rng)
+            cv2.imwrite(str(tmp_path / "images" / f"{index}.png"), image[:, :, ::-1])
+            cv2.imwrite(str(tmp_path / "labels" / f"{index}.png"), labels)
+        (tmp_path / "toys.yaml").write_text(yaml.safe_dump(LABELS))
+        dataset = {
+            "name": "toys", "format": "label_maps", "images": "images", "annotations": "labels",
+            "class_names": ["box", "ball", "floor"], **(data or {}),
+        }
+        content = {
+            "network": "rmpsam_r18", "labels": "toys.yaml",
+            "datasets": [{**dataset, "weights": {"panoptic": 1, "clip": 1, "prompt": 1}}],
+            "evaluation": [{**dataset, "tasks": ["panoptic"]}],
+            "batches": {"batch_size": 1, "num_prompts": 4},
+            "augment": {"height": 64, "width": 64, "scale": [0.8, 1.5]},
+            "losses": {"num_points": 128},
+            "optimizer": {"warmup_steps": 2},
+            "loop": {"steps": 4, "checkpoint_interval": 2, "workers": 0, "log_interval": 1},
+        }
+        for key, value in sections.items():
+            content[key] = {**content[key], **value} if isinstance(value, dict) else value
+        path = tmp_path / "config.yaml"
+        path.write_text(yaml.safe_dump(content))
+        return load_config(path)
+
+    return make
+
+
+def states_equal(first, second):
+    one, two = first.network.state_dict(), second.network.state_dict()
+    return all(torch.equal(one[key], two[key]) for key in one)
+
+
+def test_one_step_follows_the_formulas(toys, tmp_path):
+    """The step again by hand: losses, clipping, AdamW with decoupled decay."""
+    config = toys(optimizer={"warmup_steps": 0, "weight_decay": 0.05})
+    trainer = Trainer(config, tmp_path / "run", CPU)
+    network = build_network("rmpsam_r18", make_class_table(3, 0), None)
+    network.load_state_dict(trainer.network.state_dict())
+    before = {name: p.detach().clone() for name, p in network.named_parameters()}
+    batch = trainer.batches(0)
+    logged = trainer.train_step([batch])
+
+    generator = torch.Generator().manual_seed(0)
+    features = network.features(batch.images)
+    if batch.kind == "prompt":
+        output = network.decode_prompts(features, batch.boxes, with_stages=True)
+        losses = prompt_losses(output, batch.masks, batch.known, config.losses, generator)
+    else:
+        output = network.decode_objects(features, batch.frames, with_stages=True)
+        count = torch.tensor(float(len(batch.targets[0].classes)))
+        things = torch.tensor([True, True, False])
+        losses = object_losses(output, batch.targets, things, config.losses, generator, count)
+    torch.stack(list(losses.values())).sum().backward()
+    for name, value in losses.items():
+        assert logged[f"{batch.kind}/{name}"] == pytest.approx(value.item(), rel=1e-5)
+    gradients = {n: p.grad for n, p in network.named_parameters() if p.grad is not None}
+    norm = torch.stack([g.norm() for g in gradients.values()]).norm()
+    assert logged["gradient_norm"] == pytest.approx(norm.item(), rel=1e-4)
+    after = dict(trainer.network.named_parameters())
+    for name in ("object_queries", "neck.output_conv.weight", "prompt_adapter.norm.bias"):
+        rate = learning_rate(0, 4, config.optimizer)
+        decay = 0.0 if "norm" in name else 0.05
+        expected = before[name] * (1 - rate * decay)
+        if name in gradients:
+            gradient = gradients[name] * (0.01 / norm)
+            expected = expected - rate * gradient / (gradient.abs() + 1e-8)
+        else:
+            expected = before[name]
+        assert torch.allclose(after[name], expected, atol=2e-6), name
+
+
+def test_resumed_run_is_the_uninterrupted_one(toys, tmp_path):
+    config = toys()
+    whole = Trainer(config, tmp_path / "whole", CPU)
+    whole.run()
+    half = dataclasses.replace(config.loop, checkpoint_interval=2)
+    first = Trainer(dataclasses.replace(config, loop=half), tmp_path / "parts", CPU)
+    first.train_step([first.batches(0)])
+    first.train_step([first.batches(1)])
+    first.save()
+    second = Trainer(config, tmp_path / "parts", CPU)
+    assert second.step == 2
+    second.run()
+    assert second.step == 4
+    assert states_equal(whole, second)
+    for name, tensor in whole.average.tensors.items():
+        assert torch.equal(tensor, second.average.tensors[name])
+
+
+def test_what_a_run_leaves_behind(toys, tmp_path):
+    config = toys()
+    Trainer(config, tmp_path / "run", CPU).run()
+    lines = [json.loads(line) for line in (tmp_path / "run" / LOG).read_text().splitlines()]
+    assert [line["step"] for line in lines] == [1, 2, 3, 4]
+    assert all(line["learning_rate"] > 0 and "gradient_norm" in line for line in lines)
+    network, label_set = load_exported(tmp_path / "run" / BEST, None)
+    assert label_set == load_label_set(tmp_path / "toys.yaml")
+    assert network.classifier.num_classes == 3
+    assert not network.training
+
+
+def test_background_workers_change_nothing(toys, tmp_path):
+    config = toys()
+    threaded = dataclasses.replace(config, loop=dataclasses.replace(config.loop, workers=2))
+    one, two = Trainer(config, tmp_path / "a", CPU), Trainer(threaded, tmp_path / "b", CPU)
+    one.run()
+    two.run()
+    assert states_equal(one, two)
+
+
+def test_accumulated_batches(toys, tmp_path):
+    config = toys(loop={"accumulate": 2, "steps": 2, "workers": 1})
+    trainer = Trainer(config, tmp_path / "run", CPU)
+    trainer.run()
+    assert trainer.step == 2
+
+
+def test_bfloat16_step(toys, tmp_path):
+    config = toys(loop={"precision": "bfloat16", "steps": 2})
+    trainer = Trainer(config, tmp_path / "run", CPU)
+    trainer.run()
+    assert all(torch.isfinite(t).all() for t in trainer.network.state_dict().values())
+
+
+def test_loss_that_is_not_finite_stops_the_run(toys, tmp_path, monkeypatch):
+    trainer = Trainer(toys(), tmp_path / "run", CPU)
+
+    def broken(*arguments):
+        return {"mask": torch.tensor(float("nan"))}
+
+    monkeypatch.setattr(trainer_module, "object_losses", broken)
+    monkeypatch.setattr(trainer_module, "prompt_losses", broken)
+    with pytest.raises(TrainingError, match="step 0: the loss is nan"):
+        trainer.run()
+    assert not (tmp_path / "run" / LAST).exists()
+
+
+def test_folder_of_another_network_is_refused(toys, tmp_path):
+    config = toys()
+    trainer = Trainer(config, tmp_path / "run", CPU)
+    trainer.save()
+    other = dataclasses.replace(config, network="rmpsam_r50")
+    with pytest.raises(ResumeError, match="another network"):
+        Trainer(other, tmp_path / "run", CPU)
+    (tmp_path / "run" / LAST).write_bytes(b"broken")
+    with pytest.raises(ResumeError, match="cannot be resumed"):
+        Trainer(config, tmp_path / "run", CPU)
+
+
+def test_exported_weights_round_trip(tmp_path, label_set):
+    network = build_model("rmpsam_r18", make_class_table(3, 1))
+    path = tmp_path / "weights.safetensors"
+    export_weights(path, network, "rmpsam_r18", label_set, {"step": "9"})
+    loaded, labels = load_exported(path, None)
+    assert labels == label_set
+    own, theirs = network.state_dict(), loaded.state_dict()
+    for key in own:
+        assert torch.allclose(own[key].float(), theirs[key].float(), rtol=1e-3, atol=1e-6), key
+    with pytest.raises(ResumeError, match="does not fit"):
+        import_weights(path, build_model("rmpsam_r50"))
+    (tmp_path / "text.safetensors").write_text("nothing")
+    with pytest.raises(ResumeError, match="not a readable"):
+        import_weights(tmp_path / "text.safetensors", network)
+
+
+def test_start_from_weights(toys, tmp_path):
+    config = toys()
+    first = Trainer(config, tmp_path / "first", CPU)
+    first.run()
+    later = dataclasses.replace(config, start_from=tmp_path / "first" / BEST)
+    second = Trainer(later, tmp_path / "second", CPU)
+    average = first.average.tensors["object_queries"]
+    assert torch.allclose(second.network.object_queries, average, rtol=1e-3)
+    assert second.step == 0
+
+
+def test_class_table():
+    table = make_class_table(30, seed=4)
+    assert table.shape == (30, 1, 768)
+    cosines = table[:, 0] @ table[:, 0].T
+    assert torch.allclose(cosines.diagonal(), torch.ones(30), atol=1e-5)
+    assert cosines[0, 1:].tolist() == pytest.approx([0.75] * 29, abs=1e-5)
+    assert torch.equal(table, make_class_table(30, seed=4))
+    assert not torch.equal(table, make_class_table(30, seed=5))
+
+
+@pytest.mark.parametrize(
+    ("sections", "message"),
+    [
+        ({"loop": {"stepz": 1}}, "loop: unknown entry 'stepz'"),
+        ({"loop": {"steps": "many"}}, r"loop\.steps"),
+        ({"optimizer": {"schedule": "linear"}}, "optimizer: schedule is 'linear'"),
+        ({"losses": {"costs": {"box": 1}}}, r"losses\.costs: unknown entry 'box'"),
+        ({"data": {"weights": {"panoptic": 1}, "tasks": ["panoptic"]}}, "no weights"),
+        ({"data": {"path": "x"}}, "unknown entry 'path'"),
+    ],
+)
+def test_wrong_configurations(toys, sections, message):
+    with pytest.raises(ConfigError, match=message):
+        toys(**sections)
+
+
+def test_configuration_on_top_of_another(toys, tmp_path):
+    toys()
+    path = tmp_path / "more.yaml"
+    path.write_text(yaml.safe_dump({"base": "config.yaml", "loop": {"steps": 7}}))
+    config = load_config(path)
+    assert (config.loop.steps, config.loop.checkpoint_interval) == (7, 2)
+    path.write_text("just text")
+    with pytest.raises(ConfigError, match="holds no settings"):
+        load_config(path)
+    with pytest.raises(ConfigError, match="cannot be read"):
+        load_config(tmp_path / "missing.yaml")
+
+
+def overfit(toys, tmp_path, steps, crop):
+    """Train on four pictures and return their panoptic figures."""
+    config = toys(
+        count=4,
+        batches={"batch_size": 4, "kinds": {"panoptic": 1}},
+        augment={"height": crop, "width": crop, "scale": [1.0, 1.0], "flip": 0.0},
+        losses={"num_points": 1024},
+        optimizer={
+            "learning_rate": 3e-4, "warmup_steps": 20, "backbone_factor": 1.0,
+            "schedule": "cosine", "ema_decay": 0.95, "clip_norm": 0.1,
+        },
+        loop={"steps": steps, "checkpoint_interval": 0, "threads": 1},
+    )
+    trainer = Trainer(config, tmp_path / "run", CPU)
+    trainer.run()
+    network, label_set = load_exported(tmp_path / "run" / BEST, None)
+    predictor = NetworkPredictor(network, label_set, (crop, crop), CPU.device)
+    data = open_dataset(config.evaluation[0].dataset)
+    figures = evaluate_network(predictor, load_samples(data), ["panoptic"], FusionConfig(0.5, 0.5))
+    return figures["panoptic"]["all"]["pq"], trainer
+
+
+@pytest.mark.slow
+def test_a_few_pictures_are_learnt_by_heart(toys, tmp_path):
+    quality, _ = overfit(toys, tmp_path, steps=400, crop=128)
+    assert quality > 95
+
+
+def test_the_loss_falls_quickly(toys, tmp_path):
+    """The short form of learning by heart."""
+    config = toys(
+        batches={"kinds": {"panoptic": 1}},
+        count=1, augment={"scale": [1.0, 1.0], "flip": 0.0},
+        optimizer={"learning_rate": 3e-4, "warmup_steps": 5, "backbone_factor": 1.0},
+        loop={"steps": 1000},
+    )
+    trainer = Trainer(config, tmp_path / "run", CPU)
+    losses = []
+    for step in range(30):
+        values = trainer.train_step([trainer.batches(step)])
+        losses.append(values["panoptic/mask"] + values["panoptic/dice"])
+    assert np.mean(losses[-5:]) < 0.75 * np.mean(losses[:5])
