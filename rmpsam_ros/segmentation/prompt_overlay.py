@@ -1,0 +1,72 @@
+"""Prompted masks drawn over a picture."""
+
+from __future__ import annotations
+
+import colorsys
+import zlib
+from collections.abc import Sequence
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from rmpsam_ros.segmentation.run_length import RunLengthMask, decode_mask
+
+_OPACITY = 0.5
+_FONT = cv2.FONT_HERSHEY_SIMPLEX
+_TEXT_COLOR, _PLATE_COLOR = (255, 255, 255), (24, 24, 24)
+
+
+def object_color(object_id: str) -> tuple[int, int, int]:
+    """Colour (red, green, blue) of a prompted object: bright, the same for the same id."""
+    hue = zlib.crc32(object_id.encode()) * 0.61803398875 % 1.0
+    red, green, blue = (round(255 * part) for part in colorsys.hsv_to_rgb(hue, 0.9, 1.0))
+    return red, green, blue
+
+
+def draw_prompted(
+    canvas: NDArray[np.uint8], objects: Sequence[tuple[str, RunLengthMask, bool]]
+) -> None:
+    """Draw prompted objects onto an RGB picture (H, W, 3) uint8, in place.
+
+    objects: id, mask of the picture's size, and whether the mask belongs to this picture: then it
+    is tinted, else it has a contour only. Empty masks are left out. Raises ValueError for a mask
+    of another size.
+    """
+    height, width = canvas.shape[:2]
+    thickness = max(1, round(height / 270))
+    for object_id, mask, is_current in objects:
+        if (mask.height, mask.width) != (height, width):
+            raise ValueError(
+                f"mask of {object_id} is {mask.width} x {mask.height}, the picture "
+                f"{width} x {height}"
+            )
+        if not mask.area:
+            continue
+        color = object_color(object_id)
+        x_min, y_min, x_max, y_max = mask.box
+        inside = decode_mask(mask)[y_min:y_max, x_min:x_max]
+        part = canvas[y_min:y_max, x_min:x_max]
+        if is_current:
+            part[inside] = (_OPACITY * part[inside] + (1 - _OPACITY) * np.array(color)).astype(
+                np.uint8
+            )
+        contours, _ = cv2.findContours(
+            inside.astype(np.uint8), cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE
+        )
+        cv2.drawContours(canvas, contours, -1, color, thickness, offset=(x_min, y_min))
+        _write(canvas, object_id, (x_min, y_min))
+
+
+def _write(canvas: NDArray[np.uint8], text: str, corner: tuple[int, int]) -> None:
+    """Write a caption above the top left corner of an object, inside the picture."""
+    height, width = canvas.shape[:2]
+    text = "".join(sign if " " <= sign <= "~" else "?" for sign in text[:32])
+    scale = min(1.0, max(0.35, height / 1600))
+    (text_width, text_height), baseline = cv2.getTextSize(text, _FONT, scale, 1)
+    left = max(0, min(corner[0], width - text_width - 6))
+    top = max(0, corner[1] - text_height - baseline - 4)
+    bottom = top + text_height + baseline + 4
+    cv2.rectangle(canvas, (left, top), (left + text_width + 6, bottom), _PLATE_COLOR, cv2.FILLED)
+    origin = (left + 3, bottom - baseline - 2)
+    cv2.putText(canvas, text, origin, _FONT, scale, _TEXT_COLOR, 1, cv2.LINE_AA)

@@ -1,0 +1,170 @@
+"""What is remembered of one prompted object, and the proof that every answer has to give."""
+
+from __future__ import annotations
+
+import math
+from collections import deque
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from rmpsam_ros.tracking.matching import unit_rows
+from rmpsam_ros.tracking.prompted_records import (
+    Anchor,
+    FollowConfig,
+    Following,
+    Observation,
+    PromptedObject,
+    PromptState,
+)
+
+if TYPE_CHECKING:
+    from rmpsam_ros.segmentation.run_length import RunLengthMask
+
+_HISTORY = 128  # places remembered, for prompts on frames of the last seconds
+_NEW_SHARE = 0.1  # of the newest frame in the remembered area and appearance
+_TRACK_OVERLAP = 0.5  # intersection over union with a track to be part of it,
+_TRACK_FRAMES = 3  # in so many frames in a row
+_STALE_SECONDS = 0.5  # after this time the place of the track says more than the own last place
+
+
+class ObjectMemory:
+    """One prompted object; not thread-safe.
+
+    Attributes:
+        version: counts the prompts of people; an answer to an older one does not count.
+        stamp: time of the newest frame that was searched, seconds.
+        last_seen: time of the newest frame that shows it.
+    """
+
+    def __init__(self, object_id: str, stamp: float) -> None:
+        self.object_id = object_id
+        self.followed = False
+        self.version = 0
+        self.state = PromptState.SINGLE
+        self.first_seen = self.last_seen = self.stamp = stamp
+        self._reason = ""
+        self._track_id = self._candidate = self._streak = 0
+
+    def prompted(self, observation: Observation, follow: bool, version: int) -> None:
+        """Begin anew with what a person pointed at."""
+        self.version = version
+        self.followed = follow
+        self._prompt, self._prompt_stamp = observation.prompt, observation.stamp
+        self._places: deque[tuple[float, Anchor | None]] = deque(maxlen=_HISTORY)
+        self._area = float(observation.mask.area)
+        self._appearance: NDArray[np.float32] = observation.appearance
+        self._track_id = self._candidate = self._streak = 0
+        if follow and not observation.mask.area:
+            self._settle(observation, "nothing was found at the prompt")
+            self._anchor = observation.anchor
+            return
+        self._settle(observation, "")
+
+    def observe(
+        self, following: Following, observation: Observation, config: FollowConfig
+    ) -> None:
+        """Take in what a later frame answered."""
+        reason = self._doubt(observation, config)
+        if reason:
+            misled = observation.mask.area and self._similarity(observation) < self._least(config)
+            if misled and following.track_id == self._track_id:
+                self._track_id = self._candidate = self._streak = 0
+        else:
+            self._remember(observation)
+        self._settle(observation, reason)
+
+    def following(self, now: float, config: FollowConfig) -> Following:
+        """Return where to look in a frame of time ``now``."""
+        stale = self.state is PromptState.LOST or now - self.last_seen > _STALE_SECONDS
+        track_id = self._track_id if stale else 0
+        return Following(self.object_id, self.version, self._anchor, track_id)
+
+    def anchor_at(self, stamp: float) -> Anchor | None:
+        """Return where it was at a time, None if that is not known or it was lost."""
+        places = [place for seen, place in self._places if seen <= stamp]
+        return places[-1] if places else None
+
+    def report(self) -> PromptedObject:
+        """Return the object as it is now."""
+        return PromptedObject(
+            object_id=self.object_id,
+            state=self.state,
+            stamp=self.stamp,
+            score=self._score,
+            mask=self._mask,
+            first_seen=self.first_seen,
+            last_seen=self.last_seen,
+            track_id=self._track_id,
+            reason=self._reason,
+            prompt=self._prompt,
+            prompt_stamp=self._prompt_stamp,
+        )
+
+    def _doubt(self, observation: Observation, config: FollowConfig) -> str:
+        """Return why the answer is not the object; empty: it is."""
+        area = observation.mask.area
+        if not area:
+            return "nothing was found where it was last"
+        if not observation.score >= config.least_score:
+            return f"predicted quality {observation.score:.2f} is below {config.least_score:g}"
+        elapsed = min(1.0, max(0.0, observation.stamp - self.last_seen))
+        ratio = math.exp(abs(math.log(area / self._area))) if self._area else 1.0
+        limit = config.area_ratio ** (1.0 + elapsed)
+        if ratio > limit:
+            return f"the area changed {ratio:.1f} times, from {self._area:.0f} to {area} pixels"
+        similarity, least = self._similarity(observation), self._least(config)
+        if not similarity >= least:
+            return f"its appearance has a similarity of {similarity:.2f}, below {least:g}"
+        overlap = observation.coverage.get(self._track_id)
+        if overlap is not None and overlap < config.guard_overlap:
+            return f"track {self._track_id}, which it was part of, is in another place"
+        return ""
+
+    def _similarity(self, observation: Observation) -> float:
+        """Return how much the mask looks like the object, 1 as long as that is not known."""
+        if not self._appearance.any():
+            return 1.0
+        return float(self._appearance @ observation.appearance)
+
+    def _least(self, config: FollowConfig) -> float:
+        lost = self.state is PromptState.LOST
+        return config.found_similarity if lost else config.least_similarity
+
+    def _remember(self, observation: Observation) -> None:
+        if self._area:
+            share = _NEW_SHARE
+            self._area *= (observation.mask.area / self._area) ** share
+            mean = (1.0 - share) * self._appearance + share * observation.appearance
+            self._appearance = unit_rows(mean[None])[0]
+        else:  # the first frame that shows it at all
+            self._area = float(observation.mask.area)
+            self._appearance = observation.appearance
+        best = max(observation.coverage.items(), key=lambda one: one[1], default=(0, 0.0))
+        track_id = best[0] if best[1] >= _TRACK_OVERLAP else 0
+        self._streak = self._streak + 1 if track_id == self._candidate else 1
+        self._candidate = track_id
+        if track_id and self._streak >= _TRACK_FRAMES:
+            self._track_id = track_id
+
+    def _settle(self, observation: Observation, reason: str) -> None:
+        """Write down where it is, or that it is lost."""
+        self.stamp = observation.stamp
+        self._reason = reason
+        if reason:
+            self.state, self._score = PromptState.LOST, 0.0
+            self._mask = _emptied(observation.mask)
+            self._places.append((observation.stamp, None))
+            return
+        self.state = PromptState.TRACKED if self.followed else PromptState.SINGLE
+        self._score, self._mask = observation.score, observation.mask
+        self._anchor = observation.anchor
+        self.last_seen = observation.stamp
+        self._places.append((observation.stamp, observation.anchor))
+
+
+def _emptied(mask: RunLengthMask) -> RunLengthMask:
+    """Return a mask without pixels of the same image size."""
+    return replace(mask, box=(0, 0, 0, 0), counts=np.empty(0, np.uint32))

@@ -1,0 +1,158 @@
+"""What goes into the life cycle of prompted objects, and what comes out of it."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import IntEnum
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+if TYPE_CHECKING:
+    from rmpsam_ros.segmentation.prompts import ObjectPrompt
+    from rmpsam_ros.segmentation.run_length import RunLengthMask
+
+
+class PromptState(IntEnum):
+    """State of a prompted object; the values are those of the PromptedMask message."""
+
+    SINGLE = 0  # answered for one frame, not followed
+    TRACKED = 1  # followed, and found in the newest frame that was searched
+    LOST = 2  # followed, and not found in it
+
+
+class TooManyPromptsError(RuntimeError):
+    """As many objects as allowed are followed already."""
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class Anchor:
+    """Where an object was seen, in pixels of an image of ``image_size`` (height, width).
+
+    Attributes:
+        box: x_min, y_min, x_max, y_max; edges, (0, 0, 1, 1) is the top left pixel.
+        points: (P, 2) float32 x, y of pixels deep inside it, at least one.
+    """
+
+    box: tuple[float, float, float, float]
+    points: NDArray[np.float32]
+    image_size: tuple[int, int]
+
+    def scaled(self, image_size: tuple[int, int]) -> Anchor:
+        """Return the same place in an image of another size (the camera was set anew)."""
+        if image_size == self.image_size:
+            return self
+        y, x = (new / old for new, old in zip(image_size, self.image_size, strict=True))
+        x_min, y_min, x_max, y_max = self.box
+        points = (self.points + np.float32(0.5)) * np.array([x, y], np.float32) - np.float32(0.5)
+        return Anchor((x_min * x, y_min * y, x_max * x, y_max * y), points, image_size)
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class Observation:
+    """What one frame answered when it was prompted for one object.
+
+    Attributes:
+        stamp: time of the frame, seconds.
+        score: quality that the model predicts for its mask, 0 to 1.
+        mask: at image size; may be empty.
+        anchor: where the mask is; for an empty one, where it was asked for.
+        appearance: (D,) float32 unit vector; zeros if the mask is empty.
+        coverage: intersection over union of the mask with every confirmed panoptic track that the
+            frame shows, by track id.
+        prompt: the clicks and boxes of a person; None for the prompts of following.
+    """
+
+    stamp: float
+    score: float
+    mask: RunLengthMask
+    anchor: Anchor
+    appearance: NDArray[np.float32]
+    coverage: Mapping[int, float] = field(default_factory=dict)
+    prompt: ObjectPrompt | None = None
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class PromptedObject:
+    """A prompted object as it is after the newest frame that was searched for it.
+
+    Attributes:
+        stamp: time of that frame, seconds.
+        score: predicted quality of the mask there, 0 to 1; 0 when lost.
+        mask: its mask there; empty when lost.
+        first_seen, last_seen: times of the first prompt and of the newest frame that shows it.
+        track_id: the panoptic track that it is part of; 0: none.
+        reason: why it is lost, for people; empty otherwise.
+        prompt: clicks and boxes that a person gave on the frame ``prompt_stamp``, all together.
+    """
+
+    object_id: str
+    state: PromptState
+    stamp: float
+    score: float
+    mask: RunLengthMask
+    first_seen: float
+    last_seen: float
+    track_id: int
+    reason: str
+    prompt: ObjectPrompt | None
+    prompt_stamp: float
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class Following:
+    """Where to look for a followed object in the next frame.
+
+    Attributes:
+        version: which prompt of a person this follows; answers to older ones do not count.
+        anchor: where it was seen last.
+        track_id: the panoptic track whose place is to be preferred to the anchor where the frame
+            shows that track; 0: none.
+    """
+
+    object_id: str
+    version: int
+    anchor: Anchor
+    track_id: int
+
+
+@dataclass(frozen=True, slots=True)
+class FollowConfig:
+    """When an answer is still the followed object.
+
+    Attributes:
+        least_score: least predicted quality of its mask, 0 to 1.
+        area_ratio: by what factor its area may differ from the remembered one; squared when the
+            object has not been seen for a second or more.
+        least_similarity: least cosine between its appearance and the remembered one.
+        found_similarity: the same for one that is lost, which must not be taken for its
+            neighbour.
+        guard_overlap: its track shows elsewhere if they overlap less than this (intersection over
+            union), and the answer is then not the object.
+        lost_seconds: an object lost for longer gives way when there is no room for a new one.
+    """
+
+    least_score: float = 0.5
+    area_ratio: float = 3.0
+    least_similarity: float = 0.5
+    found_similarity: float = 0.7
+    guard_overlap: float = 0.1
+    lost_seconds: float = 10.0
+
+    def __post_init__(self) -> None:
+        """Raise ValueError for a setting that makes no sense."""
+        limits = {
+            "least_score": (0.0, 1.0),
+            "area_ratio": (1.0, math.inf),
+            "least_similarity": (-1.0, 1.0),
+            "found_similarity": (-1.0, 1.0),
+            "guard_overlap": (0.0, 1.0),
+            "lost_seconds": (0.0, math.inf),
+        }
+        for name, (low, high) in limits.items():
+            value = getattr(self, name)
+            if not (math.isfinite(value) and low <= value <= high):
+                raise ValueError(f"{name} is {value}; expected a number from {low:g} to {high:g}")
