@@ -5,6 +5,10 @@ import sys
 from collections.abc import Sequence
 
 from rmpsam_ros import __version__, commands
+from rmpsam_ros.evaluation import commands as evaluation_commands
+from rmpsam_ros.training import commands as training_commands
+
+COMMANDS = (commands, training_commands, evaluation_commands)
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -14,7 +18,8 @@ def build_parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--version", action="version", version=f"rmpsam_ros {__version__}")
     subparsers = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
-    commands.add_parsers(subparsers)
+    for module in COMMANDS:
+        module.add_parsers(subparsers)
     return parser
 
 
