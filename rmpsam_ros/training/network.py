@@ -23,14 +23,20 @@ TINY_VIT = "rmpsam_tiny_vit"
 FROZEN_PREFIX = "backbone.encoder."
 
 
+POSITION_WAVES = 16
+"""Cosine waves per axis that tell where in the picture a pixel is."""
+
+
 class TinyVitBackbone(nn.Module):
     """TinyViT's maps at strides 4, 8, 16 and 32, each normalised per channel.
 
     The encoder ends at stride 16; stride 16 gets its last two stages, stride 32 a strided
-    convolution of the last one.
+    convolution of the last one. The stride 4 map also carries the position as cosine waves: what
+    a trained ResNet knows about position from its borders, a frozen encoder cannot learn, and the
+    two linear coordinate channels of the neck can only cut the picture in half planes.
     """
 
-    out_channels = (64, 128, 480, 320)
+    out_channels = (64 + 2 * POSITION_WAVES, 128, 480, 320)
 
     def __init__(self) -> None:
         super().__init__()
@@ -39,7 +45,7 @@ class TinyVitBackbone(nn.Module):
             {"patch_embed": encoder.patch_embed, "layers": encoder.layers}
         )
         self.encoder.requires_grad_(False).eval()
-        self.norms = nn.ModuleList(nn.BatchNorm2d(width) for width in self.out_channels[:3])
+        self.norms = nn.ModuleList(nn.BatchNorm2d(width) for width in (64, 128, 480))
         self.coarse = nn.Sequential(
             nn.Conv2d(320, 320, 3, stride=2, padding=1, bias=False), nn.BatchNorm2d(320)
         )
@@ -56,6 +62,7 @@ class TinyVitBackbone(nn.Module):
             fine, medium, coarse, deep = self._stages(images)
         levels = (fine, medium, torch.cat((coarse, deep), dim=1))
         maps = [norm(level) for norm, level in zip(self.norms, levels, strict=True)]
+        maps[0] = torch.cat((maps[0], position_waves(maps[0])), dim=1)
         return [*maps, F.relu(self.coarse(deep))]
 
     def _stages(self, images: Tensor) -> list[Tensor]:
@@ -68,6 +75,22 @@ class TinyVitBackbone(nn.Module):
             if stage.downsample is not None:
                 x = stage.downsample(x)
         return maps
+
+
+def position_waves(maps: Tensor) -> Tensor:
+    """Return cos(k pi x) and then cos(k pi y), k = 1 to 16, of all pixels: [B, 32, h, w].
+
+    x and y run from 0 to 1 over the map [B, C, h, w].
+    """
+    batch, _, height, width = maps.shape
+    order = torch.arange(1, POSITION_WAVES + 1, dtype=maps.dtype, device=maps.device)
+    waves = []
+    for size in (width, height):
+        place = (torch.arange(size, dtype=maps.dtype, device=maps.device) + 0.5) / size
+        waves.append(torch.cos(torch.pi * order[:, None] * place))
+    along_x = waves[0][:, None].expand(-1, height, -1)
+    along_y = waves[1][:, :, None].expand(-1, -1, width)
+    return torch.cat((along_x, along_y)).expand(batch, -1, -1, -1)
 
 
 class TinyVitRmpSam(RmpSam):

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import importlib.util
+import itertools
 import json
 import time
-from collections import deque
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
+import cv2
 import torch
 from torch import Tensor, nn
+from torch.utils.data import DataLoader, Dataset
 from tqdm import tqdm
 
 from rmpsam_ros.model import RmpSam
@@ -180,24 +181,15 @@ class Trainer:
         self.process.barrier()
 
     def _prefetched(self, first: int, last: int) -> Iterator[list[Batch]]:
-        """Yield the batches of each step, made ahead by background threads."""
-        workers, size = self.config.loop.workers, self.config.loop.accumulate
-        if workers == 0:
-            for index in range(first, last, size):
-                yield [self.batches(index + i) for i in range(size)]
-            return
-        with ThreadPoolExecutor(workers) as pool:
-            depth = 2 * workers
-            ahead = deque(
-                pool.submit(self.batches, i) for i in range(first, min(first + depth, last))
-            )
-            for index in range(first, last, size):
-                group = []
-                for i in range(index, index + size):
-                    if i + depth < last:
-                        ahead.append(pool.submit(self.batches, i + depth))
-                    group.append(ahead.popleft().result())
-                yield group
+        """Yield the batches of each step, made ahead by worker processes."""
+        loader = DataLoader(
+            _ByIndex(self.batches), sampler=range(first, last), batch_size=None,
+            num_workers=self.config.loop.workers,
+            worker_init_fn=_one_thread,
+        )
+        batches = iter(loader)
+        for _ in range(first, last, self.config.loop.accumulate):
+            yield list(itertools.islice(batches, self.config.loop.accumulate))
 
     def _log(self, losses: dict[str, float], speed: float) -> None:
         rate = float(self.optimizer.param_groups[0]["lr"])
@@ -207,6 +199,22 @@ class Trainer:
         if self._board is not None:
             for name, value in entry.items():
                 self._board.add_scalar(name, value, self.step)
+
+
+class _ByIndex(Dataset[Batch]):
+    """A batch maker as what a ``DataLoader`` reads from."""
+
+    def __init__(self, make: BatchMaker) -> None:
+        self._make = make
+
+    def __getitem__(self, index: int) -> Batch:
+        return self._make(index)
+
+
+def _one_thread(worker: int) -> None:
+    """Keep the worker processes from competing: each has one thread."""
+    cv2.setNumThreads(0)
+    torch.set_num_threads(1)
 
 
 def _tensorboard(folder: Path) -> Any:

@@ -127,7 +127,7 @@ class TestVocSegmentation:
         assert masks_by_class(sample) == expected((0, BOX), (1, BALL))
 
     def test_foreign_colours(self, describe, save, write_image):
-        objects, labels = self.write(save, write_image)
+        _, labels = self.write(save, write_image)
         save("voc/SegmentationObject/a.png", np.full((HEIGHT, WIDTH, 3), 77, np.uint8))
         save("voc/SegmentationClass/a.png", labels)
         with pytest.raises(DataError, match="not in the Pascal VOC palette"):

@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import os
 
 import cv2
 import numpy as np
@@ -83,7 +84,10 @@ def toys(tmp_path):
             "augment": {"height": 64, "width": 64, "scale": [0.8, 1.5]},
             "losses": {"num_points": 128},
             "optimizer": {"warmup_steps": 2},
-            "loop": {"steps": 4, "checkpoint_interval": 2, "workers": 0, "log_interval": 1},
+            "loop": {
+                "steps": 4, "checkpoint_interval": 2, "workers": 0, "log_interval": 1,
+                "threads": 1,
+            },
         }
         for key, value in sections.items():
             content[key] = {**content[key], **value} if isinstance(value, dict) else value
@@ -170,7 +174,7 @@ def test_what_a_run_leaves_behind(toys, tmp_path):
 
 def test_background_workers_change_nothing(toys, tmp_path):
     config = toys()
-    threaded = dataclasses.replace(config, loop=dataclasses.replace(config.loop, workers=2))
+    threaded = dataclasses.replace(config, loop=dataclasses.replace(config.loop, workers=1))
     one, two = Trainer(config, tmp_path / "a", CPU), Trainer(threaded, tmp_path / "b", CPU)
     one.run()
     two.run()
@@ -305,22 +309,28 @@ def overfit(toys, tmp_path, steps, crop):
 
 
 @pytest.mark.slow
+@pytest.mark.skipif(
+    "RMPSAM_LONG_TESTS" not in os.environ, reason="takes minutes; set RMPSAM_LONG_TESTS to run"
+)
 def test_a_few_pictures_are_learnt_by_heart(toys, tmp_path):
-    quality, _ = overfit(toys, tmp_path, steps=400, crop=128)
+    quality, _ = overfit(toys, tmp_path, steps=250, crop=96)
     assert quality > 95
 
 
 def test_the_loss_falls_quickly(toys, tmp_path):
     """The short form of learning by heart."""
     config = toys(
-        batches={"kinds": {"panoptic": 1}},
-        count=1, augment={"scale": [1.0, 1.0], "flip": 0.0},
-        optimizer={"learning_rate": 3e-4, "warmup_steps": 5, "backbone_factor": 1.0},
-        loop={"steps": 1000},
+        count=1,
+        batches={"batch_size": 2, "kinds": {"panoptic": 1}},
+        augment={"scale": [1.0, 1.0], "flip": 0.0},
+        optimizer={
+            "learning_rate": 3e-4, "warmup_steps": 5, "backbone_factor": 1.0, "clip_norm": 0.1,
+        },
+        loop={"steps": 1000, "threads": 1},
     )
     trainer = Trainer(config, tmp_path / "run", CPU)
     losses = []
-    for step in range(30):
+    for step in range(36):
         values = trainer.train_step([trainer.batches(step)])
         losses.append(values["panoptic/mask"] + values["panoptic/dice"])
     assert np.mean(losses[-5:]) < 0.75 * np.mean(losses[:5])
