@@ -89,4 +89,4 @@ def save_weights(
         key: (value.to(dtype) if value.is_floating_point() else value).contiguous()
         for key, value in model.state_dict().items()
     }
-    save_file(state, path)
+    save_file(state, path, metadata={"format": "pt"})

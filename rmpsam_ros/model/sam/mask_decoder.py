@@ -102,7 +102,7 @@ class MaskDecoder(nn.Module):
         IoU [K, num_masks] of each mask, which is not bounded to 0..1.
         """
         own_tokens = torch.cat([self.iou_token.weight, self.mask_tokens.weight[: self.num_masks]])
-        tokens = torch.cat([own_tokens.expand(len(prompts), -1, -1), prompts], dim=1)
+        tokens = torch.cat([own_tokens.expand(prompts.shape[0], -1, -1), prompts], dim=1)
         tokens, cells = self.transformer(
             tokens, image.flatten(2).transpose(1, 2), image_position.flatten(2).transpose(1, 2)
         )

@@ -5,6 +5,7 @@ from typing import cast
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 
 from .layers import LayerNorm2d
 
@@ -70,7 +71,7 @@ class PromptEncoder(nn.Module):
         kind_table = torch.cat(kinds)
         code = self.pe_layer((points + 0.5) / self.image_size)
         is_point = (labels != PADDING).unsqueeze(-1).to(code.dtype)
-        return code * is_point + kind_table[labels.long() + 1]
+        return code * is_point + functional.embedding(labels.long() + 1, kind_table)
 
     def embed_masks(self, masks: Tensor) -> Tensor:
         """Embed mask prompts, low-resolution logits [K, 1, 256, 256], as [K, width, 64, 64]."""

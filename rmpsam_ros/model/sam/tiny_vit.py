@@ -72,7 +72,9 @@ class WindowAttention(nn.Module):
         # Expanded at every call: a table cached in eval mode would survive a later load.
         bias = self.attention_biases[:, self.offset_index]
         out = functional.scaled_dot_product_attention(q, k, v, attn_mask=bias[None])
-        return cast(Tensor, self.proj(out.transpose(1, 2).flatten(2)))
+        # The exporter takes the attention apart, which changes strides: fix them before the view.
+        out = out.transpose(1, 2).clone(memory_format=torch.contiguous_format)
+        return cast(Tensor, self.proj(out.flatten(2)))
 
 
 class TokenMlp(nn.Module):

@@ -123,7 +123,8 @@ def resize_bilinear(picture: NDArray[np.uint8], height: int, width: int) -> NDAr
     shrinking, as two output pixels; first along the rows, then along the columns, each time in
     fixed point and rounded to uint8. (Pillow 13 takes the other order when it shrinks pictures
     about twice as high as wide or more, which changes single grey levels.) OpenCV has no such
-    filter, PyTorch's differs in single grey levels, and the published weights were trained behind this one.
+    filter, PyTorch's differs in single grey levels, and the published weights were trained behind
+    this one.
     """
     # Picking whole rows is fast, picking pixels is not: work on the transposed picture.
     across = np.ascontiguousarray(picture.transpose(1, 0, 2))
