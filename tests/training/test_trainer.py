@@ -1,5 +1,6 @@
 """The loop: one step by the formulas, exact resume, failures, and learning pictures by heart."""
 
+import argparse
 import dataclasses
 import json
 import os
@@ -15,6 +16,7 @@ from rmpsam_ros.evaluation.tasks import evaluate_network, load_samples
 from rmpsam_ros.model import build_model
 from rmpsam_ros.segmentation.labels import load_label_set
 from rmpsam_ros.segmentation.panoptic import FusionConfig
+from rmpsam_ros.training import commands
 from rmpsam_ros.training import trainer as trainer_module
 from rmpsam_ros.training.config import ConfigError, load_config
 from rmpsam_ros.training.datasets import open_dataset
@@ -170,6 +172,22 @@ def test_what_a_run_leaves_behind(toys, tmp_path):
     assert label_set == load_label_set(tmp_path / "toys.yaml")
     assert network.classifier.num_classes == 3
     assert not network.training
+
+
+def test_train_command_with_pictures_and_events(toys, tmp_path, monkeypatch):
+    toys(loop={"steps": 2, "preview_interval": 2})
+    parser = argparse.ArgumentParser()
+    commands.add_parsers(parser.add_subparsers(required=True))
+    run = tmp_path / "run"
+    options = parser.parse_args(
+        ["train", str(tmp_path / "config.yaml"), "--out", str(run), "--device", "cpu"]
+    )
+    monkeypatch.setattr(commands, "_PREVIEW_LIMITS", (64, 64))
+    options.run(options)
+    picture = cv2.imread(str(run / "preview_0000002.jpg"))
+    assert picture.shape == (360, 2 * 480, 3)
+    assert picture.std() > 10
+    assert (run / BEST).exists()
 
 
 def test_background_workers_change_nothing(toys, tmp_path):
