@@ -4,6 +4,8 @@ import argparse
 import dataclasses
 import json
 import os
+import subprocess
+import sys
 
 import cv2
 import numpy as np
@@ -44,6 +46,11 @@ LABELS = {
     ],
 }
 COLORS = np.array([[200, 40, 40], [40, 200, 40], [40, 40, 200]], np.uint8)
+
+
+long_test = pytest.mark.skipif(
+    "RMPSAM_LONG_TESTS" not in os.environ, reason="takes minutes; set RMPSAM_LONG_TESTS to run"
+)
 
 
 def draw(rng, size=96):
@@ -304,6 +311,37 @@ def test_configuration_on_top_of_another(toys, tmp_path):
         load_config(tmp_path / "missing.yaml")
 
 
+WORKER = """
+import sys
+from pathlib import Path
+import torch
+from rmpsam_ros.training import distributed
+from rmpsam_ros.training.config import load_config
+from rmpsam_ros.training.trainer import Trainer
+process = distributed.start("cpu")
+trainer = Trainer(load_config(Path(sys.argv[1])), Path(sys.argv[2]), process)
+trainer.run()
+weights = [p.detach() for p in trainer.network.parameters()]
+torch.save(weights, f"{sys.argv[2]}/rank{process.rank}.pt")
+distributed.stop()
+"""
+
+
+@long_test
+def test_two_processes_keep_the_same_weights(toys, tmp_path):
+    toys(loop={"steps": 2})
+    (tmp_path / "worker.py").write_text(WORKER)
+    run = tmp_path / "run"
+    subprocess.run(
+        [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2", "--master-port",
+         "29611", str(tmp_path / "worker.py"), str(tmp_path / "config.yaml"), str(run)],
+        check=True, timeout=300,
+    )
+    one, two = (torch.load(run / f"rank{rank}.pt", weights_only=True) for rank in range(2))
+    assert all(torch.equal(a, b) for a, b in zip(one, two, strict=True))
+    assert json.loads((run / LOG).read_text().splitlines()[-1])["step"] == 2
+
+
 def overfit(toys, tmp_path, steps, crop):
     """Train on four pictures and return their panoptic figures."""
     config = toys(
@@ -326,10 +364,7 @@ def overfit(toys, tmp_path, steps, crop):
     return figures["panoptic"]["all"]["pq"], trainer
 
 
-@pytest.mark.slow
-@pytest.mark.skipif(
-    "RMPSAM_LONG_TESTS" not in os.environ, reason="takes minutes; set RMPSAM_LONG_TESTS to run"
-)
+@long_test
 def test_a_few_pictures_are_learnt_by_heart(toys, tmp_path):
     quality, _ = overfit(toys, tmp_path, steps=250, crop=96)
     assert quality > 95
