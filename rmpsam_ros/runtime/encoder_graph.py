@@ -142,16 +142,24 @@ class EncoderGraph:
             x = self._sampled_conv(x, offset, mask, weight, bias)
         scale, bias = _scale_and_bias(layer.upsample_norm)
         weight = array(layer.upsample_conv.weight) * scale[None, :, None, None]
-        x = graph.op(
+        return self._relu(self._conv_transpose(self._relu(x), weight, bias))
+
+    def _conv_transpose(self, x: str, weight: Weights, bias: Weights) -> str:
+        """Write a transposed convolution 4x4 that doubles the size."""
+        compute = self._form.compute
+        in_bf16 = compute == "bf16"  # which TensorRT has no transposed convolution for
+        if in_bf16:
+            x, compute = self._float(x), "fp32"
+        y = self._graph.op(
             "ConvTranspose",
-            self._relu(x),
-            self._weight(weight),
-            self._weight(bias),
+            x,
+            self._graph.weight(weight, compute),
+            self._graph.weight(bias, compute),
             kernel_shape=[4, 4],
             strides=[2, 2],
             pads=[1] * 4,
         )
-        return self._relu(x)
+        return self._low(y) if in_bf16 else y
 
     def _sampled_conv(self, x: str, offset: str, mask: str, weight: Weights, bias: Weights) -> str:
         """Deformable convolution: one GridSample over nine stacked taps, then a 1x1 convolution.
@@ -246,9 +254,6 @@ class EncoderGraph:
 
     def _relu(self, x: str) -> str:
         return self._graph.op("Relu", x)
-
-    def _weight(self, values: Weights) -> str:
-        return self._graph.weight(values, self._form.compute)
 
     def _low(self, x: str) -> str:
         return x if self._form.compute == "fp32" else self._graph.cast(x, self._form.compute)

@@ -7,18 +7,16 @@ PyTorch network computes is tested.
 """
 
 from pathlib import Path
-from typing import Literal
 
 import onnx
 
 from rmpsam_ros.model import RmpSam
 from rmpsam_ros.runtime.decoder_graph import DecoderGraph
 from rmpsam_ros.runtime.encoder_graph import EncoderGraph, feature_lift
-from rmpsam_ros.runtime.export_form import ExportForm
+from rmpsam_ros.runtime.export_form import ExportForm, GraphPart
 from rmpsam_ros.runtime.graph_builder import GraphBuilder
 from rmpsam_ros.runtime.quantized_graph import ActivationRanges
 
-GraphPart = Literal["encoder", "decoder", "prompt_decoder", "frame"]
 GRAPH_PARTS: tuple[GraphPart, ...] = ("encoder", "decoder", "prompt_decoder", "frame")
 
 

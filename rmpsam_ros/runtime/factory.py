@@ -1,11 +1,16 @@
 """Makes one engine in one precision, and lets it pass only if its results agree with fp32."""
 
+import copy
 import hashlib
 import json
+import platform
+import threading
 from collections.abc import Callable
 from dataclasses import replace
 from importlib import resources
-from typing import Any, Literal
+from pathlib import Path
+from types import ModuleType
+from typing import TYPE_CHECKING, Any, Literal
 
 import torch
 
@@ -13,12 +18,22 @@ import rmpsam_ros
 from rmpsam_ros.model import RmpSam
 from rmpsam_ros.runtime.cache import EngineCache
 from rmpsam_ros.runtime.engine import Engine, EngineError, EngineInfo
-from rmpsam_ros.runtime.export_form import ExportForm
+from rmpsam_ros.runtime.export_form import ExportForm, GraphPart
 from rmpsam_ros.runtime.network import ModelConfig, network_digest
 from rmpsam_ros.runtime.precision import Agreement, compare, preprocessed_frames, shortcomings
-from rmpsam_ros.runtime.torch_engine import TorchEngine, device_description
+from rmpsam_ros.runtime.torch_engine import TorchEngine, TorchGraphEngine, device_description
+
+if TYPE_CHECKING:
+    from rmpsam_ros.runtime.tensorrt_build import BuildSettings
 
 Precision = Literal["fp32", "bf16", "fp16", "int8"]
+
+TENSORRT_FORMS: dict[Precision, ExportForm] = {
+    "fp32": ExportForm("grid_sample"),
+    "fp16": ExportForm("grid_sample", "fp16"),
+    "bf16": ExportForm("grid_sample", "bf16"),
+    "int8": ExportForm("grid_sample", "fp16", "s8s8"),
+}
 
 CALIBRATION_FRAMES = 6
 CHECK_FRAMES = 4  # others than those
@@ -43,12 +58,14 @@ class EngineFactory:
         device: torch.device,
         cache: EngineCache,
         progress: Callable[[str], None],
+        cancelled: threading.Event,
     ) -> None:
         self._model = model
         self._config = config
         self._device = device
         self._cache = cache
         self._progress = progress
+        self._cancelled = cancelled
         self._digest = network_digest(model)
         self._reference: TorchEngine | None = None
 
@@ -61,12 +78,22 @@ class EngineFactory:
         if engine == "torch":
             return self._torch(precision)
         if engine == "onnxruntime":
-            made = self._onnxruntime(precision)
-        else:
-            raise EngineError(f"engine '{engine}' is unknown")
-        return self._checked(made)
+            return self._checked(self._onnxruntime(precision))
+        if engine == "tensorrt":
+            return self._checked(self._tensorrt(precision))
+        raise EngineError(f"engine '{engine}' is unknown")
 
     def _torch(self, precision: Precision) -> Engine:
+        """Make the reference engine itself, on a GPU with CUDA graphs where they work."""
+        if self._device.type == "cuda" and precision != "int8":
+            model = copy.deepcopy(self._model)
+            info = self._info(f"torch {torch.__version__} with CUDA graphs", precision)
+            try:
+                return self._checked(TorchGraphEngine(model, self._device, precision, info))
+            except EngineError as error:
+                if precision != "fp32":
+                    raise
+                self._progress(f"PyTorch runs without CUDA graphs: {error}")
         return TorchEngine(
             self._model, self._device, self._config.model, self._config.weights_name
         )
@@ -79,7 +106,70 @@ class EngineFactory:
         info = self._info(version(), precision)
         return OnnxEngine(frame, prompt_decoder, self._config.num_threads, info)
 
-    def _graph(self, part: Any, form: ExportForm) -> bytes:
+    def _tensorrt(self, precision: Precision) -> Engine:
+        from rmpsam_ros.runtime.encoder_graph import feature_lift
+        from rmpsam_ros.runtime.tensorrt_build import (
+            BuildSettings,
+            Profile,
+            frame_profiles,
+            load_tensorrt,
+            prompt_profiles,
+        )
+        from rmpsam_ros.runtime.tensorrt_engine import PlanRefusedError, TensorRTEngine
+
+        trt = load_tensorrt()
+        form = TENSORRT_FORMS[precision]
+        channels = feature_lift(self._model).shape[1]
+        profiles: dict[GraphPart, tuple[Profile, ...]] = {
+            "frame": frame_profiles(),
+            "prompt_decoder": prompt_profiles(channels),
+        }
+        settings = {
+            part: BuildSettings(ranges, tensor_float_32=precision != "fp32")
+            for part, ranges in profiles.items()
+        }
+        info = self._info(f"tensorrt {trt.__version__}", precision)
+
+        def make() -> Engine:
+            plans = {part: self._plan(trt, part, form, settings[part]) for part in profiles}
+            return TensorRTEngine(trt, plans, profiles, self._device, info)
+
+        try:
+            return make()
+        except PlanRefusedError as error:
+            self._progress(f"building the TensorRT engine anew: {error}")
+        for part in profiles:
+            self._cache.discard(*self._plan_entry(trt, part, form, settings[part]))
+        return make()
+
+    def _plan(
+        self, trt: ModuleType, part: GraphPart, form: ExportForm, settings: "BuildSettings"
+    ) -> bytes:
+        """Return a TensorRT engine, from the cache or built now."""
+        from rmpsam_ros.runtime.tensorrt_build import build_plan
+
+        def build() -> bytes:
+            graph = self._graph(part, form)
+            self._progress(f"building the TensorRT engine ({part}, {form.precision}): minutes")
+            return build_plan(trt, graph, settings, self._progress, self._cancelled)
+
+        return self._cache.fetch(*self._plan_entry(trt, part, form, settings), build)
+
+    def _plan_entry(
+        self, trt: ModuleType, part: GraphPart, form: ExportForm, settings: "BuildSettings"
+    ) -> tuple[str, dict[str, Any]]:
+        """Return name and key of a TensorRT engine in the cache."""
+        key = {
+            **self._key(),
+            "part": part,
+            "form": str(form),
+            "settings": settings.to_json(),
+            "tensorrt": [trt.__name__, trt.__version__],
+            **_gpu_key(self._device),
+        }
+        return f"{self._config.model}-tensorrt-{part}-{form.precision}", key
+
+    def _graph(self, part: GraphPart, form: ExportForm) -> bytes:
         """Return a serialised ONNX graph, from the cache or written now."""
         if part not in ("encoder", "frame"):  # decoders are the same in every precision
             form = replace(form, compute="fp32", quantization="none")
@@ -144,3 +234,15 @@ def _exporter_digest() -> str:
     for name in EXPORT_SOURCES:
         digest.update(resources.files("rmpsam_ros.runtime").joinpath(f"{name}.py").read_bytes())
     return digest.hexdigest()
+
+
+def _gpu_key(device: torch.device) -> dict[str, Any]:
+    """Return what a TensorRT engine depends on besides network, settings and TensorRT."""
+    gpu = torch.cuda.get_device_properties(device)
+    driver = Path("/proc/driver/nvidia/version")
+    return {
+        "gpu": [gpu.name, gpu.major, gpu.minor, gpu.multi_processor_count, gpu.total_memory],
+        "cuda": torch.version.cuda,
+        "driver": driver.read_text().splitlines()[0] if driver.is_file() else "",
+        "system": platform.platform(),
+    }

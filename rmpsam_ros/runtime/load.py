@@ -1,12 +1,14 @@
 """From a configuration to a running engine: the fastest one whose results can be trusted."""
 
 import importlib.util
+import threading
 from collections.abc import Callable
 from pathlib import Path
 
 import torch
 
 from rmpsam_ros.runtime.cache import EngineCache
+from rmpsam_ros.runtime.cpu import has_fast_int8
 from rmpsam_ros.runtime.engine import Engine, EngineError
 from rmpsam_ros.runtime.factory import EngineFactory, Precision
 from rmpsam_ros.runtime.network import ModelConfig, load_network
@@ -48,7 +50,10 @@ PACKAGES = {
 
 
 def load_engine(
-    config: ModelConfig, num_classes: int, progress: Callable[[str], None] = lambda line: None
+    config: ModelConfig,
+    num_classes: int,
+    progress: Callable[[str], None] = lambda line: None,
+    cancelled: threading.Event | None = None,
 ) -> Engine:
     """Build the network, and the engine that executes it, or take the engine from the cache.
 
@@ -56,6 +61,7 @@ def load_engine(
         num_classes: C, classes of the label set that the results are named by.
         progress: called with one line before every step that takes longer than a moment, and
             about everything that was not possible.
+        cancelled: setting it, from another thread, ends a build that takes minutes.
 
     Raises:
         EngineError: anything of the configuration cannot be used; one line says what and why.
@@ -68,12 +74,21 @@ def load_engine(
         torch.set_num_threads(config.num_threads)
     model = load_network(config, num_classes, progress)
     folder = Path(config.cache_folder).expanduser() if config.cache_folder else None
-    factory = EngineFactory(model, config, device, EngineCache(folder, progress), progress)
+    factory = EngineFactory(
+        model,
+        config,
+        device,
+        EngineCache(folder, progress),
+        progress,
+        cancelled or threading.Event(),
+    )
     failure: EngineError | None = None
     for engine, precision in candidates:
         try:
             return factory.make(engine, precision)
         except EngineError as error:
+            if cancelled and cancelled.is_set():
+                raise
             failure = error
             progress(f"{engine} in {precision} is not used: {error}")
     raise EngineError(f"no engine can be used: {failure}")
@@ -88,6 +103,8 @@ def _candidates(config: ModelConfig, device: torch.device) -> list[tuple[str, Pr
     if config.engine == "auto":
         missing = {name for name in engines if _missing_packages(name)}
         candidates = [pair for pair in AUTOMATIC[device.type] if pair[0] not in missing]
+        if device.type == "cpu" and not has_fast_int8():
+            candidates = [pair for pair in candidates if pair[1] != "int8"]
     else:
         if config.engine not in engines:
             raise EngineError(

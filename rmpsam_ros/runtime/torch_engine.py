@@ -1,5 +1,7 @@
 """Executes the network with PyTorch itself, on a CPU or a CUDA device: the reference engine."""
 
+from typing import Literal
+
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -7,6 +9,7 @@ from numpy.typing import NDArray
 from rmpsam_ros.model import ObjectOutput as ModelObjects
 from rmpsam_ros.model import PromptOutput as ModelPrompts
 from rmpsam_ros.model import RmpSam
+from rmpsam_ros.runtime.cpu import cpu_info
 from rmpsam_ros.runtime.engine import (
     EngineError,
     EngineInfo,
@@ -17,6 +20,10 @@ from rmpsam_ros.runtime.engine import (
     check_finite,
     check_image,
 )
+from rmpsam_ros.runtime.export_form import GraphPart
+from rmpsam_ros.runtime.gpu_engine import GpuEngine, Lane, Shapes, Tensors
+
+HALF_PRECISIONS = {"fp16": torch.float16, "bf16": torch.bfloat16}
 
 
 def resolve_device(device: str) -> torch.device:
@@ -26,28 +33,34 @@ def resolve_device(device: str) -> torch.device:
         EngineError: the device is unknown, or PyTorch cannot use it on this machine.
     """
     if device == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        device = "cuda" if torch.cuda.is_available() else "cpu"
     try:
         resolved = torch.device(device)
     except RuntimeError as error:
         raise EngineError(
             f"device '{device}' is unknown; use auto, cpu, cuda or cuda:N"
         ) from error
-    if resolved.type == "cuda" and not torch.cuda.is_available():
+    if resolved.type not in ("cpu", "cuda"):
+        raise EngineError(f"device '{device}' is not supported; use auto, cpu, cuda or cuda:N")
+    if resolved.type == "cpu":
+        return resolved
+    if not torch.cuda.is_available():
         raise EngineError(
             f"device '{device}' asked for, but this PyTorch ({torch.__version__}) sees no CUDA "
             "device; use device auto or cpu, or install PyTorch with CUDA"
         )
-    if resolved.type not in ("cpu", "cuda"):
-        raise EngineError(f"device '{device}' is not supported; use auto, cpu, cuda or cuda:N")
-    return resolved
+    if (resolved.index or 0) >= torch.cuda.device_count():
+        raise EngineError(
+            f"device '{device}' asked for, but there are {torch.cuda.device_count()} CUDA devices"
+        )
+    return torch.device("cuda", resolved.index or 0)
 
 
 def device_description(device: torch.device) -> str:
     """Name a device as a person would: the GPU's own name, or the CPU with its threads."""
     if device.type == "cuda":
         return torch.cuda.get_device_name(device)
-    return f"cpu ({torch.get_num_threads()} threads)"
+    return f"cpu, {cpu_info()[0]} ({torch.get_num_threads()} threads)"
 
 
 class TorchEngine:
@@ -57,11 +70,8 @@ class TorchEngine:
     """
 
     def __init__(self, model: RmpSam, device: torch.device, name: str, weights: str) -> None:
-        torch.backends.cuda.matmul.allow_tf32 = False
-        torch.backends.cudnn.allow_tf32 = False
         self._device = device
-        self._model = model.to(device).eval()
-        _to_channels_last(self._model)
+        self._model = prepared(model, device)
         self.info = EngineInfo(
             engine=f"torch {torch.__version__}",
             precision="fp32",
@@ -97,11 +107,73 @@ class TorchEngine:
         return torch.from_numpy(boxes).to(self._device).unsqueeze(0)
 
 
-def _to_channels_last(model: RmpSam) -> None:
-    """Store convolution weights channels last, in which layout they are executed fastest."""
+class TorchGraphEngine(GpuEngine):
+    """PyTorch on a GPU without its overhead per operator: one CUDA graph per input shape.
+
+    In half precision backbone and neck are converted; sampling positions and decoder stay fp32.
+    """
+
+    def __init__(
+        self,
+        model: RmpSam,
+        device: torch.device,
+        precision: Literal["fp32", "fp16", "bf16"],
+        info: EngineInfo,
+    ) -> None:
+        """Take over ``model``, which is converted in place."""
+        super().__init__(device, info)
+        self._model = prepared(model, device)
+        if precision in HALF_PRECISIONS:
+            self._model.backbone.to(HALF_PRECISIONS[precision])
+            self._model.neck.to(HALF_PRECISIONS[precision])
+
+    def make_lane(self, part: GraphPart, shapes: Shapes) -> "TorchLane":
+        return TorchLane(self._model, self._device, shapes)
+
+    def close(self) -> None:
+        self._lanes.clear()
+        self._model.to("cpu")
+        super().close()
+
+
+class TorchLane(Lane):
+    """The network on one input shape: a frame with prompts, or prompts on kept features."""
+
+    def __init__(self, model: RmpSam, device: torch.device, shapes: Shapes) -> None:
+        super().__init__(device, shapes)
+        self._model = model
+
+    @torch.inference_mode()
+    def enqueue(self) -> Tensors:
+        boxes = self.inputs["boxes"]
+        if "features" in self.inputs:
+            prompts = self._model.decode_prompts(self.inputs["features"], boxes)
+            return _prompt_tensors(prompts)
+        image = self.inputs["image"].contiguous(memory_format=torch.channels_last)
+        features = self._model.features(image)
+        objects, prompts = self._model.decode(features, boxes)
+        return {
+            "features": features,
+            "class_logits": objects.class_logits,
+            "mask_logits": objects.mask_logits,
+            "queries": objects.queries,
+            **_prompt_tensors(prompts),
+        }
+
+
+def prepared(model: RmpSam, device: torch.device) -> RmpSam:
+    """Put a network on its device, in eval mode and the layout it is executed fastest in."""
+    torch.backends.cuda.matmul.allow_tf32 = False
+    torch.backends.cudnn.allow_tf32 = False
+    model.to(device).eval()
     for parameter in model.parameters():
         if parameter.ndim == 4:
             parameter.data = parameter.data.contiguous(memory_format=torch.channels_last)
+    return model
+
+
+def _prompt_tensors(prompts: ModelPrompts) -> Tensors:
+    return {"prompt_mask_logits": prompts.mask_logits, "prompt_iou": prompts.iou[..., 0]}
 
 
 def _objects_to_numpy(output: ModelObjects) -> ObjectOutput:

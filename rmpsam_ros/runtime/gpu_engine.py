@@ -1,0 +1,188 @@
+"""What all engines on a GPU share: prompt slots, and a captured CUDA graph per input shape."""
+
+from abc import ABC, abstractmethod
+from collections import OrderedDict
+from collections.abc import Mapping
+from typing import TypeAlias
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from rmpsam_ros.runtime.engine import (
+    EngineError,
+    EngineInfo,
+    FrameOutput,
+    ObjectOutput,
+    PromptOutput,
+    check_boxes,
+    check_finite,
+    check_image,
+)
+from rmpsam_ros.runtime.export_form import GraphPart
+
+PROMPT_SLOTS = (1, 16, 64)
+"""Sizes to which the prompts of one pass are filled up; more than the last are split."""
+
+MAX_LANES = 6
+"""Input shapes that keep their buffers; beyond, the least recently used one is given up."""
+
+WHOLE_IMAGE = (0.0, 0.0, 1.0, 1.0)  # fills unused prompt slots
+
+Shapes: TypeAlias = Mapping[str, tuple[int, ...]]
+Tensors: TypeAlias = Mapping[str, torch.Tensor]
+
+
+class GpuEngine(ABC):
+    """Runs frames and late prompts through lanes, one for every input shape in use.
+
+    A new input shape costs a moment at its first frame: buffers, warm-up, capture.
+    """
+
+    def __init__(self, device: torch.device, info: EngineInfo) -> None:
+        self.info = info
+        self._device = device
+        self._lanes: OrderedDict[tuple[object, ...], Lane] = OrderedDict()
+
+    @abstractmethod
+    def make_lane(self, part: GraphPart, shapes: Shapes) -> "Lane":
+        """Prepare the graph ``frame`` or ``prompt_decoder`` for inputs of these shapes.
+
+        Raises:
+            EngineError: the engine does not allow these shapes.
+        """
+
+    def run(
+        self, image: NDArray[np.float32], boxes: NDArray[np.float32] | None = None
+    ) -> FrameOutput:
+        check_image(image)
+        boxes = np.zeros((0, 4), np.float32) if boxes is None else boxes
+        check_boxes(boxes)
+        first, rest = boxes[: PROMPT_SLOTS[-1]], boxes[PROMPT_SLOTS[-1] :]
+        outputs = self._execute("frame", image=torch.from_numpy(image), boxes=_slots(first))
+        features = outputs["features"].clone()
+        objects = ObjectOutput(
+            *(_to_numpy(outputs[name]) for name in ("class_logits", "mask_logits", "queries"))
+        )
+        check_finite(objects.class_logits)
+        parts = [_prompt_output(outputs, len(first))] if len(first) else []
+        parts += self._prompt_parts(features, rest)
+        return FrameOutput(features, objects, _joined(parts) if parts else None)
+
+    def decode_prompts(self, features: torch.Tensor, boxes: NDArray[np.float32]) -> PromptOutput:
+        check_boxes(boxes)
+        if not len(boxes):
+            no_masks = np.zeros((0, *features.shape[2:]), np.float32)
+            return PromptOutput(no_masks, np.zeros(0, np.float32))
+        return _joined(self._prompt_parts(features, boxes))
+
+    def close(self) -> None:
+        self._lanes.clear()
+        if self._device.type == "cuda":
+            torch.cuda.empty_cache()
+
+    def _prompt_parts(
+        self, features: torch.Tensor, boxes: NDArray[np.float32]
+    ) -> list[PromptOutput]:
+        parts = []
+        for start in range(0, len(boxes), PROMPT_SLOTS[-1]):
+            part = boxes[start : start + PROMPT_SLOTS[-1]]
+            outputs = self._execute("prompt_decoder", features=features, boxes=_slots(part))
+            parts.append(_prompt_output(outputs, len(part)))
+        return parts
+
+    def _execute(self, part: GraphPart, **inputs: torch.Tensor) -> Tensors:
+        """Return the outputs, which the next call with the same shapes overwrites."""
+        shapes = {name: tuple(tensor.shape) for name, tensor in inputs.items()}
+        key = (part, *sorted(shapes.items()))
+        try:
+            if key not in self._lanes:
+                while len(self._lanes) >= MAX_LANES:
+                    self._lanes.popitem(last=False)
+                self._lanes[key] = self.make_lane(part, shapes)
+            self._lanes.move_to_end(key)
+            return self._lanes[key].run(inputs)
+        except RuntimeError as error:  # of CUDA; out of memory is one too
+            if isinstance(error, EngineError):
+                raise
+            self._lanes.pop(key, None)
+            raise EngineError(f"the GPU failed: {' '.join(str(error).split())}") from error
+
+
+class Lane(ABC):
+    """One input shape: input buffers, a stream, and a CUDA graph over them.
+
+    The graph holds addresses and shapes; nothing of them changes after the capture.
+    """
+
+    def __init__(self, device: torch.device, shapes: Shapes) -> None:
+        self._device = device
+        self._stream = torch.cuda.Stream(device)
+        self.inputs = {
+            name: torch.zeros(shape, dtype=torch.float32, device=device)
+            for name, shape in shapes.items()
+        }
+        self._staging = {
+            name: torch.empty(shape, dtype=torch.float32, pin_memory=True)
+            for name, shape in shapes.items()
+        }
+        self._graph: torch.cuda.CUDAGraph | None = None
+        self._outputs: Tensors = {}
+
+    @abstractmethod
+    def enqueue(self) -> Tensors:
+        """Put the work on the current stream and return its outputs, always the same memory."""
+
+    def capture(self) -> None:
+        """Run once, which sets up what is set up lazily, then capture the same work."""
+        with torch.cuda.device(self._device):
+            self._stream.wait_stream(torch.cuda.current_stream())
+            with torch.cuda.stream(self._stream):
+                self.enqueue()
+            self._stream.synchronize()
+            graph = torch.cuda.CUDAGraph()
+            with torch.cuda.graph(graph, stream=self._stream):
+                self._outputs = self.enqueue()
+            self._graph = graph
+
+    def run(self, inputs: Tensors) -> Tensors:
+        """Execute and return the outputs, ready for the current stream."""
+        if self._graph is None:
+            self.capture()
+        with torch.cuda.device(self._device):
+            current = torch.cuda.current_stream()
+            self._stream.wait_stream(current)
+            with torch.cuda.stream(self._stream):
+                for name, tensor in inputs.items():
+                    if tensor.device.type == "cpu":  # page-locked memory: else the copy blocks
+                        tensor = self._staging[name].copy_(tensor)
+                    self.inputs[name].copy_(tensor, non_blocking=True)
+                assert self._graph is not None
+                self._graph.replay()
+            current.wait_stream(self._stream)
+        return self._outputs
+
+
+def _slots(boxes: NDArray[np.float32]) -> torch.Tensor:
+    """Fill boxes (K, 4) up to the next number of prompt slots: (1, slots, 4)."""
+    slots = next(count for count in PROMPT_SLOTS if count >= len(boxes))
+    filled = torch.tensor(WHOLE_IMAGE).repeat(1, slots, 1)
+    filled[0, : len(boxes)] = torch.from_numpy(boxes)
+    return filled
+
+
+def _to_numpy(tensor: torch.Tensor) -> NDArray[np.float32]:
+    return np.asarray(tensor[0].to("cpu", copy=True).numpy())
+
+
+def _prompt_output(outputs: Tensors, count: int) -> PromptOutput:
+    iou = _to_numpy(outputs["prompt_iou"][:, :count])
+    check_finite(iou)
+    return PromptOutput(_to_numpy(outputs["prompt_mask_logits"][:, :count]), iou)
+
+
+def _joined(parts: list[PromptOutput]) -> PromptOutput:
+    if len(parts) == 1:
+        return parts[0]
+    masks = np.concatenate([part.mask_logits for part in parts])
+    return PromptOutput(masks, np.concatenate([part.iou for part in parts]))
