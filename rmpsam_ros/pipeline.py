@@ -3,46 +3,66 @@
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
+from rmpsam_ros.prompting import (
+    FrameNotKeptError,
+    KeptFrame,
+    NoFrameError,
+    PromptedMask,
+    PromptEngine,
+    PromptEngineError,
+    Prompter,
+    PromptingConfig,
+    SharedDecoder,
+    load_prompt_engine,
+    pack_queries,
+)
+from rmpsam_ros.results import FrameResult, StageTimes
 from rmpsam_ros.runtime import Engine, EngineError, EngineInfo, ModelConfig, load_engine
+from rmpsam_ros.runtime.torch_engine import resolve_device
 from rmpsam_ros.segmentation.labels import LabelSet, load_label_set
 from rmpsam_ros.segmentation.overlay import draw_overlay
 from rmpsam_ros.segmentation.panoptic import (
     FusionConfig,
-    PanopticResult,
     fuse_panoptic,
     instance_map,
     semantic_map,
 )
-from rmpsam_ros.segmentation.preprocess import Geometry, preprocess
-from rmpsam_ros.segmentation.prompts import (
-    ObjectPrompt,
-    combine_prompt_masks,
-    prompt_boxes,
-    validate_prompt,
-)
-from rmpsam_ros.segmentation.run_length import (
-    RunLengthMask,
-    encode_id_map,
-    encode_mask,
-    encode_segments,
-)
-from rmpsam_ros.tracking import Detection, QueryTracker, Track, TrackerConfig, TrackState
+from rmpsam_ros.segmentation.preprocess import preprocess
+from rmpsam_ros.segmentation.prompt_overlay import draw_prompted
+from rmpsam_ros.segmentation.prompts import ObjectPrompt
+from rmpsam_ros.segmentation.run_length import encode_id_map, encode_segments
+from rmpsam_ros.tracking import Detection, QueryTracker, TrackerConfig, TrackState
+from rmpsam_ros.tracking.prompted_records import PromptedObject, TooManyPromptsError
+
+__all__ = [
+    "FrameNotKeptError",
+    "FrameResult",
+    "NoFrameError",
+    "Pipeline",
+    "PipelineConfig",
+    "PipelineError",
+    "PromptResult",
+    "PromptedMask",
+    "PromptedObject",
+    "PromptingConfig",
+    "StageTimes",
+    "TooManyPromptsError",
+    "create_pipeline",
+]
 
 # 0 means "none" and 65535 "unlabelled" in a 16 bit instance image; the rest is for track ids.
 INSTANCE_VALUES = 65534
 
+PromptResult = PromptedMask  # what a request is answered with
+
 
 class PipelineError(RuntimeError):
     """The pipeline cannot be made from its configuration; the message is one line."""
-
-
-class NoFrameError(RuntimeError):
-    """A prompt came before any frame was processed."""
 
 
 @dataclass(frozen=True)
@@ -55,6 +75,7 @@ class PipelineConfig:
         long_side, short_side: limits of the resized image in pixels; its ratio is kept.
         fusion: thresholds and class filter of the panoptic fusion.
         tracker: thresholds and times of the tracks.
+        prompting: what answers prompts, on which frames, and how objects are followed.
     """
 
     network: ModelConfig = field(default_factory=ModelConfig)
@@ -63,89 +84,71 @@ class PipelineConfig:
     short_side: int = 480
     fusion: FusionConfig = field(default_factory=FusionConfig)
     tracker: TrackerConfig = field(default_factory=TrackerConfig)
-
-
-@dataclass(frozen=True, slots=True)
-class StageTimes:
-    """Seconds that the stages of one frame took."""
-
-    preprocess: float
-    inference: float
-    postprocess: float
-
-
-@dataclass(frozen=True)
-class FrameResult:
-    """What one frame gave.
-
-    Attributes:
-        stamp: seconds, as given to `Pipeline.process`.
-        height, width: of the image, pixels.
-        panoptic: id map and segments at image size.
-        run_ids, run_lengths: the id map as run lengths, (R,) uint16 and (R,) uint32.
-        tracks: tentative, confirmed and lost tracks.
-        track_masks: by track id, for the tracks seen in this frame.
-        track_ids: track id by segment id, things only.
-    """
-
-    stamp: float
-    height: int
-    width: int
-    panoptic: PanopticResult
-    run_ids: NDArray[np.uint16]
-    run_lengths: NDArray[np.uint32]
-    tracks: tuple[Track, ...]
-    track_masks: dict[int, RunLengthMask]
-    track_ids: dict[int, int]
-    times: StageTimes
-
-
-@dataclass(frozen=True)
-class PromptResult:
-    """The mask that a prompt gave, on the frame with this stamp (seconds)."""
-
-    mask: RunLengthMask
-    score: float
-    stamp: float
-
-
-@dataclass(frozen=True)
-class _KeptFrame:
-    stamp: float
-    geometry: Geometry
-    features: Any
+    prompting: PromptingConfig = field(default_factory=PromptingConfig)
 
 
 class Pipeline:
-    """Pre-processing, network, fusion, tracks and prompts of one camera; for one thread."""
+    """Pre-processing, network, fusion, tracks and prompts of one camera.
 
-    def __init__(self, engine: Engine, label_set: LabelSet, config: PipelineConfig) -> None:
+    Threads: `process` is called from one thread, the network's. `prompt`, `segment_everything`
+    and `follow` are called from one thread, too: the same one, or, if `prompts_run_beside`,
+    another, so that an image encoder of the prompt engine's own does not hold up the frames.
+    `remove_prompt`, `list_prompts`, `clear_prompts` and everything that takes a `FrameResult` may
+    be called from any thread, `reset` and `close` from the network's, `close` while no prompt is
+    being answered.
+    """
+
+    def __init__(
+        self,
+        engine: Engine,
+        label_set: LabelSet,
+        config: PipelineConfig,
+        prompt_engine: PromptEngine | None = None,
+    ) -> None:
+        """prompt_engine: None: the decoder of the network itself."""
         self.label_set = label_set
         self.engine_info: EngineInfo = engine.info
         self.fusion = config.fusion
         self._limits = (config.long_side, config.short_side)
+        self._backward_jump = config.tracker.backward_jump
         self._engine = engine
         self._tracker = QueryTracker(config.tracker)
-        self._newest: _KeptFrame | None = None
+        self._prompter = Prompter(prompt_engine or SharedDecoder(engine), config.prompting)
+        self._newest_stamp = -np.inf
+
+    @property
+    def prompts_run_beside(self) -> bool:
+        """Whether `prompt`, `segment_everything` and `follow` may run in a second thread."""
+        return self._prompter.engine.runs_beside
+
+    @property
+    def prompt_engine_info(self) -> str:
+        """Prompt engine and its weights, for people."""
+        engine = self._prompter.engine
+        return f"{engine.name} ({engine.weights})"
 
     def process(
         self, image: NDArray[np.uint8], stamp: float, channel_order: Literal["rgb", "bgr"] = "rgb"
     ) -> FrameResult:
-        """Segment one frame and carry the tracks on.
+        """Segment one frame, carry the tracks on, and keep the frame for prompts.
 
         Args:
             image: (H, W, 3) uint8.
-            stamp: time of the frame in seconds; an earlier one than before resets the tracks.
+            stamp: time of the frame in seconds. One that goes back by more than
+                ``TrackerConfig.backward_jump`` ends all tracks, prompted objects and kept frames;
+                one that is equal to the last, or goes back by less, counts as the same moment.
             channel_order: rgb or bgr.
 
         Raises:
-            ValueError: the image has another shape or type.
+            ValueError: the image has another shape or type, or the stamp is not finite.
             EngineError: the network failed on this frame; the next one may go well.
         """
         started = time.perf_counter()
+        self._advance(stamp)
         tensor, geometry = preprocess(image, self._limits, channel_order)
         preprocessed = time.perf_counter()
-        output = self._engine.run(tensor)
+        followed = self._prompter.begin_pass(stamp, geometry)
+        output = self._engine.run(tensor, followed.boxes)
         inferred = time.perf_counter()
         objects = output.objects
         panoptic = fuse_panoptic(
@@ -159,8 +162,21 @@ class Pipeline:
         tracks = self._tracker.update(stamp, objects.queries, detections)
         track_ids = {t.segment_id: t.id for t in tracks if t.state is not TrackState.LOST}
         masks = encode_segments(panoptic.id_map, things)
+        track_masks = {
+            track_ids[thing.id]: mask for thing, mask in zip(things, masks, strict=True)
+        }
         run_ids, run_lengths = encode_id_map(panoptic.id_map)
-        self._newest = _KeptFrame(stamp, geometry, output.features)
+        confirmed = {track.id for track in tracks if track.state is TrackState.CONFIRMED}
+        frame = KeptFrame(
+            stamp=stamp,
+            image=image.copy(),
+            channel_order=channel_order,
+            geometry=geometry,
+            features=None if self.prompts_run_beside else output.features,
+            queries=pack_queries(objects),
+            tracks={one: mask for one, mask in track_masks.items() if one in confirmed},
+        )
+        prompted = self._prompter.keep(frame, followed, output.prompts)
         return FrameResult(
             stamp=stamp,
             height=image.shape[0],
@@ -169,32 +185,85 @@ class Pipeline:
             run_ids=run_ids,
             run_lengths=run_lengths,
             tracks=tracks,
-            track_masks={
-                track_ids[thing.id]: mask for thing, mask in zip(things, masks, strict=True)
-            },
+            track_masks=track_masks,
             track_ids=track_ids,
             times=StageTimes(
                 preprocessed - started, inferred - preprocessed, time.perf_counter() - inferred
             ),
+            prompted=prompted,
         )
 
-    def prompt(self, prompt: ObjectPrompt) -> PromptResult:
-        """Give the mask of one object on the newest processed frame, running the decoder only.
+    def prompt(
+        self,
+        prompt: ObjectPrompt,
+        stamp: float | None = None,
+        object_id: str = "",
+        track: bool = False,
+    ) -> PromptedMask:
+        """Give the mask of one object on a kept frame, and follow the object if wanted.
+
+        Args:
+            stamp: of the frame, exactly as it was given to `process`; None: the newest one.
+            object_id: empty: one is made. A known one is refined: its earlier clicks on the same
+                frame count, too; on another frame its place there does instead (the rules are in
+                `prompting.refinement`).
+            track: look for the object in every later frame; see `FrameResult.prompted`. An object
+                that is followed already stays so: `remove_prompt` ends it.
 
         Raises:
             NoFrameError: no frame has been processed yet.
+            FrameNotKeptError: there is no frame of this stamp any more; the message says which
+                frames there are.
             PromptError: the prompt is not acceptable; the message says why.
-        """
-        frame = self._newest
-        if frame is None:
-            raise NoFrameError("no image has been processed yet; send images first")
-        validate_prompt(prompt, frame.geometry.image_size)
-        boxes, signs = prompt_boxes(prompt, frame.geometry)
-        output = self._engine.decode_prompts(frame.features, boxes)
-        mask, score = combine_prompt_masks(output.mask_logits, signs, output.iou, frame.geometry)
-        return PromptResult(encode_mask(mask), score, frame.stamp)
+            TooManyPromptsError: as many objects as allowed are followed already.
 
-    def semantic_map(self, result: FrameResult) -> NDArray[np.uint8] | NDArray[np.uint16]:
+        When it raises, nothing has changed.
+        """
+        return self._prompter.prompt(prompt, stamp, object_id, track)
+
+    def follow(self) -> tuple[PromptedMask, ...] | None:
+        """Look for all followed objects in the newest frame, with an engine of its own encoder.
+
+        To be called again and again, after every frame or request, where `prompts_run_beside`;
+        it does something at most ``PromptingConfig.prompt_rate`` times a second.
+
+        Returns:
+            The newest mask of every followed object, all of the newest frame unless one was
+            prompted meanwhile; None if nothing was due.
+        """
+        return self._prompter.follow()
+
+    def segment_everything(
+        self, stamp: float | None = None, points_per_side: int = 0
+    ) -> tuple[PromptedMask, ...]:
+        """Give class-agnostic masks of everything in a kept frame, largest first.
+
+        The prompts are boxes around the network's own object queries, with any prompt engine;
+        masks that say the same are given once.
+
+        Args:
+            stamp: as in `prompt`.
+            points_per_side: 1 to 64: prompt with a square grid of points instead, as SAM does.
+
+        Raises:
+            NoFrameError, FrameNotKeptError: as in `prompt`.
+            PromptError: points_per_side is out of range.
+        """
+        return self._prompter.segment_everything(stamp, points_per_side)
+
+    def remove_prompt(self, object_id: str) -> bool:
+        """Forget a prompted object; False if there is no such one."""
+        return self._prompter.remove(object_id)
+
+    def list_prompts(self) -> tuple[PromptedObject, ...]:
+        """Return all prompted objects as they are now, oldest first."""
+        return self._prompter.objects()
+
+    def clear_prompts(self) -> int:
+        """Forget all prompted objects and return how many there were."""
+        return self._prompter.clear()
+
+    def semantic_map(self, result: FrameResult) -> NDArray[np.uint8 | np.uint16]:
         """Class of every pixel, (H, W), with the label set's value for unlabelled ones."""
         return semantic_map(result.panoptic, self.label_set)
 
@@ -207,11 +276,24 @@ class Pipeline:
         return instance_map(result.panoptic, values)
 
     def overlay(self, image: NDArray[np.uint8], result: FrameResult) -> NDArray[np.uint8]:
-        """Draw the result over its RGB image, (H, W, 3) uint8, and return a new one."""
-        return draw_overlay(image, result.panoptic, self.label_set, result.track_ids)
+        """Draw the result over its RGB image, (H, W, 3) uint8, and return a new one.
+
+        Prompted masks lie on top; one of an earlier frame is drawn as a contour only.
+        """
+        canvas = draw_overlay(image, result.panoptic, self.label_set, result.track_ids)
+        size = (result.height, result.width)
+        draw_prompted(
+            canvas,
+            [
+                (one.object_id, one.mask, one.stamp == result.stamp)
+                for one in result.prompted
+                if (one.mask.height, one.mask.width) == size
+            ],
+        )
+        return canvas
 
     def warm_up(self) -> None:
-        """Run network and fusion once on a grey image, so that the first frame is not a slow one."""
+        """Run network and fusion once on a grey image: the first frame is then no slow one."""
         long_side, short_side = self._limits
         grey = np.full((short_side, long_side, 3), 128, np.uint8)
         tensor, geometry = preprocess(grey, self._limits)
@@ -221,14 +303,23 @@ class Pipeline:
         )
 
     def reset(self) -> None:
-        """Forget all tracks and the newest frame; track ids are still never used again."""
+        """Forget tracks, prompted objects and kept frames; ids are still never used again."""
         self._tracker.reset()
-        self._newest = None
+        self._prompter.reset()
+        self._newest_stamp = -np.inf
 
     def close(self) -> None:
-        """Give back the memory of the engine; the pipeline is not used afterwards."""
-        self._newest = None
+        """Give back the memory of the engines; the pipeline is not used afterwards."""
+        self._prompter.reset()
+        self._prompter.engine.close()
         self._engine.close()
+
+    def _advance(self, stamp: float) -> None:
+        """Forget what belongs to another run of time, as the tracker does."""
+        if stamp < self._newest_stamp - self._backward_jump:
+            self._prompter.reset()
+            self._newest_stamp = stamp
+        self._newest_stamp = max(stamp, self._newest_stamp)
 
 
 def create_pipeline(
@@ -244,10 +335,12 @@ def create_pipeline(
     """
     try:
         label_set = load_label_set(config.labels)
+        device = resolve_device(config.network.device)
+        prompt_engine = load_prompt_engine(config.prompting, device, progress)
         engine = load_engine(config.network, label_set.num_classes, progress)
-        pipeline = Pipeline(engine, label_set, config)
+        pipeline = Pipeline(engine, label_set, config, prompt_engine)
         progress("warming up")
         pipeline.warm_up()
-    except (EngineError, ValueError) as error:
+    except (EngineError, PromptEngineError, ValueError) as error:
         raise PipelineError(str(error)) from error
     return pipeline

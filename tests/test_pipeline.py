@@ -3,7 +3,13 @@
 import numpy as np
 import pytest
 
-from rmpsam_ros.pipeline import NoFrameError, PipelineConfig, PipelineError, create_pipeline
+from rmpsam_ros.pipeline import (
+    NoFrameError,
+    PipelineConfig,
+    PipelineError,
+    PromptingConfig,
+    create_pipeline,
+)
 from rmpsam_ros.pipeline import Pipeline as PipelineUnderTest
 from rmpsam_ros.runtime import EngineInfo, FrameOutput, ModelConfig, ObjectOutput, PromptOutput
 from rmpsam_ros.segmentation.labels import load_label_set
@@ -209,6 +215,7 @@ def test_the_real_network_runs_end_to_end():
             "/no.pth",
         ),
         (PipelineConfig(network=ModelConfig(weights="/no.pth")), "text_embeddings"),
+        (PipelineConfig(prompting=PromptingConfig(engine="abacus")), "mobile_sam"),
     ],
 )
 def test_a_bad_configuration_is_refused_in_one_line(config, reason):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections import deque
 from dataclasses import replace
 from typing import TYPE_CHECKING
@@ -24,7 +23,7 @@ if TYPE_CHECKING:
     from rmpsam_ros.segmentation.run_length import RunLengthMask
 
 _HISTORY = 128  # places remembered, for prompts on frames of the last seconds
-_NEW_SHARE = 0.1  # of the newest frame in the remembered area and appearance
+_NEWEST = 0.1  # weight of the newest frame in the remembered area and appearance
 _TRACK_OVERLAP = 0.5  # intersection over union with a track to be part of it,
 _TRACK_FRAMES = 3  # in so many frames in a row
 _STALE_SECONDS = 0.5  # after this time the place of the track says more than the own last place
@@ -54,7 +53,7 @@ class ObjectMemory:
         self.followed = follow
         self._prompt, self._prompt_stamp = observation.prompt, observation.stamp
         self._places: deque[tuple[float, Anchor | None]] = deque(maxlen=_HISTORY)
-        self._area = float(observation.mask.area)
+        self._share = _share(observation.mask)  # of the image
         self._appearance: NDArray[np.float32] = observation.appearance
         self._track_id = self._candidate = self._streak = 0
         if follow and not observation.mask.area:
@@ -105,16 +104,16 @@ class ObjectMemory:
 
     def _doubt(self, observation: Observation, config: FollowConfig) -> str:
         """Return why the answer is not the object; empty: it is."""
-        area = observation.mask.area
-        if not area:
+        if not observation.mask.area:
             return "nothing was found where it was last"
         if not observation.score >= config.least_score:
             return f"predicted quality {observation.score:.2f} is below {config.least_score:g}"
         elapsed = min(1.0, max(0.0, observation.stamp - self.last_seen))
-        ratio = math.exp(abs(math.log(area / self._area))) if self._area else 1.0
+        share = _share(observation.mask)
+        ratio = max(share / self._share, self._share / share) if self._share else 1.0
         limit = config.area_ratio ** (1.0 + elapsed)
         if ratio > limit:
-            return f"the area changed {ratio:.1f} times, from {self._area:.0f} to {area} pixels"
+            return f"its area changed {ratio:.1f} times, to {observation.mask.area} pixels"
         similarity, least = self._similarity(observation), self._least(config)
         if not similarity >= least:
             return f"its appearance has a similarity of {similarity:.2f}, below {least:g}"
@@ -134,13 +133,12 @@ class ObjectMemory:
         return config.found_similarity if lost else config.least_similarity
 
     def _remember(self, observation: Observation) -> None:
-        if self._area:
-            share = _NEW_SHARE
-            self._area *= (observation.mask.area / self._area) ** share
-            mean = (1.0 - share) * self._appearance + share * observation.appearance
+        if self._share:
+            self._share *= (_share(observation.mask) / self._share) ** _NEWEST
+            mean = (1.0 - _NEWEST) * self._appearance + _NEWEST * observation.appearance
             self._appearance = unit_rows(mean[None])[0]
         else:  # the first frame that shows it at all
-            self._area = float(observation.mask.area)
+            self._share = _share(observation.mask)
             self._appearance = observation.appearance
         best = max(observation.coverage.items(), key=lambda one: one[1], default=(0, 0.0))
         track_id = best[0] if best[1] >= _TRACK_OVERLAP else 0
@@ -163,6 +161,11 @@ class ObjectMemory:
         self._anchor = observation.anchor
         self.last_seen = observation.stamp
         self._places.append((observation.stamp, observation.anchor))
+
+
+def _share(mask: RunLengthMask) -> float:
+    """Return the area as a share of the image, which a change of its resolution leaves alone."""
+    return mask.area / (mask.height * mask.width)
 
 
 def _emptied(mask: RunLengthMask) -> RunLengthMask:

@@ -95,8 +95,8 @@ def test_a_followed_object_moves_with_what_is_found(objects):
         (nothing(1.1), "nothing was found"),
         (seen(1.1, score=0.2), "predicted quality 0.20"),
         (seen(1.1, score=float("nan")), "predicted quality"),
-        (seen(1.1, side=60), "the area changed 9.0 times"),
-        (seen(1.1, side=5), "the area changed 16.0 times"),
+        (seen(1.1, side=60), "its area changed 9.0 times"),
+        (seen(1.1, side=5), "its area changed 16.0 times"),
         (seen(1.1, appearance=GREEN), "similarity of 0.00"),
     ],
 )

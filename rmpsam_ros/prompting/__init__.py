@@ -1,0 +1,30 @@
+"""Prompts without ROS: exact frames, engines that answer, objects followed over time."""
+
+from rmpsam_ros.prompting.answers import Answer, FoundMask, PromptEngine, PromptEngineError
+from rmpsam_ros.prompting.config import PromptingConfig
+from rmpsam_ros.prompting.engines import PROMPT_ENGINES, load_prompt_engine
+from rmpsam_ros.prompting.frames import FrameNotKeptError, FrameStore, KeptFrame, NoFrameError
+from rmpsam_ros.prompting.prompter import MAX_ID_LENGTH, FollowPass, Prompter
+from rmpsam_ros.prompting.query_masks import pack_queries
+from rmpsam_ros.prompting.results import PromptedMask
+from rmpsam_ros.prompting.shared_decoder import SharedDecoder
+
+__all__ = [
+    "MAX_ID_LENGTH",
+    "PROMPT_ENGINES",
+    "Answer",
+    "FollowPass",
+    "FoundMask",
+    "FrameNotKeptError",
+    "FrameStore",
+    "KeptFrame",
+    "NoFrameError",
+    "PromptEngine",
+    "PromptEngineError",
+    "PromptedMask",
+    "Prompter",
+    "PromptingConfig",
+    "SharedDecoder",
+    "load_prompt_engine",
+    "pack_queries",
+]

@@ -1,0 +1,69 @@
+"""The interface of everything that answers prompts on a kept frame."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from rmpsam_ros.prompting.frames import KeptFrame
+from rmpsam_ros.segmentation.prompts import ObjectPrompt
+from rmpsam_ros.segmentation.run_length import RunLengthMask
+from rmpsam_ros.tracking.prompted_records import Anchor
+
+
+class PromptEngineError(RuntimeError):
+    """A prompt engine cannot be made; the message is one line that says what to do."""
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class Answer:
+    """Mask of one object, (H, W) bool at image size, and its predicted quality, 0 to 1."""
+
+    mask: NDArray[np.bool_]
+    score: float
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class FoundMask:
+    """One of the masks of everything, as run lengths, and its predicted quality, 0 to 1."""
+
+    mask: RunLengthMask
+    score: float
+
+
+class PromptEngine(Protocol):
+    """Answers prompts on kept frames; all methods are called from one thread.
+
+    Attributes:
+        name: as in `PROMPT_ENGINES`.
+        weights: where they come from, for people.
+        runs_beside: whether it has an image encoder of its own, and may therefore run in another
+            thread than the network. Otherwise it is called from the network's thread.
+    """
+
+    name: str
+    weights: str
+    runs_beside: bool
+
+    def answer(self, frame: KeptFrame, prompt: ObjectPrompt) -> Answer:
+        """Return the mask of one object; the prompt has passed `validate_prompt`."""
+        ...
+
+    def follow_prompt(self, anchor: Anchor) -> ObjectPrompt:
+        """Return the prompt that finds again in a later frame what was at ``anchor``."""
+        ...
+
+    def in_boxes(self, frame: KeptFrame, boxes: NDArray[np.float32]) -> list[FoundMask]:
+        """Return a mask for each box, (K, 4) edges in image pixels, K up to 320."""
+        ...
+
+    def on_grid(self, frame: KeptFrame, points_per_side: int) -> list[FoundMask]:
+        """Return masks from a square grid of points over the image, good ones only."""
+        ...
+
+    def close(self) -> None:
+        """Give back device memory; the engine is not used afterwards."""
+        ...

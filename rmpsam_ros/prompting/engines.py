@@ -1,0 +1,74 @@
+"""The prompt engines by name."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from importlib import resources
+from pathlib import Path
+
+import torch
+
+from rmpsam_ros.model.sam import PROMPT_MODELS, CheckpointError, load_prompt_model
+from rmpsam_ros.prompting.answers import PromptEngine, PromptEngineError
+from rmpsam_ros.prompting.config import PromptingConfig
+from rmpsam_ros.prompting.sam_prompts import SamPrompts
+
+PROMPT_ENGINES = ("rmpsam", *PROMPT_MODELS)
+"""Names of all prompt engines: the network's own decoder, and the SAM family."""
+
+PACKAGED_WEIGHTS = ("mobile_sam",)
+"""Engines whose weights come with the package."""
+
+
+def load_prompt_engine(
+    config: PromptingConfig,
+    device: torch.device,
+    progress: Callable[[str], None] = lambda line: None,
+) -> PromptEngine | None:
+    """Load the prompt engine of a configuration.
+
+    Args:
+        device: where it runs.
+        progress: called with one line before every step that takes longer than a moment.
+
+    Returns:
+        The engine; None for ``rmpsam``, which is a `SharedDecoder` of the network.
+
+    Raises:
+        PromptEngineError: the engine or its weights cannot be used; one line says why.
+    """
+    if config.engine not in PROMPT_ENGINES:
+        raise PromptEngineError(
+            f"prompt engine '{config.engine}' is unknown; use one of {', '.join(PROMPT_ENGINES)}"
+        )
+    if config.engine == "rmpsam":
+        if config.weights:
+            raise PromptEngineError(
+                f"prompt engine 'rmpsam' has no weights of its own, got '{config.weights}'; leave "
+                "them empty, or choose another engine"
+            )
+        return None
+    path = _weights(config)
+    progress(f"loading prompt engine {config.engine} with weights {path.name}")
+    try:
+        model = load_prompt_model(config.engine, path)
+    except (CheckpointError, OSError) as error:
+        raise PromptEngineError(" ".join(str(error).split())) from error
+    return SamPrompts(config.engine, model, path.name, device)
+
+
+def _weights(config: PromptingConfig) -> Path:
+    if config.weights:
+        path = Path(config.weights).expanduser()
+        if not path.is_file():
+            raise PromptEngineError(f"weights '{path}' of the prompt engine are not a file")
+        return path
+    if config.engine not in PACKAGED_WEIGHTS:
+        raise PromptEngineError(
+            f"prompt engine '{config.engine}' needs a file with its weights; in the package are "
+            f"those of {', '.join(PACKAGED_WEIGHTS)} only"
+        )
+    path = Path(str(resources.files("rmpsam_ros") / "weights" / f"{config.engine}.safetensors"))
+    if not path.is_file():
+        raise PromptEngineError(f"the package lacks {path.name}; install it completely")
+    return path

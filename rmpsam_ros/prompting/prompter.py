@@ -1,0 +1,227 @@
+"""Answers prompts on kept frames and follows prompted objects, with any prompt engine.
+
+Two threads may share a `Prompter`: the network's own, which hands in every frame (`begin_pass`,
+`keep`), and the one that runs the prompt engine (`prompt`, `follow`, `segment_everything`). They
+are one and the same for an engine that does not run beside the network. Everything else may be
+called from anywhere.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from rmpsam_ros.prompting.answers import PromptEngine
+from rmpsam_ros.prompting.config import PromptingConfig
+from rmpsam_ros.prompting.everything import everything_from_boxes, everything_from_grid
+from rmpsam_ros.prompting.frames import FrameStore, KeptFrame
+from rmpsam_ros.prompting.observation import observe, track_anchor
+from rmpsam_ros.prompting.refinement import add_clicks, correct_place, prompt_anchor
+from rmpsam_ros.prompting.results import PromptedMask, prompted_mask
+from rmpsam_ros.prompting.shared_decoder import SharedDecoder
+from rmpsam_ros.runtime import PromptOutput
+from rmpsam_ros.segmentation.preprocess import Geometry
+from rmpsam_ros.segmentation.prompts import ObjectPrompt, PromptError, validate_prompt
+from rmpsam_ros.tracking.prompted import PromptedObjects
+from rmpsam_ros.tracking.prompted_records import (
+    Anchor,
+    Following,
+    PromptedObject,
+    PromptState,
+)
+
+MAX_ID_LENGTH = 128
+_CATCH_UP_FRAMES = 4  # on the way from the frame that was clicked to the newest one
+_STAMP_ROUNDING = 1e-3  # seconds
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class FollowPass:
+    """Followed objects that the network answers together with a frame.
+
+    Attributes:
+        boxes: (K, 4) float32 for `Engine.run`; None: nothing is followed in this way.
+        following, asked, signs: one for each object.
+    """
+
+    boxes: NDArray[np.float32] | None = None
+    following: tuple[Following, ...] = ()
+    asked: tuple[Anchor, ...] = ()
+    signs: Sequence[NDArray[np.int8]] = ()
+
+
+class Prompter:
+    """Prompts of one camera: kept frames, prompted objects, and the engine that answers."""
+
+    def __init__(self, engine: PromptEngine, config: PromptingConfig) -> None:
+        self.engine = engine
+        self._config = config
+        self._frames = FrameStore(config.keep_seconds, config.keep_megabytes * 1_000_000)
+        self._objects = PromptedObjects(config.max_objects, config.follow)
+        self._followed_until = -math.inf
+
+    # --- the network's thread ---
+
+    def begin_pass(self, stamp: float, geometry: Geometry) -> FollowPass:
+        """Return what the network is to answer together with the next frame."""
+        if not isinstance(self.engine, SharedDecoder):
+            return FollowPass()
+        following = self._objects.followed(stamp)
+        if not following:
+            return FollowPass()
+        newest = self._frames.newest()
+        placed = [_placed(one, newest, geometry.image_size) for one in following]
+        prompts = [self.engine.follow_prompt(anchor) for _, anchor in placed]
+        boxes, signs = self.engine.pass_boxes(prompts, geometry)
+        return FollowPass(
+            boxes, tuple(one for one, _ in placed), tuple(anchor for _, anchor in placed), signs
+        )
+
+    def keep(
+        self, frame: KeptFrame, followed: FollowPass, output: PromptOutput | None
+    ) -> tuple[PromptedMask, ...]:
+        """Keep a frame, and return the newest mask of every followed object."""
+        if isinstance(self.engine, SharedDecoder) and followed.following:
+            assert output is not None  # boxes were given
+            answers = self.engine.pass_answers(output, followed.signs, frame.geometry)
+            for one, asked, answer in zip(
+                followed.following, followed.asked, answers, strict=True
+            ):
+                self._objects.observe(one, observe(frame, answer, asked))
+        self._frames.keep(frame)
+        oldest = self._frames.oldest_stamp()
+        if oldest is not None:
+            self._objects.forget_single(before=oldest)
+        return self.masks()
+
+    def masks(self) -> tuple[PromptedMask, ...]:
+        """Return the newest mask of every followed object."""
+        return tuple(
+            prompted_mask(one)
+            for one in self._objects.reports()
+            if one.state is not PromptState.SINGLE
+        )
+
+    # --- the thread of the prompt engine ---
+
+    def prompt(
+        self, prompt: ObjectPrompt, stamp: float | None, object_id: str, track: bool
+    ) -> PromptedMask:
+        """Answer a prompt, see `Pipeline.prompt`."""
+        if len(object_id) > MAX_ID_LENGTH:
+            raise PromptError(
+                f"object_id has {len(object_id)} characters; expected at most {MAX_ID_LENGTH}"
+            )
+        frame = self._frames.find(stamp)
+        size = frame.geometry.image_size
+        complete = self._with_earlier(prompt, object_id, frame)
+        validate_prompt(complete, size)
+        self._objects.check_room(object_id, track, frame.stamp)
+        answer = self.engine.answer(frame, complete)
+        self._frames.drop_excess()
+        known = self._objects.put(
+            object_id, track, observe(frame, answer, prompt_anchor(complete, size), complete)
+        )
+        if known.state is not PromptState.SINGLE and not self.engine.runs_beside:
+            self._catch_up(known.object_id, frame.stamp)
+        return prompted_mask(known)
+
+    def follow(self) -> tuple[PromptedMask, ...] | None:
+        """Look for all followed objects in the newest frame, see `Pipeline.follow`."""
+        frame = self._frames.newest()
+        if frame is None or not self.engine.runs_beside:
+            return None
+        rate = self._config.prompt_rate
+        pause = 1.0 / rate - _STAMP_ROUNDING if rate else 0.0
+        elapsed = frame.stamp - self._followed_until  # negative: time was set back
+        if elapsed == 0.0 or 0.0 < elapsed < pause:
+            return None
+        following = self._objects.followed(frame.stamp)
+        if not following:
+            return None
+        self._followed_until = frame.stamp
+        for one in following:
+            self._look(one, frame)
+        self._frames.drop_excess()
+        return self.masks()
+
+    def segment_everything(
+        self, stamp: float | None, points_per_side: int
+    ) -> tuple[PromptedMask, ...]:
+        """Return masks of everything, see `Pipeline.segment_everything`."""
+        frame = self._frames.find(stamp)
+        if points_per_side:
+            found = everything_from_grid(self.engine, frame, points_per_side)
+        else:
+            found = everything_from_boxes(self.engine, frame)
+        self._frames.drop_excess()
+        return tuple(
+            PromptedMask(one.mask, one.score, frame.stamp) for one in found
+        )
+
+    # --- any thread ---
+
+    def remove(self, object_id: str) -> bool:
+        """Forget one object; False if there is no such one."""
+        return self._objects.remove(object_id)
+
+    def objects(self) -> tuple[PromptedObject, ...]:
+        """Return all objects, oldest first."""
+        return self._objects.reports()
+
+    def clear(self) -> int:
+        """Forget all objects and return how many there were."""
+        return self._objects.clear()
+
+    def reset(self) -> None:
+        """Forget all objects and all frames; ids are still never made again."""
+        self._objects.clear()
+        self._frames.clear()
+        self._followed_until = -math.inf
+
+    def _with_earlier(
+        self, prompt: ObjectPrompt, object_id: str, frame: KeptFrame
+    ) -> ObjectPrompt:
+        """Return the prompt with what counts of earlier ones of the object (see `refinement`)."""
+        known = self._objects.find(object_id)
+        if known is None:
+            return prompt
+        if known.prompt is not None and known.prompt_stamp == frame.stamp:
+            return add_clicks(known.prompt, prompt)
+        anchor = None
+        if known.state is not PromptState.SINGLE:
+            anchor = self._objects.anchor(object_id, frame.stamp)
+        if anchor is None:
+            return prompt
+        return correct_place(anchor.scaled(frame.geometry.image_size), prompt)
+
+    def _catch_up(self, object_id: str, stamp: float) -> None:
+        """Follow an object through the frames that came after the one it was prompted on."""
+        later = self._frames.after(stamp)
+        number = min(len(later), _CATCH_UP_FRAMES)
+        steps = [later[len(later) * (k + 1) // number - 1] for k in range(number)]
+        for frame in steps:
+            for one in self._objects.followed(frame.stamp):
+                if one.object_id == object_id:
+                    self._look(one, frame)
+
+    def _look(self, following: Following, frame: KeptFrame) -> None:
+        """Look for one followed object in a kept frame."""
+        following, anchor = _placed(following, frame, frame.geometry.image_size)
+        answer = self.engine.answer(frame, self.engine.follow_prompt(anchor))
+        self._objects.observe(following, observe(frame, answer, anchor))
+
+
+def _placed(
+    following: Following, frame: KeptFrame | None, image_size: tuple[int, int]
+) -> tuple[Following, Anchor]:
+    """Return where to look: the place of the track where it is preferred and shown, or the own."""
+    if following.track_id:
+        anchor = track_anchor(frame, following.track_id) if frame is not None else None
+        if anchor is not None:
+            return following, anchor.scaled(image_size)
+    return replace(following, track_id=0), following.anchor.scaled(image_size)

@@ -1,0 +1,156 @@
+"""The SAM family as prompt engines.
+
+How an `ObjectPrompt` becomes SAM's prompts:
+
+- all points without a box are one prompt: SAM takes clicks of both signs together;
+- one foreground click alone is ambiguous (the shirt, or the person?): of the three masks that the
+  decoder offers the one with the highest predicted IoU is taken, where the model offers three;
+- a box is one prompt together with the foreground points in it and all background points;
+- of several boxes each is a prompt, foreground points outside all of them are one more, and the
+  object is the union of their masks.
+
+The score is the mean of the predicted IoUs, brought into 0 to 1; 0 for an empty mask.
+"""
+
+from __future__ import annotations
+
+import functools
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from rmpsam_ros.model.sam import ImageEmbedding, PromptModel, transforms
+from rmpsam_ros.prompting.answers import Answer, FoundMask
+from rmpsam_ros.prompting.frames import KeptFrame
+from rmpsam_ros.prompting.refinement import anchor_prompt
+from rmpsam_ros.segmentation.everything import (
+    EverythingMasks,
+    segment_with_boxes,
+    segment_with_grid,
+)
+from rmpsam_ros.segmentation.prompts import FOREGROUND, ObjectPrompt
+from rmpsam_ros.segmentation.run_length import encode_mask
+from rmpsam_ros.tracking.prompted_records import Anchor
+
+
+class SamPrompt(NamedTuple):
+    """One prompt as SAM takes it: points [P, 2] with labels [P], and a box [4] or None."""
+
+    points: NDArray[np.float32]
+    labels: NDArray[np.uint8]
+    box: NDArray[np.float32] | None
+
+    @property
+    def is_ambiguous(self) -> bool:
+        """Whether it is one click and nothing else."""
+        return self.box is None and len(self.labels) == 1
+
+
+def sam_prompts(prompt: ObjectPrompt) -> list[SamPrompt]:
+    """Return a valid prompt as SAM's prompts, by the rules of this module."""
+    points, labels, boxes = prompt.points, np.asarray(prompt.labels), prompt.boxes
+    if not len(boxes):
+        return [SamPrompt(points, labels, None)]
+    foreground = labels == FOREGROUND
+    inside = (points[None] >= boxes[:, None, :2]) & (points[None] <= boxes[:, None, 2:])
+    inside = inside.all(axis=2) & foreground  # [B, P]
+    prompts = []
+    for box, own in zip(boxes, inside, strict=True):
+        chosen = own | ~foreground
+        prompts.append(SamPrompt(points[chosen], labels[chosen], box))
+    outside = foreground & ~inside.any(axis=0)
+    if outside.any():
+        chosen = outside | ~foreground
+        prompts.append(SamPrompt(points[chosen], labels[chosen], None))
+    return prompts
+
+
+class SamPrompts:
+    """A model of the SAM family; its encoder runs once for every frame that is prompted."""
+
+    runs_beside = True
+
+    def __init__(self, name: str, model: PromptModel, weights: str, device: torch.device) -> None:
+        self.name = name
+        self.weights = weights
+        self._device = device
+        self._model = model.to(device).eval()
+
+    @torch.inference_mode()
+    def answer(self, frame: KeptFrame, prompt: ObjectPrompt) -> Answer:
+        embedding, geometry = self._embedding(frame)
+        union = np.zeros(frame.geometry.image_size, np.bool_)
+        scores = []
+        for one in sam_prompts(prompt):
+            points = labels = box = None
+            if len(one.points):
+                points = transforms.points_to_frame(one.points[None], geometry)
+                labels = torch.from_numpy(one.labels.astype(np.int64))[None]
+            if one.box is not None:
+                box = transforms.boxes_to_frame(one.box[None], geometry)
+            logits, iou = self._decode(
+                embedding, points, labels, box, multimask=one.is_ambiguous
+            )
+            best = int(iou[0].argmax())
+            scores.append(float(iou[0, best]))
+            union |= transforms.masks_to_picture(logits[:, best : best + 1], geometry)[0, 0]
+        score = float(np.mean(np.clip(scores, 0.0, 1.0))) if union.any() else 0.0
+        return Answer(union, score)
+
+    def follow_prompt(self, anchor: Anchor) -> ObjectPrompt:
+        """The box and the points in it, together."""
+        return anchor_prompt(anchor)
+
+    @torch.inference_mode()
+    def in_boxes(self, frame: KeptFrame, boxes: NDArray[np.float32]) -> list[FoundMask]:
+        embedding, geometry = self._embedding(frame)
+        decode = functools.partial(self._decode, embedding)
+        found = segment_with_boxes(decode, geometry, boxes)
+        order = np.argsort(found.prompt, kind="stable")
+        return [_found(found, k) for k in order.tolist()]
+
+    @torch.inference_mode()
+    def on_grid(self, frame: KeptFrame, points_per_side: int) -> list[FoundMask]:
+        embedding, geometry = self._embedding(frame)
+        decode = functools.partial(self._decode, embedding)
+        found = segment_with_grid(decode, geometry, points_per_side)
+        return [_found(found, k) for k in range(len(found.masks))]
+
+    def close(self) -> None:
+        self._model.to("cpu")
+
+    def _embedding(self, frame: KeptFrame) -> tuple[ImageEmbedding, transforms.FrameGeometry]:
+        """Return the embedding of a frame, made now if nobody has prompted it yet."""
+        if frame.embedding is None:
+            picture, geometry = transforms.preprocess(np.ascontiguousarray(frame.rgb))
+            embedding = self._model.encode(picture.to(self._device))
+            frame.embedding = embedding, geometry
+            tensors = [tensor for tensor in embedding if tensor is not None]
+            frame.embedding_bytes = sum(one.numel() * one.element_size() for one in tensors)
+        kept: tuple[ImageEmbedding, transforms.FrameGeometry] = frame.embedding
+        return kept
+
+    def _decode(
+        self,
+        embedding: ImageEmbedding,
+        points: Tensor | None,
+        labels: Tensor | None,
+        boxes: Tensor | None = None,
+        *,
+        multimask: bool = False,
+    ) -> tuple[Tensor, Tensor]:
+        """`PromptModel.decode` of prompts that lie on the CPU."""
+        several = multimask and self._model.supports_multimask
+        points, labels, boxes = self._moved(points), self._moved(labels), self._moved(boxes)
+        return self._model.decode(embedding, points, labels, boxes, multimask=several)
+
+    def _moved(self, tensor: Tensor | None) -> Tensor | None:
+        return None if tensor is None else tensor.to(self._device)
+
+
+def _found(everything: EverythingMasks, k: int) -> FoundMask:
+    score = float(np.clip(everything.predicted_iou[k], 0.0, 1.0))
+    return FoundMask(encode_mask(everything.masks[k]), score)

@@ -1,0 +1,121 @@
+"""Masks of everything: boxes from object queries, and which masks say the same."""
+
+import numpy as np
+import pytest
+
+from rmpsam_ros.pipeline import NoFrameError
+from rmpsam_ros.prompting.answers import FoundMask
+from rmpsam_ros.prompting.everything import coarse_cells, distinct_boxes, distinct_masks
+from rmpsam_ros.prompting.query_masks import pack_queries
+from rmpsam_ros.runtime import ObjectOutput
+from rmpsam_ros.segmentation.preprocess import Geometry, fit
+from rmpsam_ros.segmentation.prompts import PromptError
+from rmpsam_ros.segmentation.run_length import decode_mask, encode_mask
+from rmpsam_ros.tracking.prompted_records import PromptState
+
+
+def output(objectness, blocks, grid=(24, 32)):
+    """Queries with these probabilities and blocks of mask cells (top, left, bottom, right)."""
+    classes = np.zeros((len(objectness), 4), np.float32)
+    classes[:, -1] = np.log((1 - np.array(objectness)) / np.array(objectness)) + np.log(3)
+    masks = np.full((len(objectness), *grid), -3.0, np.float32)
+    for mask, (top, left, bottom, right) in zip(masks, blocks, strict=True):
+        mask[top:bottom, left:right] = 3.0
+    return ObjectOutput(classes, masks, np.zeros((len(objectness), 256), np.float32))
+
+
+def test_boxes_of_queries_by_objectness_in_image_pixels():
+    geometry = fit((192, 256), (128, 96))  # half size
+    objects = output(
+        [0.5, 0.9, 0.05, 0.8], [(0, 0, 4, 4), (10, 20, 12, 30), (1, 1, 9, 9), (3, 3) * 2]
+    )
+    queries = pack_queries(objects)
+    np.testing.assert_allclose(queries.objectness, [0.5, 0.9, 0.05, 0.8], atol=1e-5)
+    boxes = queries.boxes(geometry, 0.1)
+    np.testing.assert_allclose(boxes, [[160, 80, 240, 96], [0, 0, 32, 32]])
+    assert queries.boxes(geometry, 0.95).shape == (0, 4)
+    assert queries.nbytes < objects.mask_logits.nbytes / 25
+
+
+def test_the_padding_is_no_part_of_a_box():
+    geometry = Geometry((90, 120), (90, 120), (96, 128))
+    boxes = pack_queries(output([0.9, 0.9], [(0, 0, 24, 32), (23, 31, 24, 32)])).boxes(
+        geometry, 0.1
+    )
+    np.testing.assert_allclose(boxes, [[0, 0, 120, 90]])
+
+
+def test_boxes_that_say_the_same_are_asked_once():
+    boxes = np.array(
+        [[0, 0, 100, 100], [0, 0, 100, 99], [0, 0, 50, 100], [200, 0, 210, 10], [0, 0, 50, 97]],
+        np.float32,
+    )
+    assert distinct_boxes(boxes, 0.9) == [0, 2, 3]
+    assert distinct_boxes(boxes[:0], 0.9) == []
+
+
+@pytest.mark.parametrize("size", [(60, 80), (480, 640), (1081, 1921)])
+def test_masks_that_say_the_same_are_given_once(size):
+    height, width = size
+
+    def block(x_min, x_max, score):
+        mask = np.zeros(size, bool)
+        mask[height // 4 : height // 2, int(x_min * width) : int(x_max * width)] = True
+        return FoundMask(encode_mask(mask), score)
+
+    found = [block(0, 0.5, 0.7), block(0, 0.51, 0.8), block(0.5, 1, 0.6), block(0, 0.25, 0.9)]
+    kept = distinct_masks(found, 0.8)
+    assert [one.score for one in kept] == [0.9, 0.8, 0.6]
+    assert distinct_masks([], 0.8) == []
+
+
+@pytest.mark.parametrize("size", [(60, 80), (161, 90), (480, 640), (1081, 1921)])
+def test_masks_are_compared_at_the_pixels_of_one_grid(size):
+    rng = np.random.default_rng(0)
+    mask = np.zeros(size, bool)
+    mask[size[0] // 7 : size[0] // 2, size[1] // 9 : size[1] // 3] = True
+    mask &= rng.random(size) < 0.5
+    stride = -(-max(size) // 160)
+    np.testing.assert_array_equal(
+        coarse_cells(encode_mask(mask)), mask[::stride, ::stride].ravel()
+    )
+
+
+@pytest.fixture(params=["rmpsam", "beside"])
+def pipeline(request, make_pipeline, beside):
+    return make_pipeline(beside if request.param == "beside" else None)
+
+
+def test_everything_is_found_largest_first(pipeline, blocks, colors):
+    with pytest.raises(NoFrameError):
+        pipeline.segment_everything()
+    image = blocks((8, 40, 16, colors[0]), (60, 40, 48, colors[1]), (140, 40, 32, colors[2]))
+    pipeline.process(image, 1.0)
+    pipeline.process(blocks(), 1.1)
+    assert pipeline.segment_everything() == ()
+    found = pipeline.segment_everything(stamp=1.0)
+    assert [one.mask.box[0] for one in found] == pytest.approx([60, 140, 8], abs=2)
+    for one in found:
+        assert (one.object_id, one.state, one.stamp) == ("", PromptState.SINGLE, 1.0)
+        assert decode_mask(one.mask).shape == (128, 192) and 0.5 <= one.score <= 1.0
+    assert pipeline.list_prompts() == ()
+
+
+def test_a_grid_of_points_finds_the_same(pipeline, blocks, colors):
+    pipeline.process(blocks((60, 40, 48, colors[1]), (140, 40, 32, colors[2])), 1.0)
+    found = pipeline.segment_everything(points_per_side=12)
+    assert [one.mask.box[0] for one in found] == pytest.approx([60, 140], abs=2)
+
+
+@pytest.mark.parametrize("side", [-1, 65, 10**9])
+def test_a_grid_too_fine_is_refused(pipeline, blocks, side):
+    pipeline.process(blocks(), 1.0)
+    with pytest.raises(PromptError, match="points_per_side"):
+        pipeline.segment_everything(points_per_side=side)
+
+
+def test_poor_masks_are_left_out(make_pipeline, network, blocks, colors):
+    pipeline = make_pipeline()
+    pipeline.process(blocks((60, 40, 48, colors[1])), 1.0)
+    network.iou = 0.3
+    assert pipeline.segment_everything() == ()
