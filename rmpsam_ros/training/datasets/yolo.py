@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
@@ -63,12 +62,23 @@ class YoloSegmentation:
 def fill_polygons(
     polygons: list[NDArray[np.float64]], size: tuple[int, int]
 ) -> NDArray[np.bool_]:
-    """Return the union of polygons [P, 2] (x, y in pixels) as a mask [H, W]."""
-    mask = np.zeros(size, np.uint8)
+    """Return the union of polygons [P, 2] (x, y in pixels) as a mask [H, W].
+
+    A pixel belongs to a polygon if its centre lies inside (even-odd rule).
+    """
+    height, width = size
+    mask = np.zeros(size, bool)
+    center = np.arange(height) + 0.5
     for polygon in polygons:
-        # Eight fractional bits; a pixel's centre lies at +0.5 in annotation coordinates.
-        cv2.fillPoly(mask, [np.round((polygon - 0.5) * 256).astype(np.int32)], 1, shift=8)
-    return mask.astype(bool)
+        (x1, y1), (x2, y2) = polygon.T[:, :, None], np.roll(polygon, -1, axis=0).T[:, :, None]
+        edges, rows = np.nonzero((y1 <= center) != (y2 <= center))
+        x1, y1, x2, y2 = x1[edges, 0], y1[edges, 0], x2[edges, 0], y2[edges, 0]
+        crossing = x1 + (center[rows] - y1) / (y2 - y1) * (x2 - x1)
+        columns = np.clip(np.ceil(crossing - 0.5), 0, width).astype(np.int64)
+        crossings = np.zeros((height, width + 1), np.int64)
+        np.add.at(crossings, (rows, columns), 1)
+        mask |= np.cumsum(crossings[:, :width], axis=1) % 2 == 1
+    return mask
 
 
 def _parse(
