@@ -13,11 +13,14 @@ from rmpsam_ros.prompting import (
     KeptFrame,
     NoFrameError,
     PromptedMask,
+    PromptedObject,
     PromptEngine,
     PromptEngineError,
     Prompter,
     PromptingConfig,
+    PromptState,
     SharedDecoder,
+    TooManyPromptsError,
     load_prompt_engine,
     pack_queries,
 )
@@ -37,7 +40,6 @@ from rmpsam_ros.segmentation.prompt_overlay import draw_prompted
 from rmpsam_ros.segmentation.prompts import ObjectPrompt
 from rmpsam_ros.segmentation.run_length import encode_id_map, encode_segments
 from rmpsam_ros.tracking import Detection, QueryTracker, TrackerConfig, TrackState
-from rmpsam_ros.tracking.prompted_records import PromptedObject, TooManyPromptsError
 
 __all__ = [
     "FrameNotKeptError",
@@ -47,6 +49,7 @@ __all__ = [
     "PipelineConfig",
     "PipelineError",
     "PromptResult",
+    "PromptState",
     "PromptedMask",
     "PromptedObject",
     "PromptingConfig",

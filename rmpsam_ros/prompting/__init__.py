@@ -8,11 +8,18 @@ from rmpsam_ros.prompting.prompter import MAX_ID_LENGTH, FollowPass, Prompter
 from rmpsam_ros.prompting.query_masks import pack_queries
 from rmpsam_ros.prompting.results import PromptedMask
 from rmpsam_ros.prompting.shared_decoder import SharedDecoder
+from rmpsam_ros.tracking.prompted_records import (
+    FollowConfig,
+    PromptedObject,
+    PromptState,
+    TooManyPromptsError,
+)
 
 __all__ = [
     "MAX_ID_LENGTH",
     "PROMPT_ENGINES",
     "Answer",
+    "FollowConfig",
     "FollowPass",
     "FoundMask",
     "FrameNotKeptError",
@@ -21,10 +28,13 @@ __all__ = [
     "NoFrameError",
     "PromptEngine",
     "PromptEngineError",
+    "PromptState",
     "PromptedMask",
+    "PromptedObject",
     "Prompter",
     "PromptingConfig",
     "SharedDecoder",
+    "TooManyPromptsError",
     "load_prompt_engine",
     "pack_queries",
 ]

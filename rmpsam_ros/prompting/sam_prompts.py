@@ -97,7 +97,8 @@ class SamPrompts:
             best = int(iou[0].argmax())
             scores.append(float(iou[0, best]))
             union |= transforms.masks_to_picture(logits[:, best : best + 1], geometry)[0, 0]
-        score = float(np.mean(np.clip(scores, 0.0, 1.0))) if union.any() else 0.0
+        certain = np.clip(np.nan_to_num(scores), 0.0, 1.0)
+        score = float(certain.mean()) if union.any() else 0.0
         return Answer(union, score)
 
     def follow_prompt(self, anchor: Anchor) -> ObjectPrompt:

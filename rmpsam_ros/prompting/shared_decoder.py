@@ -78,12 +78,18 @@ class SharedDecoder:
     def pass_answers(
         self, output: PromptOutput, signs: Sequence[NDArray[np.int8]], geometry: Geometry
     ) -> list[Answer]:
-        """Return the answers to `pass_boxes` from the output of its pass."""
+        """Return the answers to `pass_boxes` from the output of its pass.
+
+        An answer that is not finite is an empty mask: it must not cost the frame its result.
+        """
         answers, first = [], 0
         for own in signs:
             part = slice(first, first := first + len(own))
             own_output = PromptOutput(output.mask_logits[part], output.iou[part])
-            answers.append(_answer(own_output, own, geometry))
+            try:
+                answers.append(_answer(own_output, own, geometry))
+            except FloatingPointError:
+                answers.append(Answer(np.zeros(geometry.image_size, np.bool_), 0.0))
         return answers
 
     def close(self) -> None:

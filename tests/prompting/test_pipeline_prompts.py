@@ -247,6 +247,26 @@ def test_a_lost_object_is_found_where_its_track_is(make_pipeline, network, red, 
     assert found.state is PromptState.TRACKED and center(found.mask) == (120, 56)
 
 
+def test_an_answer_that_is_not_finite_does_not_cost_the_frame(
+    make_pipeline, network, red, ask, monkeypatch
+):
+    pipeline = make_pipeline()
+    pipeline.process(red(0), 1.0)
+    pipeline.prompt(ask([(10, 50, 1)]), track=True)
+    answer = network._prompts
+
+    def not_finite(bright, boxes):
+        output = answer(bright, boxes)
+        output.mask_logits[0, 3, 3] = np.nan
+        return output
+
+    monkeypatch.setattr(network, "_prompts", not_finite)
+    result = pipeline.process(red(0), 1.1)
+    assert result.panoptic.segments and result.prompted[0].state is PromptState.LOST
+    monkeypatch.undo()
+    assert pipeline.process(red(0), 1.2).prompted[0].state is PromptState.TRACKED
+
+
 def test_an_old_click_is_carried_to_the_newest_frame(make_pipeline, network, red, ask):
     pipeline = make_pipeline()
     for step in range(11):
