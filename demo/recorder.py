@@ -47,7 +47,7 @@ class OverlayWriter:
         if self._writer is None:
             self._writer = cv2.VideoWriter(
                 str(self._video),
-                cv2.VideoWriter_fourcc(*"mp4v"),
+                cv2.VideoWriter.fourcc(*"mp4v"),
                 self._rate,
                 (message.width, message.height),
             )

@@ -73,9 +73,10 @@ def _pipeline(options: argparse.Namespace) -> Pipeline:
 
 def run_image(options: argparse.Namespace) -> None:
     """Segment ``options.input`` and write the overlay to ``options.output``."""
-    image = cv2.imread(str(options.input), cv2.IMREAD_COLOR)
-    if image is None:
+    read = cv2.imread(str(options.input), cv2.IMREAD_COLOR)
+    if read is None:
         raise CommandError(f"'{options.input}' is not a picture that can be read")
+    image = read.astype(np.uint8, copy=False)
     pipeline = _pipeline(options)
     result = pipeline.process(image, 0.0, "bgr")
     _write_image(options.output, _overlay(pipeline, image, result))
@@ -96,7 +97,7 @@ def run_video(options: argparse.Namespace) -> None:
         int(capture.get(cv2.CAP_PROP_FRAME_WIDTH)),
         int(capture.get(cv2.CAP_PROP_FRAME_HEIGHT)),
     )
-    writer = cv2.VideoWriter(str(options.output), cv2.VideoWriter_fourcc(*"mp4v"), rate, size)
+    writer = cv2.VideoWriter(str(options.output), cv2.VideoWriter.fourcc(*"mp4v"), rate, size)
     if not writer.isOpened():
         raise CommandError(f"'{options.output}' cannot be written; use a writable .mp4 path")
     total = int(capture.get(cv2.CAP_PROP_FRAME_COUNT))

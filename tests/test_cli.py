@@ -23,7 +23,7 @@ def picture(tmp_path):
 @pytest.fixture
 def video(tmp_path):
     path = tmp_path / "video.mp4"
-    writer = cv2.VideoWriter(str(path), cv2.VideoWriter_fourcc(*"mp4v"), 10.0, (96, 64))
+    writer = cv2.VideoWriter(str(path), cv2.VideoWriter.fourcc(*"mp4v"), 10.0, (96, 64))
     random = np.random.default_rng(0)
     for _ in range(3):
         writer.write(random.integers(0, 256, (64, 96, 3), np.uint8))
