@@ -219,6 +219,7 @@ class Pipeline:
                 frames there are.
             PromptError: the prompt is not acceptable; the message says why.
             TooManyPromptsError: as many objects as allowed are followed already.
+            EngineError, FloatingPointError: the engine failed, or its answer is not finite.
 
         When it raises, nothing has changed.
         """

@@ -200,6 +200,12 @@ def test_the_real_network_runs_end_to_end():
     result = pipeline.process(image, 0.0)
     assert int(result.run_lengths.sum()) == 120 * 160
     assert decode_mask(pipeline.prompt(click(80, 60)).mask).shape == (120, 160)
+    pipeline.prompt(click(80, 60), object_id="thing", track=True)
+    (followed,) = pipeline.process(image, 0.1).prompted
+    assert followed.object_id == "thing" and decode_mask(followed.mask).shape == (120, 160)
+    late, early = pipeline.prompt(click(80, 60), stamp=0.0), pipeline.prompt(click(80, 60))
+    np.testing.assert_array_equal(late.mask.counts, early.mask.counts)  # of one image
+    assert all(one.mask.area for one in pipeline.segment_everything(stamp=0.0))
     pipeline.close()
 
 

@@ -23,7 +23,7 @@ from rmpsam_ros.prompting.observation import observe, track_anchor
 from rmpsam_ros.prompting.refinement import add_clicks, correct_place, prompt_anchor
 from rmpsam_ros.prompting.results import PromptedMask, prompted_mask
 from rmpsam_ros.prompting.shared_decoder import SharedDecoder
-from rmpsam_ros.runtime import PromptOutput
+from rmpsam_ros.runtime import EngineError, PromptOutput
 from rmpsam_ros.segmentation.preprocess import Geometry
 from rmpsam_ros.segmentation.prompts import ObjectPrompt, PromptError, validate_prompt
 from rmpsam_ros.tracking.prompted import PromptedObjects
@@ -159,9 +159,7 @@ class Prompter:
         else:
             found = everything_from_boxes(self.engine, frame)
         self._frames.drop_excess()
-        return tuple(
-            PromptedMask(one.mask, one.score, frame.stamp) for one in found
-        )
+        return tuple(PromptedMask(one.mask, one.score, frame.stamp) for one in found)
 
     # --- any thread ---
 
@@ -200,14 +198,20 @@ class Prompter:
         return correct_place(anchor.scaled(frame.geometry.image_size), prompt)
 
     def _catch_up(self, object_id: str, stamp: float) -> None:
-        """Follow an object through the frames that came after the one it was prompted on."""
+        """Follow an object through the frames that came after the one it was prompted on.
+
+        Its prompt is answered already: what fails here is left to the next frame.
+        """
         later = self._frames.after(stamp)
         number = min(len(later), _CATCH_UP_FRAMES)
         steps = [later[len(later) * (k + 1) // number - 1] for k in range(number)]
         for frame in steps:
             for one in self._objects.followed(frame.stamp):
                 if one.object_id == object_id:
-                    self._look(one, frame)
+                    try:
+                        self._look(one, frame)
+                    except (EngineError, FloatingPointError):
+                        return
 
     def _look(self, following: Following, frame: KeptFrame) -> None:
         """Look for one followed object in a kept frame."""

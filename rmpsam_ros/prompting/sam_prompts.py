@@ -91,9 +91,7 @@ class SamPrompts:
                 labels = torch.from_numpy(one.labels.astype(np.int64))[None]
             if one.box is not None:
                 box = transforms.boxes_to_frame(one.box[None], geometry)
-            logits, iou = self._decode(
-                embedding, points, labels, box, multimask=one.is_ambiguous
-            )
+            logits, iou = self._decode(embedding, points, labels, box, multimask=one.is_ambiguous)
             best = int(iou[0].argmax())
             scores.append(float(iou[0, best]))
             union |= transforms.masks_to_picture(logits[:, best : best + 1], geometry)[0, 0]

@@ -279,6 +279,24 @@ def test_an_old_click_is_carried_to_the_newest_frame(make_pipeline, network, red
     assert pipeline.process(red(88), 2.1).prompted[0].state is PromptState.TRACKED
 
 
+def test_a_failure_on_the_way_to_the_newest_frame_does_not_cost_the_answer(
+    make_pipeline, network, red, ask, monkeypatch
+):
+    pipeline = make_pipeline()
+    for step in range(3):
+        pipeline.process(red(8 * step), 1.0 + 0.1 * step)
+    answer = network.decode_prompts
+
+    def second_fails(features, boxes):
+        if network.decodes == 1:
+            raise EngineError("no")
+        return answer(features, boxes)
+
+    monkeypatch.setattr(network, "decode_prompts", second_fails)
+    assert pipeline.prompt(ask([(10, 50, 1)]), stamp=1.0, track=True).stamp == 1.0
+    assert pipeline.process(red(20), 1.3).prompted[0].state is PromptState.TRACKED
+
+
 def test_a_camera_that_changes_its_resolution_keeps_the_object(make_pipeline, blocks, colors, ask):
     pipeline = make_pipeline()
     pipeline.process(blocks((40, 40, 32, colors[0])), 1.0)
