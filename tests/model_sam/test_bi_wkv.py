@@ -44,6 +44,7 @@ def random_inputs(
         (180, 20, 4),
         (700, 60, 4),
         (700, 60, 0),
+        (700, 120, 1),
         (700, 0, 1),
     ],
 )
@@ -51,7 +52,7 @@ def test_equals_the_defining_sum(tokens: int, decay: float, spread: float) -> No
     inputs = random_inputs(2, tokens, 5, decay, spread)
     expected = by_definition(*inputs)
     scale = expected.abs().max()
-    assert (bi_wkv(*inputs) - expected).abs().max() <= 5e-6 * scale
+    assert (bi_wkv(*inputs) - expected).abs().max() <= 1e-5 * scale
     double = bi_wkv(*(x.double() for x in inputs))
     assert (double - expected).abs().max() <= 1e-13 * scale
 
