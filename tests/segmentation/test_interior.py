@@ -53,8 +53,10 @@ def test_colours_tell_things_apart_and_sizes_do_not():
 
 
 def test_a_little_more_light_is_a_little_difference():
-    values = [similarity(painted((120, 60, 60)), painted((120 + d, 60 + d, 60 + d))) for d in
-              range(0, 24, 2)]
+    values = [
+        similarity(painted((120, 60, 60)), painted((120 + d, 60 + d, 60 + d)))
+        for d in range(0, 24, 2)
+    ]
     assert min(values) > 0.6 and np.abs(np.diff(values)).max() < 0.45
 
 
