@@ -7,9 +7,10 @@ import onnxruntime
 from numpy.typing import NDArray
 
 from rmpsam_ros.model import RmpSam
-from rmpsam_ros.runtime.encoder_graph import EncoderGraph
+from rmpsam_ros.runtime.encoder_graph import write_encoder
 from rmpsam_ros.runtime.export_form import ExportForm
 from rmpsam_ros.runtime.graph_builder import GraphBuilder
+from rmpsam_ros.runtime.layer_graph import LayerWriter
 
 BINS = 1024
 CLIP_STEPS = 40
@@ -27,9 +28,9 @@ def calibrate(
         images: preprocessed frames, (1, 3, H, W) float32; a handful suffices.
     """
     graph = GraphBuilder(opset=18)
-    encoder = EncoderGraph(graph, ExportForm("grid_sample"))
-    encoder.encode(model, graph.input("image", [1, 3, "height", "width"]))
-    layers = encoder.quantizer.activations
+    writer = LayerWriter(graph, ExportForm("grid_sample"), None)
+    write_encoder(writer, model, graph.input("image", [1, 3, "height", "width"]))
+    layers = writer.quantizer.activations
     for index, tensor in enumerate(layers.values()):
         graph.output(tensor, f"activation_{index}", ["batch", f"c{index}", f"h{index}", "w"])
     session = onnxruntime.InferenceSession(

@@ -14,8 +14,8 @@ from rmpsam_ros.model.classifier import LOGIT_SCALE
 from rmpsam_ros.model.decoder import DecoderStage
 from rmpsam_ros.model.kernel_update import KernelUpdate
 from rmpsam_ros.model.prompt_encoder import DEFAULT_LABEL
-from rmpsam_ros.runtime.encoder_graph import feature_lift
 from rmpsam_ros.runtime.graph_builder import GraphBuilder, Weights, array, expect
+from rmpsam_ros.runtime.neck_graph import feature_lift
 
 STEEPNESS = 1e30  # of a ramp from 0 to 1 that is a step for every float32 mask logit that counts
 SINE_TEMPERATURE = 10000.0  # of the box encoding, reference section 7

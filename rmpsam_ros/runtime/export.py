@@ -12,9 +12,11 @@ import onnx
 
 from rmpsam_ros.model import RmpSam
 from rmpsam_ros.runtime.decoder_graph import DecoderGraph
-from rmpsam_ros.runtime.encoder_graph import EncoderGraph, feature_lift
+from rmpsam_ros.runtime.encoder_graph import write_encoder
 from rmpsam_ros.runtime.export_form import ExportForm, GraphPart
 from rmpsam_ros.runtime.graph_builder import GraphBuilder
+from rmpsam_ros.runtime.layer_graph import LayerWriter
+from rmpsam_ros.runtime.neck_graph import feature_lift
 from rmpsam_ros.runtime.quantized_graph import ActivationRanges
 
 GRAPH_PARTS: tuple[GraphPart, ...] = ("encoder", "decoder", "prompt_decoder", "frame")
@@ -32,7 +34,7 @@ def export_graph(
     allowed), H and W multiples of 32, h = H / 4, w = W / 4, c = 131:
 
     - encoder: ``image`` [B, 3, H, W] to ``features`` [B, c, h, w], in compact form
-      (`rmpsam_ros.runtime.encoder_graph.feature_lift`);
+      (`rmpsam_ros.runtime.neck_graph.feature_lift`);
     - decoder: ``features`` and ``boxes`` [B, K, 4] to ``class_logits`` [B, N, C + 1],
       ``mask_logits`` [B, N, h, w], ``queries`` [B, N, 256], ``prompt_mask_logits`` [B, K, h, w]
       and ``prompt_iou`` [B, K];
@@ -46,7 +48,7 @@ def export_graph(
     channels = feature_lift(model).shape[1]
     if part in ("encoder", "frame"):
         image = graph.input("image", ["batch", 3, "height", "width"])
-        features = EncoderGraph(graph, form, ranges).encode(model, image)
+        features = write_encoder(LayerWriter(graph, form, ranges), model, image)
         graph.output(features, "features", ["batch", channels, "mask_height", "mask_width"])
     else:
         features = graph.input("features", ["batch", channels, "mask_height", "mask_width"])

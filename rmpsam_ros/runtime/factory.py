@@ -36,16 +36,8 @@ TENSORRT_FORMS: dict[Precision, ExportForm] = {
 }
 
 CALIBRATION_FRAMES = 6
+EXPORT_SOURCES = ("graph_builder.py", "export.py", "export_form.py", "calibrate.py")
 CHECK_FRAMES = 4  # others than those
-EXPORT_SOURCES = (
-    "graph_builder",
-    "encoder_graph",
-    "decoder_graph",
-    "quantized_graph",
-    "export",
-    "export_form",
-    "calibrate",
-)
 
 
 class EngineFactory:
@@ -107,7 +99,7 @@ class EngineFactory:
         return OnnxEngine(frame, prompt_decoder, self._config.num_threads, info)
 
     def _tensorrt(self, precision: Precision) -> Engine:
-        from rmpsam_ros.runtime.encoder_graph import feature_lift
+        from rmpsam_ros.runtime.neck_graph import feature_lift
         from rmpsam_ros.runtime.tensorrt_build import (
             BuildSettings,
             Profile,
@@ -231,8 +223,13 @@ class EngineFactory:
 def _exporter_digest() -> str:
     """Return a sha256 over the code that writes graphs: changed code, other graphs."""
     digest = hashlib.sha256()
-    for name in EXPORT_SOURCES:
-        digest.update(resources.files("rmpsam_ros.runtime").joinpath(f"{name}.py").read_bytes())
+    sources = [
+        file
+        for file in resources.files("rmpsam_ros.runtime").iterdir()
+        if file.name.endswith("_graph.py") or file.name in EXPORT_SOURCES
+    ]
+    for file in sorted(sources, key=lambda file: file.name):
+        digest.update(file.read_bytes())
     return digest.hexdigest()
 
 

@@ -23,6 +23,7 @@ from rmpsam_ros.segmentation.preprocess import Geometry, preprocess
 FRAME_LIMITS = (640, 480)  # long and short side in pixels, the pipeline's default
 # Below the usual thresholds, so that a network that is never sure has something to compare too.
 FUSION = FusionConfig(score_threshold=0.3)
+NO_OBJECTS = 1e-3  # sum of all queries' probabilities to be an object
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,9 +33,10 @@ class Agreement:
     Attributes:
         frames: number of frames compared.
         pixels: share of pixels with the same query and class in the panoptic map.
-        mask_iou: intersection over union of the masks of the same query, over all queries.
-        classes: share of queries with the same best class, weighted by their score.
-        score_error: mean difference of the best class probability; 0 is perfect.
+        mask_iou: intersection over union of the masks of the same query. This and the following
+            are means over all queries, weighted by how sure a query is to be an object at all.
+        classes: share of queries with the same best class.
+        score_error: difference of the best class probability; 0 is perfect.
     """
 
     frames: int
@@ -108,13 +110,20 @@ def _compare_outputs(
     """Return the fields of `Agreement` after ``frames``, of one frame."""
     pixels = (panoptic_codes(actual, geometry) == panoptic_codes(expected, geometry)).mean()
     probabilities = class_probabilities(expected.class_logits)
-    scores = probabilities.max(axis=1)
     other = class_probabilities(actual.class_logits)
+    # What counts is a query that either engine takes for an object.
+    objectness = 1 - np.minimum(probabilities[:, -1], other[:, -1]).astype(np.float64)
+    if objectness.sum() < NO_OBJECTS:
+        return float(pixels), 1.0, 1.0, 0.0
     same_class = probabilities.argmax(axis=1) == other.argmax(axis=1)
-    score_error = np.abs(scores - other.max(axis=1)).mean()
-    classes = scores @ same_class / scores.sum()
+    score_errors = np.abs(probabilities.max(axis=1) - other.max(axis=1))
     ious = _mask_ious(actual.mask_logits > 0, expected.mask_logits > 0)
-    return float(pixels), float(ious.mean()), float(classes), float(score_error)
+    return (
+        float(pixels),
+        float(np.average(ious, weights=objectness)),
+        float(np.average(same_class, weights=objectness)),
+        float(np.average(score_errors, weights=objectness)),
+    )
 
 
 def panoptic_codes(objects: ObjectOutput, geometry: Geometry) -> NDArray[np.int64]:

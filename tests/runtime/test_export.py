@@ -10,9 +10,9 @@ import onnxruntime
 import pytest
 import torch
 
-from rmpsam_ros.runtime.encoder_graph import feature_lift
 from rmpsam_ros.runtime.export import GRAPH_PARTS, export_files, export_graph
 from rmpsam_ros.runtime.export_form import ExportForm
+from rmpsam_ros.runtime.neck_graph import feature_lift
 
 OPERATOR = ExportForm("operator")
 GRID_SAMPLE = ExportForm("grid_sample")

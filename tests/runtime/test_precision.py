@@ -18,6 +18,9 @@ from rmpsam_ros.runtime.precision import (
 )
 from rmpsam_ros.segmentation.preprocess import Geometry
 
+# Probability of not being "none", of logits 9 and 0.5 among five zeros.
+SURE = 1 - 1 / (np.exp(9.0) + 5)
+UNSURE = 1 - 1 / (np.exp(0.5) + 5)
 GEOMETRY = Geometry((96, 128), (96, 128), (96, 128))
 FRAME = (np.zeros((1, 3, 96, 128), np.float32), GEOMETRY)
 
@@ -51,7 +54,7 @@ def agreement_with(**changes: np.ndarray) -> Agreement:
 
 def test_equal_results_agree_fully():
     agreement = agreement_with()
-    assert agreement == Agreement(2, 1.0, 1.0, 1.0, 0.0)
+    assert agreement.to_json() == pytest.approx(Agreement(2, 1.0, 1.0, 1.0, 0.0).to_json())
     assert shortcomings(agreement, "fp32") == ""
     assert Agreement(**agreement.to_json()) == agreement
 
@@ -66,8 +69,10 @@ def test_a_shifted_border_is_found_in_pixels_and_masks():
     masks[0, :, 8:10], masks[1, :, 8:10] = -5.0, 5.0
     agreement = agreement_with(mask_logits=masks)
     assert agreement.pixels == pytest.approx(1 - 2 / 32, abs=0.02)
-    assert agreement.mask_iou == pytest.approx((8 / 10 + 10 / 12 + 2) / 4)
-    assert agreement.classes == 1.0
+    weights = [SURE, SURE, SURE, UNSURE]
+    expected = np.average([8 / 10, 10 / 12, 1, 1], weights=weights)
+    assert agreement.mask_iou == pytest.approx(expected)
+    assert agreement.classes == pytest.approx(1.0)
     assert "pixels" in shortcomings(agreement, "int8")
 
 
@@ -76,26 +81,43 @@ def test_swapped_queries_are_found_though_the_picture_is_the_same():
     assert agreement_with(mask_logits=masks).pixels < 0.5
 
 
-def test_a_wrong_class_counts_by_its_score():
+def test_a_query_that_is_no_object_does_not_count():
+    masks = designed_output().mask_logits.copy()
     logits = designed_output().class_logits.copy()
-    logits[3, 4], logits[3, 5] = 0.0, 0.5
-    unsure = agreement_with(class_logits=logits)
+    logits[3, :5] = -9.0
+    none = dataclasses.replace(designed_output(), class_logits=logits)
+    masks[3] = 5.0
+    changed = dataclasses.replace(none, mask_logits=masks)
+    assert compare(Fixed(changed), Fixed(none), [FRAME]).mask_iou > 0.999
+    assert compare(Fixed(designed_output()), Fixed(none), [FRAME]).classes < 0.9  # found anew
+
+
+def test_a_wrong_class_is_found():
+    logits = designed_output().class_logits.copy()
     logits[0, 0], logits[0, 1] = 0.0, 9.0
-    sure = agreement_with(class_logits=logits)
-    assert 0.9 < unsure.classes < 1.0 and sure.classes < 0.7
-    assert "classes" in shortcomings(sure, "int8")
+    agreement = agreement_with(class_logits=logits)
+    assert agreement.classes == pytest.approx(1 - SURE / (3 * SURE + UNSURE))
+    assert "classes" in shortcomings(agreement, "int8")
+
+
+def test_nothing_anywhere_is_not_far_off():
+    logits = np.zeros((4, 6), np.float32)
+    logits[:, 5] = 200.0
+    nothing = dataclasses.replace(designed_output(), class_logits=logits)
+    agreement = compare(Fixed(nothing), Fixed(nothing), [FRAME])
+    assert agreement == Agreement(1, 1.0, 1.0, 1.0, 0.0)
 
 
 def test_scores_that_drift_are_found():
     agreement = agreement_with(class_logits=designed_output().class_logits * 0.3)
-    assert agreement.score_error > 0.05 and agreement.classes == 1.0
+    assert agreement.score_error > 0.05 and agreement.classes == pytest.approx(1.0)
     assert "score_error" in shortcomings(agreement, "fp16")
 
 
 def test_empty_masks_agree():
     masks = np.full((4, 24, 32), -5.0, np.float32)
     empty = dataclasses.replace(designed_output(), mask_logits=masks)
-    assert compare(Fixed(empty), Fixed(empty), [FRAME]).mask_iou == 1.0
+    assert compare(Fixed(empty), Fixed(empty), [FRAME]).mask_iou == pytest.approx(1.0)
 
 
 @pytest.mark.parametrize("field", ["pixels", "mask_iou", "classes", "score_error"])
