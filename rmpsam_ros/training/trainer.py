@@ -47,6 +47,7 @@ class TrainingStep(nn.Module):
         self.network = network
         self._process = process
         self._losses = config.losses
+        _classify_in_float32(network, process.device)
         things = [label.is_thing for label in config.label_set.labels]
         self.register_buffer("things", torch.tensor(things), persistent=False)
 
@@ -60,7 +61,8 @@ class TrainingStep(nn.Module):
             return prompt_losses(output, batch.masks, batch.known, self._losses, generator)
         objects = network.decode_objects(features, batch.frames, with_stages=True)
         masks = sum(len(target.classes) for target in batch.targets)
-        num_masks = self._process.mean(features.new_tensor(float(masks))).clamp(min=1)
+        num_masks = torch.tensor(float(masks), device=features.device)
+        num_masks = self._process.mean(num_masks).clamp(min=1)
         return object_losses(
             objects, batch.targets, self.get_buffer("things"), self._losses, generator, num_masks
         )
@@ -199,6 +201,20 @@ class Trainer:
         if self._board is not None:
             for name, value in entry.items():
                 self._board.add_scalar(name, value, self.step)
+
+
+def _classify_in_float32(network: RmpSam, device: torch.device) -> None:
+    """Keep the classifier out of mixed precision.
+
+    Stage logits are 1000 times a cosine: in bfloat16 they would come in steps of 4.
+    """
+    classify = network.classifier.forward
+
+    def forward(embeddings: Tensor) -> Tensor:
+        with torch.autocast(device.type, enabled=False):
+            return classify(embeddings.float())
+
+    network.classifier.forward = forward  # type: ignore[method-assign]
 
 
 class _ByIndex(Dataset[Batch]):

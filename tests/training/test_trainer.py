@@ -220,6 +220,15 @@ def test_bfloat16_step(toys, tmp_path):
     assert all(torch.isfinite(t).all() for t in trainer.network.state_dict().values())
 
 
+def test_classes_are_told_apart_in_float32(toys, tmp_path):
+    """In bfloat16 a cosine of 0.7 has steps of 0.004, which is 4 in a stage's logit."""
+    network = Trainer(toys(), tmp_path / "run", CPU).network
+    embeddings = torch.randn(1, 50, 768, generator=torch.Generator().manual_seed(0))
+    exact = network.classifier(embeddings)
+    with torch.autocast("cpu", torch.bfloat16):
+        assert torch.equal(network.classifier(embeddings), exact)
+
+
 def test_loss_that_is_not_finite_stops_the_run(toys, tmp_path, monkeypatch):
     trainer = Trainer(toys(), tmp_path / "run", CPU)
 
