@@ -22,7 +22,7 @@ from rmpsam_ros.node import qos
 from rmpsam_ros.node.frame_sources import FrameSource, SourceError, open_source
 from rmpsam_ros.node.messages import array_field, fill_image
 from rmpsam_ros.node.parameters import CAMERA_SOURCE_PARAMETERS, ParameterError
-from rmpsam_ros.node.process import initialize, spin
+from rmpsam_ros.node.process import initialize, spin, wait_for
 from rmpsam_ros.node.ros_parameters import RosParameters
 
 # OpenCV's frames are BGR; None: as they are.
@@ -79,7 +79,7 @@ class CameraSource(Node):
         )
         due = time.monotonic()
         for frame in self._frames():
-            if stop.wait(max(due - time.monotonic(), 0.0)):
+            if wait_for(stop, due - time.monotonic()):
                 return
             self._publish(frame)
             # A source that is late does not make up for it with a burst.

@@ -11,7 +11,7 @@ from rclpy.executors import MultiThreadedExecutor
 from rclpy.logging import get_logger
 
 from rmpsam_ros.node.parameters import ParameterError
-from rmpsam_ros.node.process import initialize, spin
+from rmpsam_ros.node.process import initialize, spin, wait_for
 from rmpsam_ros.node.rmpsam_node import RmpsamNode
 
 # Threads of the executor besides those in which prompt requests wait: images, lifecycle and
@@ -37,7 +37,7 @@ def main(arguments: list[str] | None = None) -> int:
     executor.add_node(node)
     spinner = threading.Thread(target=spin, args=(executor, stop), name="executor", daemon=True)
     spinner.start()
-    stop.wait()
+    wait_for(stop)
     node.get_logger().info("stopping")
     stopped = node.stop()
     executor.shutdown(END_TIMEOUT)

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import math
 import os
 import signal
 import threading
+import time
 from importlib import metadata
 from pathlib import Path
 
@@ -31,6 +33,21 @@ def initialize(arguments: list[str] | None) -> threading.Event:
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: stop.set())
     return stop
+
+
+def wait_for(stop: threading.Event, seconds: float = math.inf) -> bool:
+    """Wait until `stop` is set or a time is over; return whether it is set.
+
+    For the main thread, instead of ``stop.wait``: the kernel may hand a signal to another thread,
+    and Python runs its handler only when the main thread does something.
+    """
+    end = time.monotonic() + seconds
+    while not stop.is_set():
+        rest = end - time.monotonic()
+        if rest <= 0.0:
+            return False
+        stop.wait(min(rest, 0.5))
+    return True
 
 
 def use_large_shared_memory() -> None:

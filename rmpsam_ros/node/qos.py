@@ -70,8 +70,6 @@ def describe(profile: QoSProfile) -> str:
     words = [profile.reliability.name.lower().replace("_", " ")]
     if profile.durability is DurabilityPolicy.TRANSIENT_LOCAL:
         words.append("latched")
-    if profile.history is HistoryPolicy.KEEP_LAST:
+    if profile.history is HistoryPolicy.KEEP_LAST:  # unknown of other processes
         words.append(f"keep last {profile.depth}")
-    else:
-        words.append("keep all")
     return ", ".join(words)

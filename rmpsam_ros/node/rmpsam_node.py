@@ -118,6 +118,8 @@ class RmpsamNode(LifecycleNode):
         started = time.monotonic()
         try:
             pipeline = self._load()
+        except InterruptedError:
+            return TransitionCallbackReturn.FAILURE  # the process ends
         except Exception as error:
             self._release()
             self._fail(error)
@@ -243,7 +245,7 @@ class RmpsamNode(LifecycleNode):
             if now - sign_of_life > PROGRESS_PERIOD:
                 sign_of_life = now
                 self.get_logger().info(
-                    f"still {self._network_status.message}, since {now - started:.0f} s"
+                    f"still {self._network_status.message}, {now - started:.0f} s so far"
                 )
         return pipeline
 
@@ -265,7 +267,7 @@ class RmpsamNode(LifecycleNode):
 
     def _fail(self, error: Exception) -> None:
         """Log and report why the network cannot be loaded."""
-        known = isinstance(error, RuntimeError | ValueError | InterruptedError)
+        known = isinstance(error, RuntimeError | ValueError)
         reason = str(error) if known else f"{type(error).__name__}: {error}"
         self._set_network_status(Level.ERROR, f"cannot be loaded: {reason}")
         if not known:

@@ -10,11 +10,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from rclpy.duration import Duration
 from rclpy.node import Node
-from rclpy.qos import QoSCompatibility, QoSProfile, qos_check_compatible
+from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
 
 from rmpsam_ros.node import qos
 from rmpsam_ros.node.diagnostics import Level
+
+_ENDLESS = 1e8  # seconds; middlewares spell infinity in several ways
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,7 +131,7 @@ def output_problem(topic: str, subscribers: Sequence[Peer]) -> Problem | None:
 def subscription_peers(node: Node, topic: str, profile: QoSProfile) -> list[Peer]:
     """Return the publishers of a topic as a subscription with this profile sees them."""
     return [
-        _peer(info, *qos_check_compatible(info.qos_profile, profile))
+        _peer(info, conflict(info.qos_profile, profile))
         for info in node.get_publishers_info_by_topic(topic)
     ]
 
@@ -136,17 +139,43 @@ def subscription_peers(node: Node, topic: str, profile: QoSProfile) -> list[Peer
 def publisher_peers(node: Node, topic: str, profile: QoSProfile) -> list[Peer]:
     """Return the subscribers of a topic as a publisher with this profile sees them."""
     return [
-        _peer(info, *qos_check_compatible(profile, info.qos_profile))
+        _peer(info, conflict(profile, info.qos_profile))
         for info in node.get_subscriptions_info_by_topic(topic)
     ]
 
 
-def _peer(info: Any, compatibility: QoSCompatibility, reason: str) -> Peer:
-    conflict = ""
-    if compatibility == QoSCompatibility.ERROR:
-        conflict = reason.strip().rstrip(";").removeprefix("ERROR: ")
+def conflict(offered: QoSProfile, wanted: QoSProfile) -> str:
+    """Return why a publisher cannot serve a subscriber by the rules of DDS; empty: it can.
+
+    rclpy's own check takes an infinite time for a demand, and reports conflicts where there are
+    none.
+    """
+    if (
+        offered.reliability is ReliabilityPolicy.BEST_EFFORT
+        and wanted.reliability is ReliabilityPolicy.RELIABLE
+    ):
+        return "best effort cannot serve reliable"
+    if (
+        offered.durability is DurabilityPolicy.VOLATILE
+        and wanted.durability is DurabilityPolicy.TRANSIENT_LOCAL
+    ):
+        return "volatile cannot serve transient local"
+    for name in ("deadline", "liveliness_lease_duration"):
+        if _seconds(getattr(offered, name)) > _seconds(getattr(wanted, name)):
+            return f"the {name.replace('_', ' ')} offered is longer than wanted"
+    return ""
+
+
+def _seconds(duration: Duration) -> float:
+    """Return a time of a profile, where 0 and very long mean that there is none."""
+    seconds = duration.nanoseconds * 1e-9
+    return seconds if 0.0 < seconds < _ENDLESS else float("inf")
+
+
+def _peer(info: Any, conflict: str) -> Peer:
+    name = f"{info.node_namespace.rstrip('/')}/{info.node_name}"
     return Peer(
-        node=f"{info.node_namespace.rstrip('/')}/{info.node_name}",
+        node="an unnamed node" if "_UNKNOWN_" in name else name,
         type_name=info.topic_type,
         offers=qos.describe(info.qos_profile),
         conflict=conflict,

@@ -1,0 +1,124 @@
+"""Processes: start-up, its failures, quality of service, compressed images, signals."""
+
+import signal
+
+import pytest
+
+pytest.importorskip("rclpy", reason="needs ROS 2 (rclpy)")
+pytest.importorskip("rmpsam_ros.msg", reason="needs the built package (make build)")
+
+from rclpy.qos import QoSProfile, ReliabilityPolicy
+from sensor_msgs.msg import CompressedImage, Image
+
+from rmpsam_ros.msg import InstanceTrackArray, Latency
+
+SMALL_NETWORK = {"long_side": 96, "short_side": 96, "num_threads": 1}
+BEST_EFFORT = QoSProfile(depth=5, reliability=ReliabilityPolicy.BEST_EFFORT)
+RELIABLE = QoSProfile(depth=5, reliability=ReliabilityPolicy.RELIABLE)
+
+
+@pytest.mark.parametrize(
+    ("parameters", "words"),
+    [
+        ({"score_threshold": 1.5}, "score_threshold"),
+        ({"long_side": "wide"}, "long_side"),
+        (
+            {"image_transport": "jpeg"},
+            "'jpeg'; expected one of raw, compressed",
+        ),
+    ],
+)
+def test_a_bad_parameter_at_start_is_one_clear_line(start_program, parameters, words):
+    program = start_program("rmpsam_node", parameters)
+    assert program.wait() == 1
+    (line,) = program.log.splitlines()
+    assert "not started" in line
+    assert words in line
+
+
+def test_a_network_that_cannot_be_loaded_leaves_the_node_alive_and_says_why(
+    start_program, get_state, wait_for_status
+):
+    program = start_program("rmpsam_node", {"weights": "/no/such/file.pth"})
+    status = wait_for_status("network", {2}, "cannot be loaded")
+    assert "/no/such/file.pth" in status.message or "text_embeddings" in status.message
+    assert get_state() == "unconfigured"
+    program.wait_for_log("ros2 lifecycle set /rmpsam configure")
+    assert program.end() == 0
+    assert "Traceback" not in program.log
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_signals_end_the_node_while_it_loads(start_program, number):
+    program = start_program("rmpsam_node", SMALL_NETWORK)
+    program.wait_for_log("loading PyTorch")
+    assert program.end(number) == 0
+    assert "Traceback" not in program.log
+
+
+def test_incompatible_quality_of_service_is_reported_both_ways(
+    start_program, listener, wait_for_status
+):
+    program = start_program(
+        "rmpsam_node",
+        {
+            **SMALL_NETWORK,
+            "qos_overrides./front/image.subscription.reliability": "reliable",
+            "qos_overrides./rmpsam/tracks.publisher.reliability": "best_effort",
+        },
+        {"image": "/front/image"},
+    )
+    listener.subscribe(InstanceTrackArray, "/rmpsam/tracks", RELIABLE)
+    images = listener.node.create_publisher(Image, "/front/image", BEST_EFFORT)
+    status = wait_for_status("input", {2}, "best effort cannot serve reliable")
+    for words in (
+        "1 publisher(s)",
+        "/listener",
+        "/front/image",
+        "set qos_overrides./front/image.subscription.reliability to best_effort",
+    ):
+        assert words in status.message
+    program.wait_for_log("nothing can arrive on /front/image")
+    status = wait_for_status("outputs", {1}, "best effort cannot serve reliable")
+    assert "/listener wants reliable" in status.message
+    program.wait_for_log("subscriber(s) of /rmpsam/tracks get nothing")
+    listener.node.destroy_publisher(images)
+    listener.publisher(Image, "/front/image", RELIABLE)
+    wait_for_status("input", {0})
+    assert program.end() == 0
+
+
+def test_compressed_images_from_the_camera_source(
+    start_program, listener, wait_for, wait_for_status, tmp_path
+):
+    import cv2
+    import numpy as np
+
+    cv2.imwrite(str(tmp_path / "a.png"), np.full((48, 64, 3), 90, np.uint8))
+    remap = {"image": "/cam/image"}
+    program = start_program(
+        "rmpsam_node", {**SMALL_NETWORK, "image_transport": "compressed"}, remap
+    )
+    source = start_program(
+        "camera_source",
+        {"source": tmp_path, "rate": 20.0, "loop": True, "encoding": "jpeg", "frame_id": "c"},
+        remap,
+    )
+    latencies = listener.subscribe(Latency, "/rmpsam/latency")
+    wait_for(lambda: latencies, "a result")
+    assert latencies[0].header.frame_id == "c"
+    assert "first image processed: 64 x 48" in program.log
+    assert source.end() == 0
+    images = listener.publisher(CompressedImage, "/cam/image/compressed")
+    bad = CompressedImage(format="jpeg", data=b"\xff\xd8 this is no picture")
+    wait_for_status("processing", {1, 2}, "JPEG is cut off", meanwhile=lambda: images.publish(bad))
+    assert program.end(signal.SIGTERM) == 0
+    assert "Traceback" not in program.log + source.log
+
+
+def test_the_wrong_image_type_is_named(start_program, listener, wait_for_status):
+    program = start_program("rmpsam_node", {**SMALL_NETWORK, "input_timeout": 0.5})
+    listener.node.create_publisher(CompressedImage, "/image", 1)
+    status = wait_for_status("input", {2}, "sensor_msgs/msg/CompressedImage")
+    assert "image_transport" in status.message
+    assert program.end() == 0

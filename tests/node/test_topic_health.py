@@ -1,0 +1,144 @@
+"""Why nothing arrives or leaves: every cause has its own words and a remedy."""
+
+from dataclasses import replace
+
+import pytest
+
+pytest.importorskip("rclpy", reason="needs ROS 2 (rclpy)")
+
+from rclpy.duration import Duration
+from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
+
+from rmpsam_ros.node import qos
+from rmpsam_ros.node.diagnostics import Level
+from rmpsam_ros.node.topic_health import (
+    InputState,
+    Peer,
+    conflict,
+    input_problem,
+    output_problem,
+)
+
+IMAGE, COMPRESSED = "sensor_msgs/msg/Image", "sensor_msgs/msg/CompressedImage"
+GOOD = Peer("/driver", IMAGE, "reliable", "")
+BAD = Peer("/driver", IMAGE, "best effort", "best effort cannot serve reliable")
+OTHER = Peer("/driver", COMPRESSED, "reliable", "")
+QUIET = InputState("/cam/image", IMAGE, "best effort, keep last 1", (), 0, 6.0, 5.0)
+
+
+@pytest.mark.parametrize(
+    ("changes", "level", "kind", "words"),
+    [
+        ({}, Level.WARN, "no publisher", ["/cam/image", "no publisher", "-r image:="]),
+        ({"publishers": (GOOD,)}, Level.WARN, "no first image", ["/driver", "large images"]),
+        (
+            {"publishers": (GOOD,), "received": 9},
+            Level.ERROR,
+            "stalled",
+            ["for 6 s", "1 publisher(s) (/driver)", "stopped"],
+        ),
+        ({"received": 9}, Level.WARN, "no publisher", ["no publisher"]),
+        (
+            {"publishers": (OTHER,)},
+            Level.ERROR,
+            "other type",
+            [COMPRESSED, IMAGE, "image_transport"],
+        ),
+        (
+            {"publishers": (BAD,), "silent_for": 0.1},
+            Level.ERROR,
+            "incompatible",
+            [
+                "1 publisher(s)",
+                "/driver offers best effort",
+                "cannot serve reliable",
+                "qos_overrides./cam/image.subscription.reliability",
+            ],
+        ),
+    ],
+)
+def test_input_problems(changes, level, kind, words):
+    problem = input_problem(replace(QUIET, **changes))
+    assert (problem.level, problem.kind) == (level, kind)
+    assert all(word in problem.text for word in words), problem.text
+    assert "\n" not in problem.text
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"silent_for": 4.9},
+        {"silent_for": 0.1, "publishers": (GOOD,), "received": 5},
+        {"silent_for": 0.1, "publishers": (GOOD, BAD), "received": 5},
+        {"silent_for": 0.1, "publishers": (OTHER,)},
+    ],
+)
+def test_no_input_problem(changes):
+    assert input_problem(replace(QUIET, **changes)) is None
+
+
+def test_output_problem_names_topic_subscriber_reason_and_remedy():
+    problem = output_problem("/rmpsam/tracks", [GOOD, BAD])
+    assert problem.level is Level.WARN
+    for word in ("1 of 2", "/rmpsam/tracks", "/driver", "qos_overrides./rmpsam/tracks.publisher"):
+        assert word in problem.text
+    assert output_problem("/rmpsam/tracks", [GOOD]) is None
+    assert output_problem("/rmpsam/tracks", []) is None
+
+
+def profile(**values):
+    return QoSProfile(depth=1, **values)
+
+
+RELIABLE = profile(reliability=ReliabilityPolicy.RELIABLE)
+BEST_EFFORT = profile(reliability=ReliabilityPolicy.BEST_EFFORT)
+LATCHED = profile(durability=DurabilityPolicy.TRANSIENT_LOCAL)
+INFINITE = Duration(nanoseconds=2**63 - 1)
+
+
+@pytest.mark.parametrize(
+    ("offered", "wanted", "reason"),
+    [
+        (RELIABLE, RELIABLE, ""),
+        (RELIABLE, BEST_EFFORT, ""),
+        (BEST_EFFORT, BEST_EFFORT, ""),
+        (BEST_EFFORT, RELIABLE, "best effort cannot serve reliable"),
+        (LATCHED, LATCHED, ""),
+        (LATCHED, RELIABLE, ""),
+        (RELIABLE, LATCHED, "volatile cannot serve transient local"),
+        (RELIABLE, profile(deadline=INFINITE), ""),
+        (profile(deadline=INFINITE), RELIABLE, ""),
+        (profile(deadline=Duration(seconds=1)), profile(deadline=Duration(seconds=2)), ""),
+        (RELIABLE, profile(deadline=Duration(seconds=1)), "deadline offered is longer"),
+        (
+            RELIABLE,
+            profile(liveliness_lease_duration=Duration(seconds=1)),
+            "liveliness lease duration offered is longer",
+        ),
+    ],
+)
+def test_conflicts_of_quality_of_service(offered, wanted, reason):
+    found = conflict(offered, wanted)
+    assert bool(found) == bool(reason)
+    assert reason in found
+
+
+def test_profiles_serve_and_are_served_by_everybody():
+    for offered in (RELIABLE, BEST_EFFORT, LATCHED):
+        assert not conflict(offered, qos.image_input())
+    for wanted in (RELIABLE, BEST_EFFORT):
+        assert not conflict(qos.result(), wanted)
+        assert not conflict(qos.latched(), wanted)
+    assert not conflict(qos.latched(), LATCHED)
+
+
+@pytest.mark.parametrize(
+    ("profile", "words"),
+    [
+        (qos.image_input(), "best effort, keep last 1"),
+        (qos.result(), "reliable, keep last 5"),
+        (qos.latched(), "reliable, latched, keep last 1"),
+    ],
+)
+def test_profiles_in_words(profile, words):
+    assert qos.describe(profile) == words
