@@ -97,3 +97,10 @@ def test_uncertain_points_lie_on_the_border():
     assert float(distance[:300].max()) < 0.2  # the closest 300 of 1200
     assert float(distance[300:].max()) > 0.4  # the rest are anywhere
     assert random_points(2, 3, generator, logits).shape == (2, 3, 2)
+
+
+@pytest.mark.parametrize("rows", [1, 3])
+def test_border_pixels_are_not_mixed_with_zero(rows):
+    """Both with points of its own for every map, and with the same for all."""
+    corners = torch.tensor([[[0.0, 0.0], [1.0, 1.0], [0.0, 0.5]]]).expand(rows, -1, -1)
+    assert torch.equal(sample_points(torch.ones(3, 2, 2), corners), torch.ones(3, 3))
