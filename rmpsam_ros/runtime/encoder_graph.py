@@ -3,12 +3,14 @@
 BatchNorms are folded into the convolutions before them, which is exact.
 """
 
+from torch import nn
+
 from rmpsam_ros.model import RmpSam
 from rmpsam_ros.model.resnet import ResNet
-from rmpsam_ros.runtime.graph_builder import expect
 from rmpsam_ros.runtime.layer_graph import LayerWriter
 from rmpsam_ros.runtime.neck_graph import NeckGraph
 from rmpsam_ros.runtime.resnet_graph import write_resnet
+from rmpsam_ros.runtime.tiny_vit_graph import write_tiny_vit
 
 
 def write_encoder(layers: LayerWriter, model: RmpSam, image: str) -> str:
@@ -16,5 +18,15 @@ def write_encoder(layers: LayerWriter, model: RmpSam, image: str) -> str:
 
     image: [B, 3, H, W] float32, normalised, H and W multiples of 32.
     """
-    levels = write_resnet(layers, expect(model.backbone, ResNet), layers.to_low(image))
+    levels = _write_backbone(layers, model.backbone, layers.to_low(image))
     return NeckGraph(layers, model.neck).write(levels)
+
+
+def _write_backbone(layers: LayerWriter, backbone: nn.Module, image: str) -> list[str]:
+    if isinstance(backbone, ResNet):
+        return write_resnet(layers, backbone, image)
+    if isinstance(getattr(backbone, "encoder", None), nn.ModuleDict):
+        if layers.form.quantization != "none":
+            raise ValueError("TinyViT has no form in eight bits")
+        return write_tiny_vit(layers, backbone, image)
+    raise ValueError(f"the exporter does not know the backbone {type(backbone).__name__}")

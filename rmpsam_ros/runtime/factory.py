@@ -177,7 +177,11 @@ class EngineFactory:
                 frames = preprocessed_frames(CALIBRATION_FRAMES)
                 ranges = calibrate(self._model, (image for image, _ in frames))
             self._progress(f"writing the network as ONNX ({part}, {form})")
-            return bytes(export_graph(self._model, part, form, ranges).SerializeToString())
+            try:
+                graph = export_graph(self._model, part, form, ranges)
+            except ValueError as error:
+                raise EngineError(f"the network cannot be exported: {error}") from error
+            return bytes(graph.SerializeToString())
 
         return self._cache.fetch(f"{self._config.model}-{part}-{form.precision}", key, build)
 
