@@ -2,8 +2,8 @@
 
     python tests/tools/golden_results.py <golden folder>
 
-The network's own files are compared by ``golden_table.py``; ``panoptic_e2e_*`` is run here from the
-picture to the panoptic map. The exit status is 1 if anything is out of tolerance.
+The network's own files are compared by ``golden_table.py``; ``panoptic_e2e_*`` is run here from
+the picture to the panoptic map. The exit status is 1 if anything is out of tolerance.
 """
 
 from __future__ import annotations
