@@ -95,6 +95,7 @@ def export_weights(
     }
     temporary = path.with_suffix(".tmp")
     safetensors.torch.save_file(tensors, temporary, metadata)
+    temporary.chmod(0o644)  # written for its owner only, but meant to be shipped
     os.replace(temporary, path)
 
 
