@@ -198,7 +198,7 @@ def test_train_command_with_pictures_and_events(toys, tmp_path, monkeypatch):
 
 
 def test_background_workers_change_nothing(toys, tmp_path):
-    config = toys()
+    config = toys(loop={"steps": 2})
     threaded = dataclasses.replace(config, loop=dataclasses.replace(config.loop, workers=1))
     one, two = Trainer(config, tmp_path / "a", CPU), Trainer(threaded, tmp_path / "b", CPU)
     one.run()
@@ -207,10 +207,10 @@ def test_background_workers_change_nothing(toys, tmp_path):
 
 
 def test_accumulated_batches(toys, tmp_path):
-    config = toys(loop={"accumulate": 2, "steps": 2, "workers": 1})
+    config = toys(loop={"accumulate": 2, "steps": 1, "checkpoint_interval": 0})
     trainer = Trainer(config, tmp_path / "run", CPU)
     trainer.run()
-    assert trainer.step == 2
+    assert trainer.step == 1
 
 
 def test_bfloat16_step(toys, tmp_path):
