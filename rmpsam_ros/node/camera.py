@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 import time
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -21,6 +21,7 @@ from rmpsam_ros.node.frame_slot import FrameSlot
 from rmpsam_ros.node.images import ImageError, Picture, decode_image
 from rmpsam_ros.node.messages import latency_message
 from rmpsam_ros.node.publishers import ResultPublishers
+from rmpsam_ros.node.transport_losses import TransportLosses
 
 if TYPE_CHECKING:
     from rmpsam_ros.pipeline import Pipeline
@@ -51,6 +52,8 @@ class Camera:
 
     Attributes:
         slot: the image that waits.
+        statistics: what became of the images.
+        losses: images that were sent but never arrived.
         active: whether images are taken in.
         last_arrival: when the last image came, or taking them in began, seconds of the monotonic
             clock.
@@ -72,7 +75,7 @@ class Camera:
         self._prepare = prepare
         self._decode = decode_compressed if compressed else decode_image
         self.slot: FrameSlot[Frame] = FrameSlot(work)
-        self.statistics = CameraStatistics()
+        self.statistics, self.losses = CameraStatistics(), TransportLosses()
         self.publishers = ResultPublishers(node, overlay_rate, self._on_overlay_error)
         self.active = False
         self.last_arrival = self.last_age = 0.0
@@ -92,6 +95,7 @@ class Camera:
     def start(self) -> None:
         """Take in images from now on."""
         self.last_arrival = time.monotonic()
+        self.losses = TransportLosses()  # what was sent meanwhile is not lost
         self.active = True
 
     def stop(self) -> None:
@@ -105,9 +109,10 @@ class Camera:
         self.statistics = CameraStatistics()
         self.slot.reset_counts()
 
-    def _on_image(self, message: Any) -> None:
+    def _on_image(self, message: Any, info: Mapping[str, Any]) -> None:
         if not self.active:
             return
+        self.losses.note(info)
         self.last_arrival = time.monotonic()
         self.last_age = (self._clock.now().nanoseconds - nanoseconds(message.header)) * 1e-9
         self.slot.put(Frame(message, self.last_arrival))

@@ -84,6 +84,7 @@ class SelfReport:
             wants=qos.describe(profile),
             publishers=peers,
             received=camera.slot.received,
+            lost=camera.losses.recent_share(camera.slot.received),
             silent_for=time.monotonic() - camera.last_arrival,
             timeout=self._input_timeout(),
         )
@@ -98,6 +99,7 @@ class SelfReport:
             **{f"publisher {one.node}": f"{one.type_name}, {one.offers}" for one in peers},
             "rate (Hz)": f"{rate:.2f}",
             "received": camera.slot.received,
+            "lost on the way": camera.losses.lost,
             "age on arrival (s)": f"{camera.last_age:.3f}",
         }
         return _status("input", problem, message, values)

@@ -17,6 +17,7 @@ from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
 from rmpsam_ros.node import qos
 from rmpsam_ros.node.diagnostics import Level
 
+MUCH_LOST = 0.1
 _ENDLESS = 1e8  # seconds; middlewares spell infinity in several ways
 
 
@@ -45,6 +46,7 @@ class InputState:
         topic, type_name, wants: our end: full name, message type, quality of service in words.
         publishers: the other ends.
         received: messages since activation.
+        lost: share of recent messages that were sent and did not arrive, 0 to 1.
         silent_for: seconds since activation or the last message.
         timeout: seconds of silence that are too long.
     """
@@ -54,6 +56,7 @@ class InputState:
     wants: str
     publishers: Sequence[Peer]
     received: int
+    lost: float
     silent_for: float
     timeout: float
 
@@ -88,7 +91,7 @@ def input_problem(state: InputState) -> Problem | None:
             f"set qos_overrides.{state.topic}.subscription.reliability to best_effort",
         )
     if state.silent_for < state.timeout:
-        return None
+        return _losses(state)
     silence = f"no image on {state.topic} for {state.silent_for:.0f} s"
     names = f"{len(good)} publisher(s) ({', '.join(one.node for one in good)})"
     if good and state.received:
@@ -112,6 +115,16 @@ def input_problem(state: InputState) -> Problem | None:
         "(--ros-args -r image:=/camera/image_raw), and check ROS_DOMAIN_ID"
     )
     return Problem(Level.WARN, "no publisher", text)
+
+
+def _losses(state: InputState) -> Problem | None:
+    if state.lost < MUCH_LOST:
+        return None
+    text = (
+        f"{100.0 * state.lost:.0f} % of the images sent on {state.topic} do not arrive: they are "
+        "lost in the middleware, or the machine is overloaded; see docs/large_images.md"
+    )
+    return Problem(Level.WARN, "losses", text)
 
 
 def output_problem(topic: str, subscribers: Sequence[Peer]) -> Problem | None:

@@ -223,7 +223,7 @@ def fake_pipeline():
 @pytest.fixture
 def feed():
     """Give a node in this process an image for certain; the middleware may lose some."""
-    return lambda node, image: node._camera.subscription.callback(image)
+    return lambda node, image: node._camera.subscription.callback(image, {})
 
 
 @pytest.fixture

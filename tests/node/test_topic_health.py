@@ -23,12 +23,18 @@ IMAGE, COMPRESSED = "sensor_msgs/msg/Image", "sensor_msgs/msg/CompressedImage"
 GOOD = Peer("/driver", IMAGE, "reliable", "")
 BAD = Peer("/driver", IMAGE, "best effort", "best effort cannot serve reliable")
 OTHER = Peer("/driver", COMPRESSED, "reliable", "")
-QUIET = InputState("/cam/image", IMAGE, "best effort, keep last 1", (), 0, 6.0, 5.0)
+QUIET = InputState("/cam/image", IMAGE, "best effort, keep last 1", (), 0, 0.0, 6.0, 5.0)
 
 
 @pytest.mark.parametrize(
     ("changes", "level", "kind", "words"),
     [
+        (
+            {"silent_for": 0.1, "publishers": (GOOD,), "received": 5, "lost": 0.4},
+            Level.WARN,
+            "losses",
+            ["40 % of the images sent on /cam/image", "docs/large_images.md"],
+        ),
         ({}, Level.WARN, "no publisher", ["/cam/image", "no publisher", "-r image:="]),
         ({"publishers": (GOOD,)}, Level.WARN, "no first image", ["/driver", "large images"]),
         (
@@ -71,6 +77,7 @@ def test_input_problems(changes, level, kind, words):
         {"silent_for": 0.1, "publishers": (GOOD,), "received": 5},
         {"silent_for": 0.1, "publishers": (GOOD, BAD), "received": 5},
         {"silent_for": 0.1, "publishers": (OTHER,)},
+        {"silent_for": 0.1, "publishers": (GOOD,), "received": 5, "lost": 0.05},
     ],
 )
 def test_no_input_problem(changes):
