@@ -55,6 +55,7 @@ def build_optimizer(model: nn.Module, config: OptimizerConfig) -> torch.optim.Ad
             for (in_backbone, is_norm), parameters in groups.items()
         ],
         lr=config.learning_rate,
+        fused=True,
     )
 
 
