@@ -245,7 +245,7 @@ class RmpsamNode(LifecycleNode):
             if now - sign_of_life > PROGRESS_PERIOD:
                 sign_of_life = now
                 self.get_logger().info(
-                    f"still {self._network_status.message}, {now - started:.0f} s so far"
+                    f"still loading after {now - started:.0f} s: {self._network_status.message}"
                 )
         return pipeline
 

@@ -95,7 +95,10 @@ def input_problem(state: InputState) -> Problem | None:
     silence = f"no image on {state.topic} for {state.silent_for:.0f} s"
     names = f"{len(good)} publisher(s) ({', '.join(one.node for one in good)})"
     if good and state.received:
-        text = f"{silence}: {names} stopped sending; check the camera"
+        text = (
+            f"{silence}: {names} stopped sending, or the images get lost on the way; check the "
+            "camera, and for large images docs/large_images.md"
+        )
         return Problem(Level.ERROR, "stalled", text)
     if good:
         text = (
