@@ -109,6 +109,8 @@ def check_image(image: NDArray[np.float32]) -> None:
             f"network input is {image.dtype} {image.shape}; expected float32 (1, 3, H, W) with H "
             "and W multiples of 32: use segmentation.preprocess"
         )
+    if not np.isfinite(image.sum()):  # cheaper than looking at every value, and finds the same
+        raise EngineError("network input holds values that are not finite (NaN or infinity)")
 
 
 def check_boxes(boxes: NDArray[np.float32]) -> None:
@@ -118,12 +120,9 @@ def check_boxes(boxes: NDArray[np.float32]) -> None:
 
 
 def check_finite(values: NDArray[np.float32]) -> None:
-    """Raise EngineError if class logits or predicted qualities are not finite.
-
-    Every one of them depends on every pixel, so that this finds NaN in the input too.
-    """
+    """Raise EngineError if class logits or predicted qualities are not finite."""
     if not np.isfinite(values).all():
         raise EngineError(
-            "the network gave values that are not finite: the image or the weights hold NaN or "
-            "infinity, or its precision has too small a range"
+            "the network gave values that are not finite: its weights hold NaN or infinity, or "
+            "its precision has too small a range"
         )

@@ -12,13 +12,14 @@ from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any, Literal
 
+import numpy as np
 import torch
 
 import rmpsam_ros
 from rmpsam_ros.model import RmpSam
 from rmpsam_ros.runtime.cache import EngineCache
 from rmpsam_ros.runtime.engine import Engine, EngineError, EngineInfo
-from rmpsam_ros.runtime.export_form import ExportForm, GraphPart
+from rmpsam_ros.runtime.export_form import ExportForm, GraphPart, Quantization
 from rmpsam_ros.runtime.network import ModelConfig, network_digest
 from rmpsam_ros.runtime.precision import Agreement, compare, preprocessed_frames, shortcomings
 from rmpsam_ros.runtime.torch_engine import TorchEngine, TorchGraphEngine, device_description
@@ -34,6 +35,8 @@ TENSORRT_FORMS: dict[Precision, ExportForm] = {
     "bf16": ExportForm("grid_sample", "bf16"),
     "int8": ExportForm("grid_sample", "fp16", "s8s8"),
 }
+
+OPENVINO_PARTS: tuple[GraphPart, ...] = ("encoder", "decoder", "prompt_decoder")
 
 CALIBRATION_FRAMES = 6
 EXPORT_SOURCES = ("graph_builder.py", "export.py", "export_form.py", "calibrate.py")
@@ -62,33 +65,72 @@ class EngineFactory:
         self._reference: TorchEngine | None = None
 
     def make(self, engine: str, precision: Precision) -> Engine:
-        """Make an engine and check it.
+        """Make an engine that may be used: its results agree with those of fp32 PyTorch.
 
         Raises:
             EngineError: it cannot be made, or its results are too far off.
         """
+        made = self.make_unchecked(engine, precision)
+        if isinstance(made, TorchEngine):
+            return made
+        agreement = self.agreement(made)
+        if problem := shortcomings(agreement, precision):
+            made.close()
+            raise EngineError(f"its results are too far from those of fp32 PyTorch: {problem}")
+        made.info = replace(made.info, agreement=str(agreement))
+        return made
+
+    def make_unchecked(self, engine: str, precision: Precision) -> Engine:
+        """Make an engine to be measured, whatever its results are.
+
+        Raises:
+            EngineError: it cannot be made.
+        """
         if engine == "torch":
             return self._torch(precision)
         if engine == "onnxruntime":
-            return self._checked(self._onnxruntime(precision))
+            return self._onnxruntime(precision)
+        if engine == "openvino":
+            return self._openvino(precision)
         if engine == "tensorrt":
-            return self._checked(self._tensorrt(precision))
+            return self._tensorrt(precision)
         raise EngineError(f"engine '{engine}' is unknown")
+
+    def agreement(self, engine: Engine) -> Agreement:
+        """Compare an engine with fp32 PyTorch, once per engine, network and machine."""
+        info = engine.info
+        key = {**self._key(), "check": [info.engine, info.precision, info.device]}
+
+        def build() -> bytes:
+            self._progress(f"comparing {info.engine} in {info.precision} with fp32 PyTorch")
+            frames = preprocessed_frames(CHECK_FRAMES, first=CALIBRATION_FRAMES)
+            return json.dumps(compare(engine, self.reference(), frames).to_json()).encode()
+
+        name = f"{self._config.model}-agreement-{info.precision}"
+        return Agreement(**json.loads(self._cache.fetch(name, key, build)))
+
+    def reference(self) -> TorchEngine:
+        """Return fp32 PyTorch without CUDA graphs, made once."""
+        if self._reference is None:
+            name, weights = self._config.model, self._config.weights_name
+            self._reference = TorchEngine(self._model, self._device, name, weights)
+        return self._reference
 
     def _torch(self, precision: Precision) -> Engine:
         """Make the reference engine itself, on a GPU with CUDA graphs where they work."""
-        if self._device.type == "cuda" and precision != "int8":
+        if self._device.type != "cuda":
+            return self.reference()
+        info = self._info(f"torch {torch.__version__} with CUDA graphs", precision)
+        try:
             model = copy.deepcopy(self._model)
-            info = self._info(f"torch {torch.__version__} with CUDA graphs", precision)
-            try:
-                return self._checked(TorchGraphEngine(model, self._device, precision, info))
-            except EngineError as error:
-                if precision != "fp32":
-                    raise
-                self._progress(f"PyTorch runs without CUDA graphs: {error}")
-        return TorchEngine(
-            self._model, self._device, self._config.model, self._config.weights_name
-        )
+            engine = TorchGraphEngine(model, self._device, precision, info)
+            engine.run(np.zeros((1, 3, 64, 64), np.float32))
+        except EngineError as error:
+            if precision != "fp32":
+                raise
+            self._progress(f"PyTorch runs without CUDA graphs: {error}")
+            return self.reference()
+        return engine
 
     def _onnxruntime(self, precision: Precision) -> Engine:
         from rmpsam_ros.runtime.onnx_engine import OnnxEngine, onnxruntime_form, version
@@ -97,6 +139,15 @@ class EngineFactory:
         frame, prompt_decoder = self._graph("frame", form), self._graph("prompt_decoder", form)
         info = self._info(version(), precision)
         return OnnxEngine(frame, prompt_decoder, self._config.num_threads, info)
+
+    def _openvino(self, precision: Precision) -> Engine:
+        from rmpsam_ros.runtime.openvino_engine import OpenVINOEngine, version
+
+        quantization: Quantization = "u8s8" if precision == "int8" else "none"
+        form = ExportForm("grid_sample", quantization=quantization)
+        graphs = {part: self._graph(part, form) for part in OPENVINO_PARTS}
+        info = self._info(version(), precision)
+        return OpenVINOEngine(graphs, precision, self._config.num_threads, info)
 
     def _tensorrt(self, precision: Precision) -> Engine:
         from rmpsam_ros.runtime.neck_graph import feature_lift
@@ -184,26 +235,6 @@ class EngineFactory:
             return bytes(graph.SerializeToString())
 
         return self._cache.fetch(f"{self._config.model}-{part}-{form.precision}", key, build)
-
-    def _checked(self, engine: Engine) -> Engine:
-        """Compare an engine with fp32 PyTorch, once per engine, network and machine."""
-        info = engine.info
-        key = {**self._key(), "check": [info.engine, info.precision, info.device]}
-
-        def build() -> bytes:
-            self._progress(f"comparing {info.engine} in {info.precision} with fp32 PyTorch")
-            if self._reference is None:
-                self._reference = TorchEngine(self._model, self._device, "", "")
-            frames = preprocessed_frames(CHECK_FRAMES, first=CALIBRATION_FRAMES)
-            return json.dumps(compare(engine, self._reference, frames).to_json()).encode()
-
-        name = f"{self._config.model}-agreement-{info.precision}"
-        agreement = Agreement(**json.loads(self._cache.fetch(name, key, build)))
-        if problem := shortcomings(agreement, info.precision):
-            engine.close()
-            raise EngineError(f"its results are too far from those of fp32 PyTorch: {problem}")
-        engine.info = replace(info, agreement=str(agreement))
-        return engine
 
     def _info(self, engine: str, precision: str) -> EngineInfo:
         return EngineInfo(

@@ -66,22 +66,8 @@ def load_engine(
     Raises:
         EngineError: anything of the configuration cannot be used; one line says what and why.
     """
-    if config.num_threads < 0:
-        raise EngineError(f"num_threads is {config.num_threads}; use 0 (automatic) or more")
-    device = resolve_device(config.device)
-    candidates = _candidates(config, device)
-    if config.num_threads:
-        torch.set_num_threads(config.num_threads)
-    model = load_network(config, num_classes, progress)
-    folder = Path(config.cache_folder).expanduser() if config.cache_folder else None
-    factory = EngineFactory(
-        model,
-        config,
-        device,
-        EngineCache(folder, progress),
-        progress,
-        cancelled or threading.Event(),
-    )
+    candidates = _candidates(config, resolve_device(config.device))
+    factory = make_factory(config, num_classes, progress, cancelled or threading.Event())
     failure: EngineError | None = None
     for engine, precision in candidates:
         try:
@@ -92,6 +78,38 @@ def load_engine(
             failure = error
             progress(f"{engine} in {precision} is not used: {error}")
     raise EngineError(f"no engine can be used: {failure}")
+
+
+def make_factory(
+    config: ModelConfig,
+    num_classes: int,
+    progress: Callable[[str], None],
+    cancelled: threading.Event,
+) -> EngineFactory:
+    """Load the network of a configuration, for engines to be made of it.
+
+    Raises:
+        EngineError: device, threads, model, weights or class table cannot be used.
+    """
+    if config.num_threads < 0:
+        raise EngineError(f"num_threads is {config.num_threads}; use 0 (automatic) or more")
+    device = resolve_device(config.device)
+    if config.num_threads:
+        torch.set_num_threads(config.num_threads)
+    model = load_network(config, num_classes, progress)
+    folder = Path(config.cache_folder).expanduser() if config.cache_folder else None
+    cache = EngineCache(folder, progress)
+    return EngineFactory(model, config, device, cache, progress, cancelled)
+
+
+def available_engines(device: torch.device) -> list[tuple[str, Precision]]:
+    """Return every engine that is installed for a device, with every precision it has."""
+    return [
+        (engine, precision)
+        for engine, precisions in PRECISIONS[device.type].items()
+        if not _missing_packages(engine)
+        for precision in precisions
+    ]
 
 
 def _candidates(config: ModelConfig, device: torch.device) -> list[tuple[str, Precision]]:

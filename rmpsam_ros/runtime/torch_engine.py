@@ -1,7 +1,5 @@
 """Executes the network with PyTorch itself, on a CPU or a CUDA device: the reference engine."""
 
-from typing import Literal
-
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -117,10 +115,10 @@ class TorchGraphEngine(GpuEngine):
         self,
         model: RmpSam,
         device: torch.device,
-        precision: Literal["fp32", "fp16", "bf16"],
+        precision: str,
         info: EngineInfo,
     ) -> None:
-        """Take over ``model``, which is converted in place."""
+        """Take over ``model``, which is converted in place to fp32, fp16 or bf16."""
         super().__init__(device, info)
         self._model = prepared(model, device)
         if precision in HALF_PRECISIONS:
