@@ -56,6 +56,9 @@ setup(
         "torch>=2.1",
         "tqdm>=4.57",
     ],
-    extras_require={"onnx": ["onnx>=1.16", "onnxruntime>=1.17"]},
+    extras_require={
+        "onnxruntime": ["onnx>=1.16", "onnxruntime>=1.17"],
+        "openvino": ["onnx>=1.16", "openvino>=2024.0"],
+    },
     entry_points={"console_scripts": ["rmpsam = rmpsam_ros.cli:main"]},
 )

@@ -74,9 +74,10 @@ def test_every_sub_command_has_help():
         assert f" {command} " in help_text
 
 
-def test_it_runs_as_a_process():
+def test_it_runs_as_a_process(tmp_path):
     done = subprocess.run(
         [sys.executable, "-m", "rmpsam_ros.cli", "--version"],
+        cwd=tmp_path,  # the source tree would hide the installed package
         capture_output=True,
         text=True,
         timeout=120,
