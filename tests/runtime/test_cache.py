@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import errno
 import json
-import multiprocessing
 import os
 import stat
-import time
+import subprocess
+import sys
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -221,43 +220,23 @@ def test_the_oldest_entries_go_first(cache, folder, monkeypatch):
     assert cache.fetch("net", {"number": 1}, Builder(b"again")) == b"again"
 
 
-def _build_in_a_process(folder: str, barrier: Any, results: Any) -> None:
-    lines: list[str] = []
-
-    def build() -> bytes:
-        time.sleep(0.5)
-        return str(os.getpid()).encode()
-
-    cache = EngineCache(Path(folder), lines.append)
-    barrier.wait(60)
-    results.put((cache.fetch("net", KEY, build), lines))
+def _start(what: str, folder: Path, processes: int = 1) -> subprocess.Popen[str]:
+    script = Path(__file__).with_name("cache_process.py")
+    command = [sys.executable, str(script), what, str(folder), str(processes)]
+    return subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
 
 
 def test_two_builders_at_once_build_once(folder):
-    context = multiprocessing.get_context("spawn")
-    barrier, results = context.Barrier(2), context.Queue()
-    processes = [
-        context.Process(target=_build_in_a_process, args=(str(folder), barrier, results))
-        for _ in range(2)
-    ]
-    for process in processes:
-        process.start()
-    engines, lines = zip(*(results.get(timeout=60) for _ in processes), strict=True)
-    for process in processes:
-        process.join(60)
-    assert engines[0] == engines[1]
-    assert sum("waiting for another process" in line for each in lines for line in each) == 1
-
-
-def _die_while_building(folder: str) -> None:
-    EngineCache(Path(folder), print).fetch("net", KEY, lambda: os._exit(1))
+    processes = [_start("build", folder, 2) for _ in range(2)]
+    answers = [json.loads(process.communicate(timeout=240)[0]) for process in processes]
+    assert answers[0]["engine"] == answers[1]["engine"]
+    lines = [line for answer in answers for line in answer["lines"]]
+    assert sum("waiting for another process" in line for line in lines) == 1
 
 
 def test_a_builder_that_dies_holds_up_nobody(folder):
-    process = multiprocessing.get_context("spawn").Process(
-        target=_die_while_building, args=(str(folder),)
-    )
-    process.start()
-    process.join(30)
-    assert process.exitcode == 1
-    assert EngineCache(folder, print).fetch("net", KEY, Builder(b"alive")) == b"alive"
+    process = _start("die", folder)
+    process.communicate(timeout=240)
+    assert process.returncode == 17  # it died where it was told to, not on the way there
+    key = {"weights": "abc"}
+    assert EngineCache(folder, print).fetch("net", key, Builder(b"alive")) == b"alive"
