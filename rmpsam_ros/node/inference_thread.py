@@ -3,25 +3,17 @@
 from __future__ import annotations
 
 import threading
-from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent import futures
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
+from rmpsam_ros.node.call_queue import CallQueue
 from rmpsam_ros.node.frame_slot import FrameSlot
 
 if TYPE_CHECKING:  # importing it takes seconds, which belong to the configuration of the node
     from rmpsam_ros.pipeline import Pipeline
 
 T = TypeVar("T")
-
-
-class BusyError(RuntimeError):
-    """As many calls as may wait are waiting already."""
-
-
-class StoppedError(RuntimeError):
-    """The thread is not there, or was stopped while the call was waiting."""
 
 
 class FrameConsumer(Protocol):
@@ -43,7 +35,7 @@ class InferenceThread:
         create: makes the pipeline.
         cameras: served in turn, so that a fast one does not keep a slow one waiting.
         work: the condition of the cameras' slots.
-        max_waiting: calls that may wait at the same time.
+        max_pending: calls that may be waiting or running at the same time.
     """
 
     def __init__(
@@ -51,14 +43,12 @@ class InferenceThread:
         create: Callable[[], Pipeline],
         cameras: Sequence[FrameConsumer],
         work: threading.Condition,
-        max_waiting: int,
+        max_pending: int,
     ) -> None:
         self._create = create
         self._cameras = cameras
         self._work = work
-        self._max_waiting = max_waiting
-        self._calls: deque[tuple[futures.Future[Any], Callable[[Pipeline], Any]]] = deque()
-        self._closing = False
+        self._calls = CallQueue(work, max_pending)
         self._pipeline: futures.Future[Pipeline] = futures.Future()
         # A daemon: a network that is being built cannot be interrupted, the process can end.
         self._thread = threading.Thread(target=self._run, name="inference", daemon=True)
@@ -70,41 +60,15 @@ class InferenceThread:
         Raises:
             Exception: whatever making the pipeline raised.
         """
-        try:
-            return self._pipeline.result(timeout)
-        except futures.TimeoutError:
-            return None
+        futures.wait([self._pipeline], timeout)
+        return self._pipeline.result() if self._pipeline.done() else None
 
     def call(self, function: Callable[[Pipeline], T], timeout: float) -> T:
         """Run a function in the thread, before the next frame, and return what it returns.
 
-        Args:
-            timeout: seconds to wait until it runs, and again until it returns.
-
-        Raises:
-            BusyError: too many calls are waiting.
-            StoppedError: the thread stopped.
-            TimeoutError: it took too long.
-            Exception: whatever the function raised.
+        See `CallQueue.call`.
         """
-        future: futures.Future[T] = futures.Future()
-        with self._work:
-            if self._closing:
-                raise StoppedError("the network is not loaded")
-            if len(self._calls) >= self._max_waiting:
-                raise BusyError(f"{len(self._calls)} requests are waiting; try again later")
-            self._calls.append((future, function))
-            self._work.notify_all()
-        try:
-            return future.result(timeout)
-        except futures.CancelledError as error:
-            raise StoppedError("the node was stopped") from error
-        except futures.TimeoutError as error:
-            if not future.cancel():  # it runs, or has just finished
-                return future.result(timeout)
-            with self._work:
-                self._calls = deque(one for one in self._calls if one[0] is not future)
-            raise TimeoutError(f"not worked on within {timeout:g} s") from error
+        return self._calls.call(function, timeout)
 
     def close(self, timeout: float) -> bool:
         """End the thread and the pipeline; waiting calls raise StoppedError.
@@ -112,11 +76,7 @@ class InferenceThread:
         Returns:
             False if the thread still runs after `timeout` seconds.
         """
-        with self._work:
-            self._closing = True
-            while self._calls:
-                self._calls.popleft()[0].cancel()
-            self._work.notify_all()
+        self._calls.close()
         self._thread.join(timeout)
         return not self._thread.is_alive()
 
@@ -136,29 +96,17 @@ class InferenceThread:
         while True:
             with self._work:
                 self._work.wait_for(self._has_work)
-                if self._closing:
+                if self._calls.closed:
                     return
-                calls = list(self._calls)
-                self._calls.clear()
-            for future, function in calls:
-                _answer(future, function, pipeline)
+                waiting = len(self._calls)
+            for _ in range(waiting):
+                call = self._calls.take()
+                if call is not None:  # its caller may have given it up
+                    call.answer(pipeline)
             for camera in self._cameras:
                 frame = camera.slot.take()
                 if frame is not None:
                     camera.process(pipeline, frame)
 
     def _has_work(self) -> bool:
-        return self._closing or bool(self._calls) or any(one.slot for one in self._cameras)
-
-
-def _answer(
-    future: futures.Future[T], function: Callable[[Pipeline], T], pipeline: Pipeline
-) -> None:
-    if not future.set_running_or_notify_cancel():
-        return
-    try:
-        result = function(pipeline)
-    except Exception as error:
-        future.set_exception(error)
-    else:
-        future.set_result(result)
+        return self._calls.closed or bool(self._calls) or any(one.slot for one in self._cameras)

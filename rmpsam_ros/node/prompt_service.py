@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import traceback
 from collections.abc import Callable
-from concurrent import futures
 from itertools import count
 from typing import TYPE_CHECKING, Any
 
@@ -15,7 +14,8 @@ from std_msgs.msg import Header
 
 from rmpsam_ros.msg import PromptedMask
 from rmpsam_ros.node.camera import LOG_PERIOD, Camera
-from rmpsam_ros.node.inference_thread import BusyError, InferenceThread, StoppedError
+from rmpsam_ros.node.call_queue import BusyError, StoppedError
+from rmpsam_ros.node.inference_thread import InferenceThread
 from rmpsam_ros.node.messages import run_lengths
 from rmpsam_ros.srv import AddPrompt
 
@@ -109,7 +109,7 @@ class PromptService:
             raise _Refusal(Response.NO_FRAME, str(error)) from error
         except PromptError as error:
             raise _Refusal(Response.INVALID_REQUEST, str(error)) from error
-        except (TimeoutError, futures.TimeoutError) as error:
+        except TimeoutError as error:
             raise _Refusal(
                 Response.INTERNAL_ERROR, f"no answer within prompt_timeout: {error}"
             ) from error

@@ -4,8 +4,9 @@ import threading
 
 import pytest
 
+from rmpsam_ros.node.call_queue import BusyError, StoppedError
 from rmpsam_ros.node.frame_slot import FrameSlot
-from rmpsam_ros.node.inference_thread import BusyError, InferenceThread, StoppedError
+from rmpsam_ros.node.inference_thread import InferenceThread
 
 SOON = 30.0  # seconds that nothing here needs
 
@@ -127,6 +128,24 @@ def test_what_creation_raises_reaches_who_waits(make_rig):
     rig = make_rig(create=create)
     with pytest.raises(ValueError, match="no such file"):
         rig.thread.wait_until_ready(SOON)
+
+
+def test_a_timeout_of_the_function_is_not_ours(make_rig):
+    def fail(*_):
+        raise TimeoutError("disk does not answer")
+
+    with pytest.raises(TimeoutError, match="disk"):
+        make_rig().thread.call(fail, SOON)
+    with pytest.raises(TimeoutError, match="disk"):
+        make_rig(create=fail).thread.wait_until_ready(SOON)
+
+
+def test_a_call_that_takes_too_long_is_given_up(make_rig):
+    rig, go_on = make_rig(), threading.Event()
+    with pytest.raises(TimeoutError, match="of work"):
+        rig.thread.call(lambda _: go_on.wait(SOON), 0.05)
+    go_on.set()
+    assert rig.thread.call(lambda _: "alive", SOON) == "alive"
 
 
 def test_only_the_newest_frame_is_processed(make_rig):
