@@ -17,7 +17,7 @@ from rmpsam_ros.node.rmpsam_node import RmpsamNode
 # Threads of the executor besides those in which prompt requests wait: images, lifecycle and
 # parameters, autostart, report, and two that are always free to answer BUSY.
 OTHER_THREADS = 6
-END_TIMEOUT = 5.0  # seconds
+END_TIMEOUT = 3.0  # seconds
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -39,15 +39,17 @@ def main(arguments: list[str] | None = None) -> int:
     spinner.start()
     wait_for(stop)
     node.get_logger().info("stopping")
-    stopped = node.stop()
+    node.stop(END_TIMEOUT)
     executor.shutdown(END_TIMEOUT)
     spinner.join(END_TIMEOUT)
-    if not stopped or spinner.is_alive():
-        # Something that cannot be interrupted still runs, for instance the building of a network.
-        # Ending the interpreter around it may crash; there is nothing left to be saved.
-        sys.stdout.flush()
-        sys.stderr.flush()
-        os._exit(0)
-    node.destroy_node()
-    rclpy.shutdown()
-    return 0
+    stopped = node.stop(0.1)  # again: a callback may have begun to load meanwhile
+    if not spinner.is_alive():
+        node.destroy_node()
+        rclpy.shutdown()
+        if stopped:
+            return 0
+    # Something that cannot be interrupted still runs, for instance the building of a network.
+    # Ending the interpreter around it may crash, and there is nothing left to be saved.
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(0)

@@ -213,14 +213,14 @@ class RmpsamNode(LifecycleNode):
                 f"{self.get_fully_qualified_name()} configure, then activate"
             )
 
-    def stop(self) -> bool:
+    def stop(self, timeout: float) -> bool:
         """Give up loading, end the inference and all waiting prompts; for the end of the process.
 
         Returns:
-            False if the network does not stop.
+            False if the network does not stop within `timeout` seconds.
         """
         self._stopping.set()
-        stopped = self._release(timeout=5.0)
+        stopped = self._release(timeout)
         self._camera.publishers.close()
         return stopped
 

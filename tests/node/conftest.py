@@ -254,7 +254,7 @@ def make_node(ros, fake_pipeline):
     fake_pipeline.gate.set()
     for one in running:
         one.stop.set()
-        stopped = one.node.stop()
+        stopped = one.node.stop(DEADLINE)
         one.executor.shutdown()
         if one.thread.is_alive():
             one.thread.join(DEADLINE)
