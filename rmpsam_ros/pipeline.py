@@ -96,9 +96,9 @@ class Pipeline:
     Threads: `process` is called from one thread, the network's. `prompt`, `segment_everything`
     and `follow` are called from one thread, too: the same one, or, if `prompts_run_beside`,
     another, so that an image encoder of the prompt engine's own does not hold up the frames.
-    `remove_prompt`, `list_prompts`, `clear_prompts` and everything that takes a `FrameResult` may
-    be called from any thread, `reset` and `close` from the network's, `close` while no prompt is
-    being answered.
+    `remove_prompt`, `list_prompts`, `prompted_at`, `clear_prompts` and everything that takes a
+    `FrameResult` may be called from any thread, `reset` and `close` from the network's, `close`
+    while no prompt is being answered.
     """
 
     def __init__(
@@ -262,6 +262,13 @@ class Pipeline:
     def list_prompts(self) -> tuple[PromptedObject, ...]:
         """Return all prompted objects as they are now, oldest first."""
         return self._prompter.objects()
+
+    def prompted_at(self, x: float, y: float) -> str:
+        """Return the id of the followed object whose newest mask has a pixel there; empty: none.
+
+        Of several it is the smallest.
+        """
+        return self._prompter.at(x, y)
 
     def clear_prompts(self) -> int:
         """Forget all prompted objects and return how many there were."""

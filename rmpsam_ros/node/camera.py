@@ -12,11 +12,11 @@ from typing import TYPE_CHECKING, Any
 from rclpy.callback_groups import MutuallyExclusiveCallbackGroup
 from rclpy.node import Node
 from sensor_msgs.msg import CompressedImage, Image
-from std_msgs.msg import Header
 
 from rmpsam_ros.node import qos
 from rmpsam_ros.node.camera_statistics import CameraStatistics, FrameTimes
 from rmpsam_ros.node.compressed_images import decode_compressed
+from rmpsam_ros.node.frame_headers import FrameHeaders, nanoseconds
 from rmpsam_ros.node.frame_slot import FrameSlot
 from rmpsam_ros.node.images import ImageError, Picture, decode_image
 from rmpsam_ros.node.messages import latency_message
@@ -31,10 +31,16 @@ LOG_PERIOD = 5.0  # seconds between two lines about the same thing
 
 @dataclass(frozen=True, slots=True)
 class Frame:
-    """An image message and when it came, in seconds of the monotonic clock."""
+    """An image message, when it came, and its place in time.
+
+    Attributes:
+        arrival: seconds of the monotonic clock.
+        stamp: nanoseconds for the pipeline: of the header, or of the receipt if that is 0.
+    """
 
     message: Any
     arrival: float
+    stamp: int
 
 
 class Camera:
@@ -49,6 +55,7 @@ class Camera:
         overlay_rate: returns how many overlays per second there may be.
         backward_jump: returns by how many seconds a stamp may go back.
         prepare: called in the inference thread before every frame.
+        done: called there after every processed frame, before its results are published.
 
     Attributes:
         slot: the image that waits.
@@ -58,7 +65,7 @@ class Camera:
         last_arrival: when the last image came, or taking them in began, seconds of the monotonic
             clock.
         last_age: how old that image was when it came, seconds, by its stamp and the node's clock.
-        newest_header: header of the newest processed image; None: none yet.
+        headers: headers of the newest images.
     """
 
     def __init__(
@@ -69,17 +76,22 @@ class Camera:
         overlay_rate: Callable[[], float],
         backward_jump: Callable[[], float],
         prepare: Callable[[Pipeline], None],
+        done: Callable[[], None],
     ) -> None:
         self._logger = node.get_logger()
         self._backward_jump = backward_jump
         self._prepare = prepare
+        self._done = done
         self._decode = decode_compressed if compressed else decode_image
         self.slot: FrameSlot[Frame] = FrameSlot(work)
         self.statistics, self.losses = CameraStatistics(), TransportLosses()
-        self.publishers = ResultPublishers(node, overlay_rate, self._on_overlay_error)
+        self.headers = FrameHeaders()
+        self.publishers = ResultPublishers(
+            node, overlay_rate, self._on_overlay_error, self.headers
+        )
         self.active = False
         self.last_arrival = self.last_age = 0.0
-        self.newest_header: Header | None = None
+        self._newest_stamp: int | None = None  # as `Frame.stamp`
         self._clock = node.get_clock()
         # A remapped `image` moves the compressed topic along, as image_transport does it.
         topic = node.resolve_topic_name("image")
@@ -105,7 +117,8 @@ class Camera:
 
     def forget(self) -> None:
         """Begin anew, with another pipeline: no newest frame, all counts at 0."""
-        self.newest_header = None
+        self._newest_stamp = None
+        self.headers.clear()
         self.statistics = CameraStatistics()
         self.slot.reset_counts()
 
@@ -114,8 +127,10 @@ class Camera:
             return
         self.losses.note(info)
         self.last_arrival = time.monotonic()
-        self.last_age = (self._clock.now().nanoseconds - nanoseconds(message.header)) * 1e-9
-        self.slot.put(Frame(message, self.last_arrival))
+        now, stamp = self._clock.now().nanoseconds, nanoseconds(message.header.stamp)
+        self.last_age = (now - stamp) * 1e-9
+        # Some cameras stamp no image; simulated time may stand at 0.
+        self.slot.put(Frame(message, self.last_arrival, stamp or now or time.monotonic_ns()))
 
     def process(self, pipeline: Pipeline, frame: Frame) -> None:
         """Decode, segment and publish one frame; what goes wrong is counted and logged."""
@@ -131,11 +146,15 @@ class Camera:
         self._prepare(pipeline)
         picture = self._decode(frame.message)
         decoded = time.monotonic()
-        self._reset_after_jump(pipeline, header)
-        result = pipeline.process(picture.pixels, seconds(header), picture.channel_order)
-        if self.newest_header is None:
+        self._reset_after_jump(pipeline, frame.stamp)
+        stamp = frame.stamp * 1e-9
+        self.headers.put(stamp, header)  # first: a prompt may see the frame before we go on
+        result = pipeline.process(picture.pixels, stamp, picture.channel_order)
+        if self._newest_stamp is None:
             self._log_first(frame, picture)
-        self.newest_header = header
+        self._newest_stamp = frame.stamp
+        self.headers.newest = header
+        self._done()
         fill, publish = self.publishers.publish(header, picture, result, pipeline)
         times = FrameTimes(
             wait=started - frame.arrival,
@@ -150,11 +169,11 @@ class Camera:
         self.statistics.succeed(times)
         self.publishers.publish_latency(latency_message(header, times, self.statistics, self.slot))
 
-    def _reset_after_jump(self, pipeline: Pipeline, header: Header) -> None:
+    def _reset_after_jump(self, pipeline: Pipeline, stamp: int) -> None:
         """Start anew when time went back: simulation restarted, bag played again."""
-        if self.newest_header is None:
+        if self._newest_stamp is None:
             return
-        back = (nanoseconds(self.newest_header) - nanoseconds(header)) * 1e-9
+        back = (self._newest_stamp - stamp) * 1e-9
         if back > self._backward_jump():
             self._logger.warning(
                 f"image stamps went back by {back:.3f} s (more than backward_jump): all tracks "
@@ -183,13 +202,3 @@ class Camera:
         self._logger.warning(
             f"overlay not drawn: {type(error).__name__}: {error}", throttle_duration_sec=LOG_PERIOD
         )
-
-
-def nanoseconds(header: Header) -> int:
-    """Return the stamp of a header in nanoseconds."""
-    return int(header.stamp.sec) * 1_000_000_000 + int(header.stamp.nanosec)
-
-
-def seconds(header: Header) -> float:
-    """Return the stamp of a header in seconds."""
-    return nanoseconds(header) * 1e-9

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from rmpsam_ros.node.parameters import ParameterError
-from rmpsam_ros.pipeline import PipelineConfig
+from rmpsam_ros.pipeline import PipelineConfig, PromptingConfig
 from rmpsam_ros.runtime import ModelConfig
 from rmpsam_ros.segmentation.labels import LabelSet
 from rmpsam_ros.segmentation.panoptic import FusionConfig
@@ -38,6 +38,14 @@ def pipeline_config(values: Mapping[str, Any]) -> PipelineConfig:
             confirm_hits=values["confirm_hits"],
             memory_seconds=values["memory_seconds"],
             backward_jump=values["backward_jump"],
+        ),
+        prompting=PromptingConfig(
+            engine=values["prompt_engine"],
+            weights=values["prompt_weights"],
+            keep_seconds=values["keep_seconds"],
+            keep_megabytes=values["keep_megabytes"],
+            max_objects=values["max_prompts"],
+            prompt_rate=values["prompt_rate"],
         ),
     )
 

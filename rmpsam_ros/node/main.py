@@ -15,8 +15,8 @@ from rmpsam_ros.node.process import initialize, spin, wait_for
 from rmpsam_ros.node.rmpsam_node import RmpsamNode
 
 # Threads of the executor besides those in which prompt requests wait: images, lifecycle and
-# parameters, autostart, report, and two that are always free to answer BUSY.
-OTHER_THREADS = 6
+# parameters, autostart, report, clicks, and two that are always free to answer BUSY.
+OTHER_THREADS = 7
 END_TIMEOUT = 3.0  # seconds
 
 

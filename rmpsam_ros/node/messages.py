@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import sys
 from array import array
+from collections.abc import Sequence
 from dataclasses import fields
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from builtin_interfaces.msg import Duration
+from builtin_interfaces.msg import Duration, Time
 from numpy.typing import NDArray
 from sensor_msgs.msg import Image, RegionOfInterest
 from std_msgs.msg import Header
@@ -25,12 +26,16 @@ from rmpsam_ros.msg import (
     Latency,
     PanopticSegment,
     PanopticSegmentation,
+    PromptedMask,
+    PromptedMaskArray,
     RunLengthMask,
 )
 from rmpsam_ros.node.camera_statistics import CameraStatistics, FrameTimes
 from rmpsam_ros.node.frame_slot import FrameSlot
 
 if TYPE_CHECKING:  # importing them takes seconds, which belong to the configuration of the node
+    from rmpsam_ros import pipeline
+    from rmpsam_ros.node.frame_headers import FrameHeaders
     from rmpsam_ros.pipeline import FrameResult
     from rmpsam_ros.segmentation.labels import LabelSet
     from rmpsam_ros.segmentation.run_length import RunLengthMask as MaskRuns
@@ -109,6 +114,31 @@ def label_table_message(labels: LabelSet) -> LabelTable:
             )
         )
     return table
+
+
+def prompted_mask_message(
+    one: pipeline.PromptedMask | pipeline.PromptedObject, stamp: Time
+) -> PromptedMask:
+    """Fill a PromptedMask; ``stamp`` is that of the image it belongs to."""
+    return PromptedMask(
+        object_id=one.object_id,
+        state=int(one.state),
+        score=float(one.score),
+        track_id=one.track_id,
+        reason=one.reason,
+        stamp=stamp,
+        mask=run_lengths(one.mask),
+    )
+
+
+def prompted_masks_message(
+    header: Header, masks: Sequence[pipeline.PromptedMask], headers: FrameHeaders
+) -> PromptedMaskArray:
+    """Fill a PromptedMaskArray; ``header`` is for one without masks."""
+    if masks:
+        header = headers.find(max(one.stamp for one in masks))
+    filled = [prompted_mask_message(one, headers.find(one.stamp).stamp) for one in masks]
+    return PromptedMaskArray(header=header, masks=filled)
 
 
 def run_lengths(mask: MaskRuns) -> RunLengthMask:

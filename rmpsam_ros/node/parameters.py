@@ -199,15 +199,68 @@ NODE_PARAMETERS: dict[str, tuple[Parameter, ...]] = {
     ),
     "Prompts": (
         Parameter(
+            "prompt_engine",
+            "mobile_sam",
+            "What answers prompts: mobile_sam, repvit_sam, rwkv_sam_t, rwkv_sam_s or rwkv_sam_b, "
+            "with an image encoder of its own that runs for prompted images only; or rmpsam, the "
+            "network itself.",
+            Change.UNCONFIGURED,
+        ),
+        Parameter(
+            "prompt_weights",
+            "",
+            "Weights of the prompt engine (.safetensors, .pt or .pth). Empty: those in the "
+            "package, which mobile_sam has; rmpsam uses those of the network.",
+            Change.UNCONFIGURED,
+        ),
+        Parameter(
+            "keep_seconds",
+            5.0,
+            "Prompts are answered on the images of the last so many seconds.",
+            Change.UNCONFIGURED,
+            range=(0.0, 600.0),
+        ),
+        Parameter(
+            "keep_megabytes",
+            512,
+            "Most memory of the images that are kept for prompts, 10^6 bytes; the newest one is "
+            "always kept.",
+            Change.UNCONFIGURED,
+            range=(1, 1_000_000),
+        ),
+        Parameter(
+            "max_prompts",
+            16,
+            "Prompted objects that are followed at the same time; more are refused.",
+            Change.UNCONFIGURED,
+            range=(1, 256),
+        ),
+        Parameter(
+            "prompt_rate",
+            2.0,
+            "Times per second that prompted objects are looked for; 0: as often as possible. The "
+            "prompt engine rmpsam looks in every image.",
+            Change.UNCONFIGURED,
+            range=(0.0, 1000.0),
+        ),
+        Parameter(
+            "prompt_requests_rate",
+            10.0,
+            "Prompt requests and clicks per second that are worked on; more are answered BUSY.",
+            Change.LIVE,
+            range=(0.1, 1000.0),
+        ),
+        Parameter(
             "max_waiting_prompts",
             4,
-            "Prompt requests that may wait at the same time; more are answered BUSY.",
+            "Prompt requests that may wait or be worked on at the same time; more are answered "
+            "BUSY.",
             range=(1, 32),
         ),
         Parameter(
             "prompt_timeout",
             10.0,
-            "A prompt request that has not been worked on for this long is given up, seconds.",
+            "A prompt request that waits for longer, or takes longer, is given up, seconds.",
             Change.LIVE,
             range=(0.1, 600.0),
         ),

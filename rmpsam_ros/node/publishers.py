@@ -11,8 +11,14 @@ from rclpy.publisher import Publisher
 from sensor_msgs.msg import Image
 from std_msgs.msg import Header
 
-from rmpsam_ros.msg import InstanceTrackArray, Latency, PanopticSegmentation
+from rmpsam_ros.msg import (
+    InstanceTrackArray,
+    Latency,
+    PanopticSegmentation,
+    PromptedMaskArray,
+)
 from rmpsam_ros.node import messages, qos
+from rmpsam_ros.node.frame_headers import FrameHeaders
 from rmpsam_ros.node.images import Picture
 from rmpsam_ros.node.overlay_thread import Drawing, OverlayThread
 
@@ -26,6 +32,7 @@ class ResultPublishers:
     Args:
         overlay_rate: returns how many overlays per second there may be.
         on_overlay_error: called with the reason when an overlay fails.
+        headers: headers of the newest frames, to which prompted masks may belong.
     """
 
     def __init__(
@@ -33,6 +40,7 @@ class ResultPublishers:
         node: Node,
         overlay_rate: Callable[[], float],
         on_overlay_error: Callable[[Exception], None],
+        headers: FrameHeaders,
     ) -> None:
         def create(message_type: type[Any], topic: str) -> Publisher:
             return node.create_publisher(
@@ -43,8 +51,11 @@ class ResultPublishers:
         self._tracks = create(InstanceTrackArray, "~/tracks")
         self._semantic = create(Image, "~/panoptic/semantic")
         self._instance = create(Image, "~/panoptic/instance")
+        self._prompted = create(PromptedMaskArray, "~/prompted_masks")
         self._overlay = create(Image, "~/overlay")
         self._latency = create(Latency, "~/latency")
+        self._headers = headers
+        self._prompts_shown = False
         self._semantic_message, self._instance_message = Image(), Image()
         self._overlay_thread = OverlayThread(self._overlay, overlay_rate, on_overlay_error)
 
@@ -56,6 +67,7 @@ class ResultPublishers:
             self._tracks,
             self._semantic,
             self._instance,
+            self._prompted,
             self._overlay,
             self._latency,
         )
@@ -71,14 +83,18 @@ class ResultPublishers:
         if self._overlay.get_subscription_count():
             self._overlay_thread.slot.put(Drawing(header, picture, result, pipeline))
         labels = pipeline.label_set
+        prompts_shown, self._prompts_shown = self._prompts_shown, bool(result.prompted)
         fill_seconds = publish_seconds = 0.0
         for publisher, fill in (
             (self._panoptic, lambda: messages.panoptic_message(header, result, labels)),
             (self._tracks, lambda: messages.tracks_message(header, result, labels)),
             (self._semantic, lambda: self._fill_semantic(header, result, pipeline)),
             (self._instance, lambda: self._fill_instance(header, result, pipeline)),
+            (self._prompted, lambda: self._fill_prompted(header, result)),
         ):
             if not publisher.get_subscription_count():
+                continue
+            if publisher is self._prompted and not (result.prompted or prompts_shown):
                 continue
             started = time.perf_counter()
             message = fill()
@@ -95,6 +111,9 @@ class ResultPublishers:
     def close(self) -> None:
         """End the overlay thread."""
         self._overlay_thread.close(timeout=5.0)
+
+    def _fill_prompted(self, header: Header, result: FrameResult) -> PromptedMaskArray:
+        return messages.prompted_masks_message(header, result.prompted, self._headers)
 
     def _fill_semantic(self, header: Header, result: FrameResult, pipeline: Pipeline) -> Image:
         classes = pipeline.semantic_map(result)

@@ -18,6 +18,8 @@ from rmpsam_ros.node.diagnostics import Level, Status
 from rmpsam_ros.node.inference_thread import InferenceThread
 from rmpsam_ros.node.label_publishers import LabelPublishers
 from rmpsam_ros.node.parameters import NODE_PARAMETERS, Value
+from rmpsam_ros.node.prompt_clicks import ClickTopics
+from rmpsam_ros.node.prompt_desk import PromptDesk
 from rmpsam_ros.node.prompt_service import PromptService
 from rmpsam_ros.node.ros_parameters import RosParameters
 from rmpsam_ros.node.self_report import SelfReport
@@ -77,15 +79,17 @@ class RmpsamNode(LifecycleNode):
             overlay_rate=lambda: settings["overlay_rate"],
             backward_jump=lambda: settings["backward_jump"],
             prepare=self._apply_thresholds,
+            done=lambda: self._desk.on_frame(),
         )
+        self._desk = PromptDesk(self, lambda: self._camera.active, lambda name: settings[name])
         self._labels = LabelPublishers(self)
-        self._prompts = PromptService(
-            self, self._camera, self._active_thread, lambda: settings["prompt_timeout"]
-        )
+        self._prompts = PromptService(self, self._desk, self._camera.headers)
+        self._clicks = ClickTopics(self, self._desk, self._camera.headers)
         self._report = SelfReport(
             self,
             self._camera,
             lambda: self._network_status,
+            self._desk.status,
             lambda: settings["input_timeout"],
             lambda: "" if self._pipeline is None else self._pipeline.engine_info.device,
         )
@@ -137,6 +141,7 @@ class RmpsamNode(LifecycleNode):
             model=info.model,
             weights=info.weights,
             labels=pipeline.label_set.name,
+            prompts=pipeline.prompt_engine_info,
         )
         log = self.get_logger().warning if random else self.get_logger().info
         log(f"network: {info}; loaded in {time.monotonic() - started:.1f} s")
@@ -247,19 +252,19 @@ class RmpsamNode(LifecycleNode):
                 self.get_logger().info(
                     f"still loading after {now - started:.0f} s: {self._network_status.message}"
                 )
+        self._desk.open(pipeline, thread)
         return pipeline
 
     def _release(self, timeout: float = CLOSE_TIMEOUT) -> bool:
-        """Stop taking images and end the inference thread with its pipeline."""
+        """Stop taking images and end the threads, first the one that only uses the pipeline."""
         self._camera.stop()
+        if not self._desk.close(timeout):
+            return False
         thread = self._thread
         if thread is not None and not thread.close(timeout):
             return False
         self._thread = self._pipeline = None
         return True
-
-    def _active_thread(self) -> InferenceThread | None:
-        return self._thread if self._camera.active else None
 
     def _on_progress(self, line: str) -> None:
         self._set_network_status(Level.OK, line)

@@ -25,10 +25,11 @@ ALL_FAIL = 10  # failures in a row that are an error
 
 
 class SelfReport:
-    """Publishes the statuses of network, input, processing and outputs.
+    """Publishes the statuses of network, input, processing, prompts and outputs.
 
     Args:
         network: returns the status of the network.
+        prompts: returns the status of prompts.
         input_timeout: returns how many seconds without an image are too many.
         hardware_id: returns what the network runs on.
     """
@@ -38,12 +39,14 @@ class SelfReport:
         node: Node,
         camera: Camera,
         network: Callable[[], Status],
+        prompts: Callable[[], Status],
         input_timeout: Callable[[], float],
         hardware_id: Callable[[], str],
     ) -> None:
         self._node = node
         self._camera = camera
         self._network = network
+        self._prompts = prompts
         self._input_timeout = input_timeout
         self._hardware_id = hardware_id
         self._received, self._processed = RateMeter(), RateMeter()
@@ -68,7 +71,13 @@ class SelfReport:
 
     def report(self) -> None:
         """Publish all statuses and log what is new."""
-        statuses = [self._network(), self._input(), self._processing(), self._outputs()]
+        statuses = [
+            self._network(),
+            self._input(),
+            self._processing(),
+            self._prompts(),
+            self._outputs(),
+        ]
         stamp = self._node.get_clock().now().to_msg()
         name = self._node.get_name()
         self._publisher.publish(diagnostics_message(name, self._hardware_id(), statuses, stamp))

@@ -171,6 +171,16 @@ class Prompter:
         """Return all objects, oldest first."""
         return self._objects.reports()
 
+    def at(self, x: float, y: float) -> str:
+        """Return the id of the smallest followed object that has this pixel; empty: none."""
+        hit = [
+            one
+            for one in self._objects.reports()
+            if one.state is PromptState.TRACKED and one.mask.covers(x, y)
+        ]
+        smallest = min(hit, key=lambda one: one.mask.area, default=None)
+        return smallest.object_id if smallest else ""
+
     def clear(self) -> int:
         """Forget all objects and return how many there were."""
         return self._objects.clear()

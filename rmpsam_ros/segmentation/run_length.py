@@ -44,6 +44,16 @@ class RunLengthMask:
         """Pixels of the mask."""
         return int(self.counts[1::2].sum(dtype=np.int64))
 
+    def covers(self, x: float, y: float) -> bool:
+        """Tell whether the pixel nearest to (x, y), image pixels, belongs to the mask."""
+        x_min, y_min, x_max, y_max = self.box
+        if not (x_min - 0.5 <= x < x_max - 0.5 and y_min - 0.5 <= y < y_max - 0.5):
+            return False  # NaN, too
+        column, row = int(np.floor(x + 0.5)) - x_min, int(np.floor(y + 0.5)) - y_min
+        ends = np.cumsum(self.counts, dtype=np.int64)
+        run = np.searchsorted(ends, row * (x_max - x_min) + column, side="right")
+        return bool(run % 2)
+
 
 def _check_map(name: str, values: NDArray[np.generic], dtype: type[np.generic]) -> None:
     if not isinstance(values, np.ndarray) or values.dtype != dtype:

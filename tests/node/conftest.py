@@ -137,16 +137,54 @@ def fake_pipeline():
     from rmpsam_ros.pipeline import (
         EngineInfo,
         FrameResult,
-        NoFrameError,
         Pipeline,
-        PromptResult,
+        PromptingConfig,
         StageTimes,
     )
+    from rmpsam_ros.prompting import Answer, FollowPass, FoundMask, KeptFrame, Prompter, QueryMasks
+    from rmpsam_ros.prompting.refinement import anchor_prompt
     from rmpsam_ros.segmentation.labels import load_label_set
     from rmpsam_ros.segmentation.panoptic import FusionConfig, PanopticResult, Segment
-    from rmpsam_ros.segmentation.prompts import validate_prompt
+    from rmpsam_ros.segmentation.preprocess import Geometry
     from rmpsam_ros.segmentation.run_length import encode_id_map, encode_mask
     from rmpsam_ros.tracking import Track, TrackState
+
+    class FakePrompts:
+        """Sees the same rectangle whatever it is asked, in the thread that `beside` says."""
+
+        name, weights = "fake", "no weights"
+        runs_beside = False
+        error = None
+
+        def __init__(self):
+            self.gate = threading.Event()  # answers wait for it
+            self.gate.set()
+            self.entered = threading.Semaphore(0)
+            self.threads, self.visible = set(), True
+
+        def answer(self, frame, prompt):
+            self.threads.add(threading.current_thread().name)
+            self.entered.release()
+            assert self.gate.wait(DEADLINE)
+            if self.error is not None:
+                raise self.error
+            mask = np.zeros(frame.geometry.image_size, bool)
+            mask[2:5, 3:9] = self.visible
+            return Answer(mask, 0.5)
+
+        def follow_prompt(self, anchor):
+            return anchor_prompt(anchor)
+
+        def on_grid(self, frame, points_per_side):
+            mask = np.zeros(frame.geometry.image_size, bool)
+            mask[10:20, 10:30] = True
+            return [FoundMask(encode_mask(mask), 0.75)]
+
+        def in_boxes(self, frame, boxes):
+            return self.on_grid(frame, 1) * len(boxes)
+
+        def close(self):
+            pass
 
     class FakePipeline(Pipeline):
         def __init__(self, labels="coco_panoptic"):
@@ -159,7 +197,8 @@ def fake_pipeline():
             self.gate = threading.Event()  # frames and prompts wait for it
             self.gate.set()
             self.entered = threading.Semaphore(0)
-            self._size = None
+            self.prompts = FakePrompts()
+            self._prompter = Prompter(self.prompts, PromptingConfig(max_objects=3, prompt_rate=0))
 
         def process(self, image, stamp, channel_order="rgb"):
             self.entered.release()
@@ -169,7 +208,7 @@ def fake_pipeline():
             self.stamps.append(stamp)
             self.pictures.append((image.copy(), channel_order))
             self.fusions.append(self.fusion)
-            height, width = self._size = image.shape[:2]
+            height, width = image.shape[:2]
             id_map = np.ones((height, width), np.uint16)
             id_map[: height // 2, : width // 2] = 2
             id_map[-1] = 0
@@ -186,6 +225,17 @@ def fake_pipeline():
                 Track(5, TrackState.LOST, 1, 0.25, stamp - 4.0, stamp - 1.0, 3, 0),
             )
             run_ids, run_lengths = encode_id_map(id_map)
+            frame = KeptFrame(
+                stamp=stamp,
+                image=image.copy(),
+                channel_order=channel_order,
+                geometry=Geometry((height, width), (height, width), (height, width)),
+                features=None,
+                queries=QueryMasks(np.ones(1, np.float32), np.full((1, 2), 255, np.uint8), (4, 4)),
+            )
+            if not self.prompts_run_beside:  # as the real one does it, in the pass of the frame
+                for one in self._prompter._objects.followed(stamp):
+                    self._prompter._look(one, frame)
             return FrameResult(
                 stamp=stamp,
                 height=height,
@@ -197,21 +247,11 @@ def fake_pipeline():
                 track_masks={7: encode_mask(id_map == 2)},
                 track_ids={2: 7},
                 times=StageTimes(0.001, 0.002, 0.003),
+                prompted=self._prompter.keep(frame, FollowPass(), None),
             )
 
-        def prompt(self, prompt):
-            self.entered.release()
-            assert self.gate.wait(DEADLINE)
-            if self.error is not None:
-                raise self.error
-            if self._size is None:
-                raise NoFrameError("no image has been processed yet")
-            validate_prompt(prompt, self._size)
-            mask = np.zeros(self._size, bool)
-            mask[2:5, 3:9] = True
-            return PromptResult(encode_mask(mask), 0.5, self.stamps[-1])
-
         def reset(self):
+            self._prompter.reset()
             self.resets += 1
 
         def close(self):
@@ -252,6 +292,7 @@ def make_node(ros, fake_pipeline):
 
     yield make
     fake_pipeline.gate.set()
+    fake_pipeline.prompts.gate.set()
     for one in running:
         one.stop.set()
         stopped = one.node.stop(DEADLINE)

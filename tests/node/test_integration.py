@@ -9,6 +9,7 @@ import pytest
 pytest.importorskip("rclpy", reason="needs ROS 2 (rclpy)")
 pytest.importorskip("rmpsam_ros.msg", reason="needs the built package (make build)")
 
+from builtin_interfaces.msg import Time
 from rclpy.qos import DurabilityPolicy, QoSProfile
 from sensor_msgs.msg import Image
 
@@ -41,6 +42,7 @@ SMALL_NETWORK = {
     "num_threads": 1,
     "score_threshold": 0.1,
     "overlap_threshold": 0.0,
+    "prompt_engine": "rmpsam",
 }
 nanoseconds = count(1)
 
@@ -48,7 +50,8 @@ nanoseconds = count(1)
 @pytest.fixture(scope="module")
 def node(make_program):
     """The node, waiting for images."""
-    with make_program("rmpsam_node", {**SMALL_NETWORK, "input_timeout": 1.0}) as program:
+    parameters = {**SMALL_NETWORK, "input_timeout": 1.0, "prompt_requests_rate": 1000.0}
+    with make_program("rmpsam_node", parameters) as program:
         program.wait_for_log("active: waiting for Image on /image")
         yield program
 
@@ -171,7 +174,7 @@ def test_a_prompt_is_answered_on_the_newest_image(listener, process, make_image)
         ({"points": [PromptPoint(x=1.0, y=1.0, label=2)]}, "INVALID_REQUEST", "labels"),
         ({"points": [PromptPoint(x=1.0, y=1.0, label=1)] * 10000}, "INVALID_REQUEST", "10000"),
         ({"boxes": [PromptBox(x_min=9.0, x_max=3.0, y_max=9.0)]}, "INVALID_REQUEST", "x_max"),
-        ({"points": [PromptPoint(label=1)], "track": True}, "NOT_SUPPORTED", "track"),
+        ({"points": [PromptPoint(label=1)], "stamp": Time(sec=77)}, "FRAME_NOT_KEPT", "77.0"),
     ],
 )
 def test_bad_prompts_are_answered(listener, process, make_image, fields, code, words):

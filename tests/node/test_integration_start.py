@@ -12,7 +12,12 @@ from sensor_msgs.msg import CompressedImage, Image
 
 from rmpsam_ros.msg import InstanceTrackArray, Latency
 
-SMALL_NETWORK = {"long_side": 96, "short_side": 96, "num_threads": 1}
+SMALL_NETWORK = {
+    "long_side": 96,
+    "short_side": 96,
+    "num_threads": 1,
+    "prompt_engine": "rmpsam",
+}
 BEST_EFFORT = QoSProfile(depth=5, reliability=ReliabilityPolicy.BEST_EFFORT)
 RELIABLE = QoSProfile(depth=5, reliability=ReliabilityPolicy.RELIABLE)
 

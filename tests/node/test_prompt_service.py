@@ -11,6 +11,7 @@ pytest.importorskip("rmpsam_ros.srv", reason="needs the built package (make buil
 from builtin_interfaces.msg import Time
 
 from rmpsam_ros.msg import PromptBox, PromptedMask, PromptPoint
+from rmpsam_ros.runtime import EngineError
 from rmpsam_ros.segmentation.run_length import RunLengthMask, decode_mask
 from rmpsam_ros.srv import AddPrompt
 
@@ -37,7 +38,7 @@ def ask(listener):
 @pytest.fixture
 def node(make_node, feed, make_image, wait_for, fake_pipeline):
     """An active node that has processed the image of stamp 2.5."""
-    node = make_node(max_waiting_prompts=2)
+    node = make_node(max_waiting_prompts=2, prompt_requests_rate=1000.0)
     wait_for(lambda: node._camera.active, "the active state")
     feed(node, make_image(2.5, frame_id="hand"))
     wait_for(lambda: node._camera.statistics.processed, "the frame")
@@ -113,15 +114,14 @@ BAD_REQUESTS = {
     "old stamp": (
         {"points": [point()], "stamp": Time(sec=1)},
         "FRAME_NOT_KEPT",
-        "1.000000000 is not kept; the newest processed one is of 2.500000000",
+        "1.000000 s is not kept; kept is 1 from 2.500000 to 2.500000 s",
     ),
     "future stamp": ({"points": [point()], "stamp": Time(sec=9)}, "FRAME_NOT_KEPT", "9.0000"),
     "almost the stamp": (
         {"points": [point()], "stamp": Time(sec=2, nanosec=500_000_001)},
         "FRAME_NOT_KEPT",
-        "2.500000001",
+        "2.500000 s is not kept",
     ),
-    "track": ({"points": [point()], "track": True}, "NOT_SUPPORTED", "track: false"),
 }
 
 
@@ -149,13 +149,22 @@ def test_while_not_active(make_node, ask):
     assert answer.code == AddPrompt.Response.NOT_ACTIVE
 
 
-def test_a_failing_network_is_an_answer(node, ask, fake_pipeline):
-    fake_pipeline.error = RuntimeError("device lost")
+@pytest.mark.parametrize(
+    ("error", "reason"),
+    [
+        (RuntimeError("device lost"), "RuntimeError: device lost"),
+        (EngineError("out of memory"), "out of memory"),
+        (FloatingPointError("masks are not finite"), "masks are not finite"),
+    ],
+)
+def test_a_failing_engine_is_an_answer(node, ask, fake_pipeline, wait_for_status, error, reason):
+    fake_pipeline.prompts.error = error
     answer = ask(points=[point()])
     assert answer.code == AddPrompt.Response.INTERNAL_ERROR
-    assert "RuntimeError: device lost" in answer.message
-    fake_pipeline.error = None
+    assert reason in answer.message
+    fake_pipeline.prompts.error = None
     assert ask(points=[point()]).code == OK
+    wait_for_status("prompts", {1}, reason)
 
 
 class Caller(threading.Thread):

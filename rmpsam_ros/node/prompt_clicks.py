@@ -1,0 +1,72 @@
+"""Mouse clicks as prompts: what viewers publish, without a client program."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from builtin_interfaces.msg import Time
+from geometry_msgs.msg import Point, PointStamped
+from rclpy.callback_groups import MutuallyExclusiveCallbackGroup
+from rclpy.node import Node
+
+from rmpsam_ros.node import qos
+from rmpsam_ros.node.camera import LOG_PERIOD
+from rmpsam_ros.node.frame_headers import FrameHeaders
+from rmpsam_ros.node.prompt_desk import PromptDesk
+from rmpsam_ros.node.prompt_requests import Code, click_prompt
+
+
+class ClickTopics:
+    """Takes clicks on ``~/click``, ``<image>_mouse_left`` and ``~/overlay_mouse_left``.
+
+    A click begins to follow the object there, or adds a foreground point to the followed object
+    whose mask it hits. One click at a time waits for its answer; what cannot be answered is logged
+    and shown on /diagnostics.
+    """
+
+    def __init__(self, node: Node, desk: PromptDesk, headers: FrameHeaders) -> None:
+        self._logger = node.get_logger()
+        self._desk = desk
+        self._headers = headers
+        group = MutuallyExclusiveCallbackGroup()
+        topics = (
+            (PointStamped, "~/click", self._on_stamped),
+            (Point, f"{node.resolve_topic_name('image')}_mouse_left", self._on_mouse),
+            (Point, "~/overlay_mouse_left", self._on_mouse),
+        )
+        self._subscriptions = [
+            node.create_subscription(
+                kind,
+                topic,
+                callback,
+                qos.result(),
+                callback_group=group,
+                **qos.subscription_options(),
+            )
+            for kind, topic, callback in topics
+        ]
+
+    def _on_stamped(self, message: Any) -> None:
+        self._click(message.point.x, message.point.y, message.header.stamp)
+
+    def _on_mouse(self, message: Any) -> None:
+        self._click(message.x, message.y, Time())
+
+    def _click(self, x: float, y: float, stamp: Time) -> None:
+        code, reason = self._desk.attempt("click", lambda: self._answer(x, y, stamp))
+        if code is not Code.OK:
+            self._desk.report_problem(f"click at ({x:g}, {y:g}) refused: {reason}")
+
+    def _answer(self, x: float, y: float, stamp: Time) -> None:
+        self._desk.pipeline()
+        wanted, prompt = self._headers.wanted(stamp), click_prompt(x, y)
+        result = self._desk.ask(
+            lambda pipeline: pipeline.prompt(
+                prompt, wanted, pipeline.prompted_at(x, y), track=True
+            )
+        )
+        self._logger.info(
+            f"click at ({x:g}, {y:g}): {result.object_id}, {result.mask.area} pixels, score "
+            f"{result.score:.2f}",
+            throttle_duration_sec=LOG_PERIOD,
+        )

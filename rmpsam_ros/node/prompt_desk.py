@@ -1,0 +1,174 @@
+"""Where prompt requests meet the pipeline: the right thread, the limits, and the bookkeeping."""
+
+from __future__ import annotations
+
+import threading
+import time
+import traceback
+from collections import Counter
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from rclpy.node import Node
+
+from rmpsam_ros.node.camera import LOG_PERIOD
+from rmpsam_ros.node.diagnostics import Level, Status
+from rmpsam_ros.node.inference_thread import InferenceThread
+from rmpsam_ros.node.prompt_requests import Code, Refusal, refusal
+from rmpsam_ros.node.prompt_thread import PromptThread
+from rmpsam_ros.node.rate_limit import RateLimit
+
+if TYPE_CHECKING:
+    from rmpsam_ros.pipeline import Pipeline
+
+T = TypeVar("T")
+ERROR_MEMORY = 10.0  # seconds for which an error is warned about
+
+
+class PromptDesk:
+    """Has the pipeline answer requests, in a thread beside the inference where that is possible.
+
+    Args:
+        active: returns whether requests are taken.
+        settings: returns the value of a parameter.
+    """
+
+    def __init__(
+        self, node: Node, active: Callable[[], bool], settings: Callable[[str], Any]
+    ) -> None:
+        self._logger = node.get_logger()
+        self._active = active
+        self._settings = settings
+        self._limit = RateLimit(lambda: settings("prompt_requests_rate"))
+        self._pipeline: Pipeline | None = None
+        self._inference: InferenceThread | None = None
+        self._beside: PromptThread | None = None
+        self._lock = threading.Lock()
+        self._answered: Counter[str] = Counter()
+        self._last_error, self._last_error_time = "", 0.0
+
+    # --- life cycle ---
+
+    def open(self, pipeline: Pipeline, inference: InferenceThread) -> None:
+        """Begin to answer, with a pipeline that has been loaded by this inference thread."""
+        if pipeline.prompts_run_beside:
+            most = self._settings("max_waiting_prompts")
+            self._beside = PromptThread(pipeline, most, self._on_follow_error)
+        self._pipeline, self._inference = pipeline, inference
+
+    def close(self, timeout: float) -> bool:
+        """End the thread beside the inference; to be done before the pipeline is closed.
+
+        Returns:
+            False if it still runs after `timeout` seconds.
+        """
+        if self._beside is not None and not self._beside.close(timeout):
+            return False
+        self._pipeline = self._inference = self._beside = None
+        return True
+
+    def on_frame(self) -> None:
+        """Take note that a frame has been processed; returns at once."""
+        beside = self._beside
+        if beside is not None:
+            beside.on_frame()
+
+    # --- requests ---
+
+    def attempt(self, what: str, answer: Callable[[], None]) -> tuple[Code, str]:
+        """Answer a request, count it, and return its code and message; never raises.
+
+        Args:
+            what: the kind of request, for the log.
+            answer: fills the response; what it raises becomes code and message.
+        """
+        code, message = Code.OK, ""
+        try:
+            answer()
+        except Exception as error:
+            known = refusal(error)
+            if known is None:
+                known = Refusal(Code.INTERNAL_ERROR, f"{type(error).__name__}: {error}")
+                self._logger.error(traceback.format_exc(), throttle_duration_sec=LOG_PERIOD)
+            code, message = known.code, str(known)
+            self._logger.info(
+                f"{what} refused ({code.name}): {message}", throttle_duration_sec=LOG_PERIOD
+            )
+        with self._lock:
+            self._answered[code.name] += 1
+        if code is Code.INTERNAL_ERROR:
+            self._remember(f"{what}: {message}")
+        return code, message
+
+    def pipeline(self) -> Pipeline:
+        """Return the pipeline, for what may be done from any thread.
+
+        Raises:
+            Refusal: the node is not active.
+        """
+        pipeline = self._pipeline
+        if pipeline is None or not self._active():
+            raise Refusal(Code.NOT_ACTIVE, "the node is not active; activate it first")
+        return pipeline
+
+    def ask(self, function: Callable[[Pipeline], T]) -> T:
+        """Have the thread of the prompt engine run a function, and return what it returns.
+
+        Raises:
+            Refusal: the node is not active, or requests come too fast.
+            Exception: as `CallQueue.call`.
+        """
+        self.pipeline()
+        if not self._limit.take():
+            rate = self._settings("prompt_requests_rate")
+            raise Refusal(
+                Code.BUSY,
+                f"more than {rate:g} requests per second (prompt_requests_rate); try again later",
+            )
+        thread = self._beside or self._inference
+        if thread is None:
+            raise Refusal(Code.NOT_ACTIVE, "the network is not loaded")
+        return thread.call(function, self._settings("prompt_timeout"))
+
+    def ask_network(self, function: Callable[[Pipeline], T]) -> T:
+        """Have the inference thread run a function between two frames, as `ask`."""
+        self.pipeline()
+        inference = self._inference
+        if inference is None:
+            raise Refusal(Code.NOT_ACTIVE, "the network is not loaded")
+        return inference.call(function, self._settings("prompt_timeout"))
+
+    def report_problem(self, text: str) -> None:
+        """Log a problem that no caller is told of, and show it on /diagnostics."""
+        self._logger.warning(text, throttle_duration_sec=LOG_PERIOD)
+        self._remember(text)
+
+    # --- diagnostics ---
+
+    def status(self) -> Status:
+        """Return how prompts do."""
+        pipeline = self._pipeline
+        if pipeline is None:
+            return Status("prompts", Level.OK, "not loaded", {"last error": self._last_error})
+        states = Counter(one.state.name for one in pipeline.list_prompts())
+        tracked, lost = states["TRACKED"], states["LOST"]
+        level, message = Level.OK, f"{tracked + lost} followed, {lost} of them lost"
+        if self._last_error and time.monotonic() - self._last_error_time < ERROR_MEMORY:
+            level, message = Level.WARN, self._last_error
+        with self._lock:
+            answered = dict(self._answered)
+        values: dict[str, object] = {
+            "engine": pipeline.prompt_engine_info,
+            "live": states.total(),
+            "tracked": tracked,
+            "lost": lost,
+            **{f"answered {name}": answered.get(name, 0) for name in Code.__members__},
+            "last error": self._last_error,
+        }
+        return Status("prompts", level, message, values)
+
+    def _remember(self, text: str) -> None:
+        self._last_error, self._last_error_time = text, time.monotonic()
+
+    def _on_follow_error(self, error: Exception) -> None:
+        self.report_problem(f"prompted objects not followed: {type(error).__name__}: {error}")
