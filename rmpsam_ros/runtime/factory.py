@@ -44,7 +44,7 @@ CHECK_FRAMES = 4  # others than those
 
 
 class EngineFactory:
-    """Everything that the engines of one network have in common."""
+    """Makes all engines of one network, ``model``."""
 
     def __init__(
         self,
@@ -55,7 +55,7 @@ class EngineFactory:
         progress: Callable[[str], None],
         cancelled: threading.Event,
     ) -> None:
-        self._model = model
+        self.model = model
         self._config = config
         self._device = device
         self._cache = cache
@@ -113,8 +113,16 @@ class EngineFactory:
         """Return fp32 PyTorch without CUDA graphs, made once."""
         if self._reference is None:
             name, weights = self._config.model, self._config.weights_name
-            self._reference = TorchEngine(self._model, self._device, name, weights)
+            self._reference = TorchEngine(self.model, self._device, name, weights)
         return self._reference
+
+    def activation_ranges(self) -> dict[str, tuple[float, float]]:
+        """Calibrate int8 on stored frames, others than those of the comparison."""
+        from rmpsam_ros.runtime.calibrate import calibrate
+
+        self._progress(f"calibrating int8 on {CALIBRATION_FRAMES} frames")
+        frames = preprocessed_frames(CALIBRATION_FRAMES)
+        return calibrate(self.model, (image for image, _ in frames))
 
     def _torch(self, precision: Precision) -> Engine:
         """Make the reference engine itself, on a GPU with CUDA graphs where they work."""
@@ -122,7 +130,7 @@ class EngineFactory:
             return self.reference()
         info = self._info(f"torch {torch.__version__} with CUDA graphs", precision)
         try:
-            model = copy.deepcopy(self._model)
+            model = copy.deepcopy(self.model)
             engine = TorchGraphEngine(model, self._device, precision, info)
             engine.run(np.zeros((1, 3, 64, 64), np.float32))
         except EngineError as error:
@@ -162,7 +170,7 @@ class EngineFactory:
 
         trt = load_tensorrt()
         form = TENSORRT_FORMS[precision]
-        channels = feature_lift(self._model).shape[1]
+        channels = feature_lift(self.model).shape[1]
         profiles: dict[GraphPart, tuple[Profile, ...]] = {
             "frame": frame_profiles(),
             "prompt_decoder": prompt_profiles(channels),
@@ -219,17 +227,12 @@ class EngineFactory:
         key = {**self._key(), "part": part, "form": str(form)}
 
         def build() -> bytes:
-            from rmpsam_ros.runtime.calibrate import calibrate
             from rmpsam_ros.runtime.export import export_graph
 
-            ranges = None
-            if form.quantization != "none":
-                self._progress(f"calibrating int8 on {CALIBRATION_FRAMES} frames")
-                frames = preprocessed_frames(CALIBRATION_FRAMES)
-                ranges = calibrate(self._model, (image for image, _ in frames))
+            ranges = self.activation_ranges() if form.quantization != "none" else None
             self._progress(f"writing the network as ONNX ({part}, {form})")
             try:
-                graph = export_graph(self._model, part, form, ranges)
+                graph = export_graph(self.model, part, form, ranges)
             except ValueError as error:
                 raise EngineError(f"the network cannot be exported: {error}") from error
             return bytes(graph.SerializeToString())

@@ -3,6 +3,7 @@
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import nn
 
 from rmpsam_ros.model import ObjectOutput as ModelObjects
 from rmpsam_ros.model import PromptOutput as ModelPrompts
@@ -94,6 +95,11 @@ class TorchEngine:
     @torch.inference_mode()
     def decode_prompts(self, features: torch.Tensor, boxes: NDArray[np.float32]) -> PromptOutput:
         return _prompts_to_numpy(self._model.decode_prompts(features, self._boxes(boxes)))
+
+    @property
+    def backbone(self) -> nn.Module:
+        """The backbone alone, on its device: the yardstick of benchmarks."""
+        return self._model.backbone
 
     def close(self) -> None:
         self._model.to("cpu")

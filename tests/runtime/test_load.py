@@ -24,6 +24,12 @@ PERFECT = Agreement(4, 1.0, 1.0, 1.0, 0.0)
 TOO_FAR = Agreement(4, 0.5, 0.5, 0.5, 0.5)
 
 
+@pytest.fixture(autouse=True)
+def few_frames(monkeypatch) -> None:
+    monkeypatch.setattr(factory_module, "CALIBRATION_FRAMES", 1)
+    monkeypatch.setattr(factory_module, "CHECK_FRAMES", 1)
+
+
 @pytest.fixture(scope="module")
 def weights(network, tmp_path_factory) -> dict[str, str]:
     folder = tmp_path_factory.mktemp("weights")
@@ -82,7 +88,8 @@ def test_int8_that_is_too_far_off_gives_way_to_fp32(weights, cache_folder, compa
     (line,) = [line for line in lines if "not used" in line]
     assert "int8" in line and "pixels 0.5" in line
     # The verdict is kept: no second comparison, the same choice.
-    assert load(**weights, cache_folder=cache_folder, precision="int8").info == engine.info
+    options = {"cache_folder": cache_folder, "engine": "onnxruntime", "precision": "int8"}
+    assert load(**weights, **options).info == engine.info
     assert compared == ["int8", "fp32"]
 
 
