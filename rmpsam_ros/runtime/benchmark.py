@@ -21,7 +21,7 @@ from rmpsam_ros.runtime.factory import EngineFactory, Precision
 from rmpsam_ros.runtime.precision import shortcomings, stored_frames
 from rmpsam_ros.runtime.torch_engine import TorchEngine
 from rmpsam_ros.segmentation.labels import LabelSet
-from rmpsam_ros.segmentation.panoptic import fuse_panoptic
+from rmpsam_ros.segmentation.panoptic import FusionConfig
 from rmpsam_ros.segmentation.preprocess import preprocess
 from rmpsam_ros.segmentation.run_length import encode_id_map, encode_segments
 
@@ -124,12 +124,12 @@ class _Contender:
         """Process one frame and answer one late prompt."""
         limits = (max(self._image.shape[:2]), min(self._image.shape[:2]))
         started = time.perf_counter()
-        tensor, geometry = preprocess(self._image, limits)
+        tensor, geometry = self.engine.prepare(self._image, limits, "bgr")
         preprocessed = time.perf_counter()
         output = self.engine.run(tensor, self._boxes)
         inferred = time.perf_counter()
         objects = output.objects
-        result = fuse_panoptic(objects.class_logits, objects.mask_logits, geometry, label_set)
+        result = self.engine.fuse(objects, geometry, label_set, FusionConfig())
         encode_segments(result.id_map, result.segments)
         encode_id_map(result.id_map)
         done = time.perf_counter()

@@ -1,10 +1,16 @@
 """The interface through which everything else executes the network, whatever executes it."""
 
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
+
+from rmpsam_ros.segmentation.labels import LabelSet
+from rmpsam_ros.segmentation.panoptic import FusionConfig, PanopticResult, fuse_panoptic
+from rmpsam_ros.segmentation.preprocess import Geometry, preprocess
+
+ChannelOrder: TypeAlias = Literal["rgb", "bgr"]
 
 
 class EngineError(RuntimeError):
@@ -77,18 +83,40 @@ class Engine(Protocol):
 
     info: EngineInfo
 
-    def run(
-        self, image: NDArray[np.float32], boxes: NDArray[np.float32] | None = None
-    ) -> FrameOutput:
+    def prepare(
+        self, image: NDArray[np.uint8], limits: tuple[int, int], channel_order: ChannelOrder
+    ) -> tuple[Any, Geometry]:
+        """Do what `segmentation.preprocess` does, with the same results, where it is fastest.
+
+        Returns:
+            what `run` takes for an image, and how the image was fitted.
+        """
+        ...
+
+    def run(self, image: Any, boxes: NDArray[np.float32] | None = None) -> FrameOutput:
         """Encode an image and decode its objects, and its prompts in the same pass.
 
         Args:
-            image: (1, 3, H, W) float32, normalised, H and W multiples of 32.
+            image: from `prepare`, or (1, 3, H, W) float32, normalised, H and W multiples of 32.
             boxes: (K, 4) float32 prompt boxes, x_min, y_min, x_max, y_max in [0, 1] relative to
                 the image before padding; None or K = 0: no prompts.
 
         Raises:
             EngineError: the input has another shape or type, or execution failed.
+        """
+        ...
+
+    def fuse(
+        self,
+        objects: ObjectOutput,
+        geometry: Geometry,
+        label_set: LabelSet,
+        config: FusionConfig,
+    ) -> PanopticResult:
+        """Do what `segmentation.fuse_panoptic` does, with the same results, where it is fastest.
+
+        Args:
+            objects: of this engine.
         """
         ...
 
@@ -99,6 +127,26 @@ class Engine(Protocol):
     def close(self) -> None:
         """Give back device memory; the engine is not used afterwards."""
         ...
+
+
+class HostSteps:
+    """Pre- and post-processing on the CPU, for engines whose data is there anyway."""
+
+    def prepare(
+        self, image: NDArray[np.uint8], limits: tuple[int, int], channel_order: ChannelOrder
+    ) -> tuple[Any, Geometry]:
+        return preprocess(image, limits, channel_order)
+
+    def fuse(
+        self,
+        objects: ObjectOutput,
+        geometry: Geometry,
+        label_set: LabelSet,
+        config: FusionConfig,
+    ) -> PanopticResult:
+        return fuse_panoptic(
+            objects.class_logits, objects.mask_logits, geometry, label_set, config
+        )
 
 
 def check_image(image: NDArray[np.float32]) -> None:

@@ -10,6 +10,7 @@ import torch
 from numpy.typing import NDArray
 
 from rmpsam_ros.runtime.engine import (
+    ChannelOrder,
     EngineError,
     EngineInfo,
     FrameOutput,
@@ -20,6 +21,10 @@ from rmpsam_ros.runtime.engine import (
     check_image,
 )
 from rmpsam_ros.runtime.export_form import GraphPart
+from rmpsam_ros.runtime.gpu_steps import fuse_on_device, preprocess_on_device
+from rmpsam_ros.segmentation.labels import LabelSet
+from rmpsam_ros.segmentation.panoptic import FusionConfig, PanopticResult
+from rmpsam_ros.segmentation.preprocess import Geometry
 
 PROMPT_SLOTS = (1, 16, 64)
 """Sizes to which the prompts of one pass are filled up; more than the last are split."""
@@ -31,6 +36,41 @@ WHOLE_IMAGE = (0.0, 0.0, 1.0, 1.0)  # fills unused prompt slots
 
 Shapes: TypeAlias = Mapping[str, tuple[int, ...]]
 Tensors: TypeAlias = Mapping[str, torch.Tensor]
+
+
+class DeviceObjects(ObjectOutput):
+    """Object queries whose masks stay on the GPU until somebody asks for them.
+
+    Attributes:
+        classes, masks: class and mask logits on the device.
+    """
+
+    __slots__ = ("_downloaded", "classes", "masks")
+    classes: torch.Tensor
+    masks: torch.Tensor
+    _downloaded: NDArray[np.float32] | None
+
+    def __init__(
+        self, classes: torch.Tensor, masks: torch.Tensor, queries: NDArray[np.float32]
+    ) -> None:
+        values = {
+            "class_logits": classes.cpu().numpy(),
+            "queries": queries,
+            "classes": classes,
+            "masks": masks,
+            "_downloaded": None,
+        }
+        for name, value in values.items():
+            object.__setattr__(self, name, value)
+
+    @property
+    def mask_logits(self) -> NDArray[np.float32]:
+        """(N, h, w) float32, downloaded when it is first asked for."""
+        masks = self._downloaded
+        if masks is None:
+            masks = np.asarray(self.masks.cpu().numpy(), np.float32)
+            object.__setattr__(self, "_downloaded", masks)
+        return masks
 
 
 class GpuEngine(ABC):
@@ -52,22 +92,44 @@ class GpuEngine(ABC):
             EngineError: the engine does not allow these shapes.
         """
 
+    def prepare(
+        self, image: NDArray[np.uint8], limits: tuple[int, int], channel_order: ChannelOrder
+    ) -> tuple[torch.Tensor, Geometry]:
+        return preprocess_on_device(image, limits, channel_order, self._device)
+
     def run(
-        self, image: NDArray[np.float32], boxes: NDArray[np.float32] | None = None
+        self,
+        image: NDArray[np.float32] | torch.Tensor,
+        boxes: NDArray[np.float32] | None = None,
     ) -> FrameOutput:
-        check_image(image)
+        if isinstance(image, np.ndarray):
+            check_image(image)
+            image = torch.from_numpy(image)
         boxes = np.zeros((0, 4), np.float32) if boxes is None else boxes
         check_boxes(boxes)
         first, rest = boxes[: PROMPT_SLOTS[-1]], boxes[PROMPT_SLOTS[-1] :]
-        outputs = self._execute("frame", image=torch.from_numpy(image), boxes=_slots(first))
+        outputs = self._execute("frame", image=image, boxes=_slots(first))
         features = outputs["features"].clone()
-        objects = ObjectOutput(
-            *(_to_numpy(outputs[name]) for name in ("class_logits", "mask_logits", "queries"))
+        objects = DeviceObjects(
+            outputs["class_logits"][0].clone(),
+            outputs["mask_logits"][0].clone(),
+            _to_numpy(outputs["queries"]),
         )
         check_finite(objects.class_logits)
         parts = [_prompt_output(outputs, len(first))] if len(first) else []
         parts += self._prompt_parts(features, rest)
         return FrameOutput(features, objects, _joined(parts) if parts else None)
+
+    def fuse(
+        self,
+        objects: ObjectOutput,
+        geometry: Geometry,
+        label_set: LabelSet,
+        config: FusionConfig,
+    ) -> PanopticResult:
+        if not isinstance(objects, DeviceObjects):
+            raise EngineError("these objects are not from this engine")
+        return fuse_on_device(objects.classes, objects.masks, geometry, label_set, config)
 
     def decode_prompts(self, features: torch.Tensor, boxes: NDArray[np.float32]) -> PromptOutput:
         check_boxes(boxes)

@@ -9,6 +9,7 @@ from rmpsam_ros.runtime.engine import (
     EngineError,
     EngineInfo,
     FrameOutput,
+    HostSteps,
     ObjectOutput,
     PromptOutput,
     check_boxes,
@@ -32,7 +33,7 @@ def onnxruntime_form(quantization: Quantization = "none") -> ExportForm:
     return ExportForm("operator" if has_operator else "grid_sample", quantization=quantization)
 
 
-class OnnxEngine:
+class OnnxEngine(HostSteps):
     """ONNX Runtime on a CPU; one graph for a frame, another for late prompts.
 
     The arrays it returns are the memory that ONNX Runtime wrote to, without a copy.

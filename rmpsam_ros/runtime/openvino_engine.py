@@ -13,6 +13,7 @@ from rmpsam_ros.runtime.engine import (
     EngineError,
     EngineInfo,
     FrameOutput,
+    HostSteps,
     ObjectOutput,
     PromptOutput,
     check_boxes,
@@ -30,7 +31,7 @@ def version() -> str:
     return f"openvino {openvino.__version__.split('-')[0]}"
 
 
-class OpenVINOEngine:
+class OpenVINOEngine(HostSteps):
     """OpenVINO on a CPU: the encoder in the wanted precision, the decoders in fp32."""
 
     def __init__(

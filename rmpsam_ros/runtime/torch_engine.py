@@ -13,6 +13,7 @@ from rmpsam_ros.runtime.engine import (
     EngineError,
     EngineInfo,
     FrameOutput,
+    HostSteps,
     ObjectOutput,
     PromptOutput,
     check_boxes,
@@ -62,7 +63,7 @@ def device_description(device: torch.device) -> str:
     return f"cpu, {cpu_info()[0]} ({torch.get_num_threads()} threads)"
 
 
-class TorchEngine:
+class TorchEngine(HostSteps):
     """Eager PyTorch in fp32.
 
     TF32 is switched off for the whole process: an engine that reports fp32 computes in fp32.

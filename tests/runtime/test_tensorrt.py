@@ -28,6 +28,7 @@ from rmpsam_ros.runtime.export_form import ExportForm
 from rmpsam_ros.runtime.factory import TENSORRT_FORMS
 from rmpsam_ros.runtime.gpu_engine import PROMPT_SLOTS, GpuEngine
 from rmpsam_ros.runtime.onnx_engine import OnnxEngine, onnxruntime_form
+from rmpsam_ros.runtime.precision import stored_frames
 from rmpsam_ros.runtime.quantized_graph import Quantizer
 from rmpsam_ros.runtime.tensorrt_build import (
     MAX_SIDE,
@@ -36,6 +37,9 @@ from rmpsam_ros.runtime.tensorrt_build import (
     frame_profiles,
     prompt_profiles,
 )
+from rmpsam_ros.segmentation.labels import Label, LabelSet
+from rmpsam_ros.segmentation.panoptic import FusionConfig
+from rmpsam_ros.segmentation.preprocess import Geometry
 
 DATA = Path(__file__).resolve().parents[1] / "data" / "runtime"
 CHANNELS = 131
@@ -348,6 +352,30 @@ def test_wrong_input_is_refused_before_the_gpu_sees_it(engine, image):
     with pytest.raises(EngineError, match="prompt boxes"):
         engine.run(image, np.zeros((2, 5), np.float32))
     assert OnnxLane.made == []
+
+
+def test_a_frame_needs_no_array_of_floats_from_the_host(engine, reference):
+    """Bytes go in; label maps come out; the masks themselves stay where they are."""
+    frame = stored_frames()[0]
+    labels = LabelSet("seven", tuple(Label(i, str(i), i < 4, (0, 0, 0)) for i in range(7)))
+    config = FusionConfig(score_threshold=0.1, overlap_threshold=0.0)
+    results = []
+    for each in (engine, reference):
+        prepared, geometry = each.prepare(frame, (128, 96), "bgr")
+        objects = each.run(prepared).objects
+        results.append(each.fuse(objects, geometry, labels, config))
+        if each is engine:
+            assert isinstance(prepared, torch.Tensor) and objects._downloaded is None
+    actual, expected = results
+    assert actual.id_map.shape == frame.shape[:2] and len(expected.segments) > 0
+    assert (actual.id_map == expected.id_map).mean() > 0.99
+
+
+def test_objects_of_another_engine_are_refused(engine, reference, image):
+    geometry = Geometry((96, 128), (96, 128), (96, 128))
+    objects = reference.run(image).objects
+    with pytest.raises(EngineError, match="not from this engine"):
+        engine.fuse(objects, geometry, LabelSet("x", (Label(0, "x", True, (0, 0, 0)),)), None)
 
 
 def test_every_gpu_engine_shares_this(monkeypatch):
