@@ -237,3 +237,20 @@ def test_official_masks_survive_the_round_trip(golden, cases):
         truth = F.interpolate(truth, (height, width), mode="bilinear")[0, 0].bool().numpy()
         iou = (decoded & truth).sum() / (decoded | truth).sum()
         assert iou == pytest.approx(float(arrays["iou"][k]), abs=1e-6)
+
+
+@pytest.mark.parametrize(("size", "run"), [((1, 1), 1), ((16, 16), 3), ((31, 33), 50)])
+def test_covers_is_the_nearest_pixel(size, run):
+    mask = random_map(np.random.default_rng(5), size, 2, run).astype(bool)
+    encoded = encode_mask(mask)
+    for y, x in np.ndindex(size):
+        for shift in (-0.5, 0.0, 0.49):
+            assert encoded.covers(x + shift, y + shift) == mask[y, x]
+
+
+@pytest.mark.parametrize(
+    ("x", "y"), [(-0.6, 1), (1, -0.6), (4.5, 1), (1, 3.5), (1e300, 1), (float("nan"), 1)]
+)
+def test_nothing_outside_is_covered(x, y):
+    assert not encode_mask(np.ones((4, 5), np.bool_)).covers(x, y)
+    assert not encode_mask(np.zeros((4, 5), np.bool_)).covers(1, 1)

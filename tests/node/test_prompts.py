@@ -1,0 +1,358 @@
+"""Everything around prompts in this process: exact frames, following, clicks, limits, threads."""
+
+import threading
+import time
+from collections import Counter
+
+import numpy as np
+import pytest
+
+pytest.importorskip("rclpy", reason="needs ROS 2 (rclpy)")
+pytest.importorskip("rmpsam_ros.srv", reason="needs the built package (make build)")
+
+from builtin_interfaces.msg import Time
+from geometry_msgs.msg import Point, PointStamped
+from std_msgs.msg import Header
+from std_srvs.srv import Trigger
+
+from rmpsam_ros import srv
+from rmpsam_ros.msg import PromptedMask, PromptedMaskArray, PromptPoint
+from rmpsam_ros.node.prompt_requests import Code
+from rmpsam_ros.srv import AddPrompt, ClearPrompts, ListPrompts, RemovePrompt, SegmentEverything
+
+SERVICES = (AddPrompt, RemovePrompt, ListPrompts, ClearPrompts, SegmentEverything)
+NAN = float("nan")
+
+
+@pytest.fixture(params=[False, True], ids=["in the network's thread", "beside"])
+def beside(request, fake_pipeline):
+    fake_pipeline.prompts.runs_beside = request.param
+    return request.param
+
+
+class Camera:
+    """An active node, and images given to it one by one."""
+
+    def __init__(self, node, feed, make_image, wait_for):
+        self.node, self._feed, self._make, self._wait = node, feed, make_image, wait_for
+
+    def frame(self, stamp, frame_id="hand"):
+        statistics = self.node._camera.statistics
+        before = statistics.processed + statistics.failed
+        self._feed(self.node, self._make(stamp, frame_id=frame_id))
+        self._wait(lambda: statistics.processed + statistics.failed > before, "the frame")
+
+
+@pytest.fixture
+def start(make_node, feed, make_image, wait_for):
+    def run(**parameters):
+        node = make_node(**{"prompt_requests_rate": 1000.0, **parameters})
+        wait_for(lambda: node._camera.active, "the active state")
+        return Camera(node, feed, make_image, wait_for)
+
+    return run
+
+
+@pytest.fixture
+def camera(beside, start):
+    """A node of either kind that has processed the images of 1, 2 and 3 s."""
+    camera = start()
+    for stamp in (1.0, 2.0, 3.0):
+        camera.frame(stamp, f"camera {stamp:g}")
+    return camera
+
+
+@pytest.fixture
+def ask(listener):
+    """Call a service of the node; without a type: add_prompt, with one click."""
+
+    def call(kind=AddPrompt, **fields):
+        name = "".join(f"_{c.lower()}" if c.isupper() else c for c in kind.__name__)[1:]
+        if kind is AddPrompt:
+            fields.setdefault("points", [PromptPoint(x=5.0, y=3.0, label=1)])
+        return listener.call(kind, f"/rmpsam/{name}", kind.Request(**fields))
+
+    return call
+
+
+@pytest.mark.parametrize("service", SERVICES, ids=lambda one: one.__name__)
+def test_codes_mean_the_same_in_every_service(service):
+    names = [name for name in Code.__members__ if hasattr(service.Response, name)]
+    assert {"OK", "NOT_ACTIVE", "INTERNAL_ERROR"} <= set(names)
+    for name in names:
+        assert getattr(service.Response, name) == Code[name]
+
+
+def test_a_prompt_is_answered_on_the_image_that_was_seen(camera, ask):
+    for stamp in (1, 3, 2):
+        answer = ask(stamp=Time(sec=stamp))
+        assert (answer.code, answer.message) == (Code.OK, "")
+        assert answer.header == Header(stamp=Time(sec=stamp), frame_id=f"camera {stamp}")
+        assert answer.mask.stamp == answer.header.stamp
+    assert ask().header.stamp == Time(sec=3)
+
+
+def test_the_refusal_names_the_window(camera, ask):
+    for stamp in (4.0, 5.0, 6.5):
+        camera.frame(stamp)
+    answer = ask(stamp=Time(sec=1))
+    assert answer.code == Code.FRAME_NOT_KEPT
+    for words in ("1.000000 s is not kept", "from 2.000000 to 6.500000 s", "keep_seconds (5)"):
+        assert words in answer.message
+
+
+def test_a_stamp_that_differs_by_less_than_seconds_can_tell_is_refused(start, ask):
+    camera = start()
+    camera.node._camera.headers.put(1.7e9 + 1e-9, Header(stamp=Time(sec=1_700_000_000)))
+    answer = ask(stamp=Time(sec=1_700_000_000, nanosec=1))
+    assert answer.code == Code.FRAME_NOT_KEPT
+    assert "1700000000.000000001 s is not kept" in answer.message
+
+
+def test_the_right_thread_answers(camera, ask, beside, fake_pipeline):
+    assert ask(track=True).code == Code.OK
+    camera.frame(4.0)
+    assert fake_pipeline.prompts.threads == {"prompts" if beside else "inference"}
+
+
+def test_a_followed_object_is_on_the_topic_for_every_image_until_it_is_removed(
+    camera, ask, listener, fake_pipeline, wait_for, beside
+):
+    received = listener.subscribe(PromptedMaskArray, "/rmpsam/prompted_masks")
+    wait_for(camera.node._camera.publishers._prompted.get_subscription_count, "the subscription")
+    camera.frame(4.0)
+    assert ask(object_id="cup", track=True, stamp=Time(sec=2)).code == Code.OK
+    for stamp in (5.0, 6.0, 7.0):
+        camera.frame(stamp)
+    wait_for(lambda: len(received) == 3, "a message for each image since the prompt")
+    for message, stamp in zip(received, (5, 6, 7), strict=True):
+        (mask,) = message.masks
+        assert (mask.object_id, mask.state, mask.score) == ("cup", PromptedMask.TRACKED, 0.5)
+        assert mask.stamp == message.header.stamp
+        if not beside:
+            assert message.header == Header(stamp=Time(sec=stamp), frame_id="hand")
+    fake_pipeline.prompts.visible = False
+
+    def lost():
+        camera.frame(camera.node._camera._newest_stamp * 1e-9 + 0.25)
+        return received[-1].masks[0].state == PromptedMask.LOST
+
+    wait_for(lost, "the loss")
+    assert received[-1].masks[0].reason == "nothing was found where it was last"
+    assert len(received[-1].masks[0].mask.counts) == 0
+    assert ask(RemovePrompt, object_id="cup").code == Code.OK
+    last = camera.node._camera._newest_stamp * 1e-9
+    for step in (1, 2, 3):
+        camera.frame(last + step)
+    wait_for(lambda: not received[-1].masks, "the empty message")
+    time.sleep(0.1)
+    assert sum(not one.masks for one in received) == 1
+
+
+def test_frames_go_on_while_a_prompt_is_answered(start, ask, fake_pipeline, wait_for):
+    fake_pipeline.prompts.runs_beside = True
+    camera = start()
+    camera.frame(1.0)
+    fake_pipeline.prompts.gate.clear()
+    answers = []
+    thread = threading.Thread(target=lambda: answers.append(ask(track=True)))
+    thread.start()
+    assert fake_pipeline.prompts.entered.acquire(timeout=60.0)
+    for stamp in (2.0, 3.0, 4.0):
+        camera.frame(stamp)
+    assert not answers
+    fake_pipeline.prompts.gate.set()
+    thread.join(60.0)
+    assert answers[0].header.stamp == Time(sec=1)
+
+    def newest():
+        return camera.node._pipeline.list_prompts()[0].stamp
+
+    wait_for(lambda: newest() == 4.0, "the object in the newest frame")
+
+
+def test_objects_are_refined_listed_removed_and_cleared(camera, ask):
+    assert ask(object_id="a", track=True).code == Code.OK
+    assert ask(object_id="a", points=[PromptPoint(x=9.0, y=9.0, label=0)]).code == Code.OK
+    assert ask(object_id="b", stamp=Time(sec=1)).code == Code.OK
+    answer = ask(ListPrompts)
+    assert [(one.object_id, one.state) for one in answer.masks] == [
+        ("a", PromptedMask.TRACKED),
+        ("b", PromptedMask.SINGLE),
+    ]
+    assert [one.stamp.sec for one in answer.masks] == [3, 1]
+    known = camera.node._pipeline.list_prompts()[0].prompt
+    assert known.labels.tolist() == [1, 0]
+    assert ask(RemovePrompt, object_id="a").code == Code.OK
+    gone = ask(RemovePrompt, object_id="a")
+    assert gone.code == Code.NOT_FOUND
+    assert "'a'" in gone.message
+    cleared = ask(ClearPrompts)
+    assert (cleared.code, cleared.removed) == (Code.OK, 1)
+    assert ask(ListPrompts).masks == []
+
+
+def test_more_objects_than_allowed_are_refused(camera, ask):
+    for name in "abc":
+        assert ask(object_id=name, track=True).code == Code.OK
+    answer = ask(track=True)
+    assert answer.code == Code.TOO_MANY_PROMPTS
+    assert "remove one" in answer.message
+    assert ask(object_id="b", track=True).code == Code.OK, "no new one"
+    ask(RemovePrompt, object_id="b")
+    assert ask(track=True).code == Code.OK
+
+
+@pytest.mark.parametrize("points_per_side", [0, 4])
+def test_everything(camera, ask, points_per_side):
+    answer = ask(SegmentEverything, stamp=Time(sec=2), points_per_side=points_per_side)
+    assert (answer.code, answer.message) == (Code.OK, "")
+    assert answer.header == Header(stamp=Time(sec=2), frame_id="camera 2")
+    (mask,) = answer.masks
+    assert (mask.object_id, mask.score, mask.stamp) == ("", 0.75, Time(sec=2))
+    assert (mask.mask.box.width, mask.mask.box.height) == (20, 10)
+
+
+def test_bad_requests_for_everything(camera, ask):
+    assert ask(SegmentEverything, points_per_side=65).code == Code.INVALID_REQUEST
+    assert ask(SegmentEverything, stamp=Time(sec=9)).code == Code.FRAME_NOT_KEPT
+
+
+def test_tracks_are_reset_on_demand(camera, ask, listener, fake_pipeline):
+    ask(track=True)
+    answer = listener.call(Trigger, "/rmpsam/reset_tracks", Trigger.Request())
+    assert (answer.success, fake_pipeline.resets) == (True, 1)
+    assert ask(ListPrompts).masks == []
+    assert ask().code == Code.NO_FRAME
+    camera.frame(4.0)
+    assert ask().code == Code.OK
+
+
+def test_every_service_answers_while_not_active(make_node, ask, listener):
+    make_node(autostart=False)
+    assert {ask(kind).code for kind in SERVICES} == {Code.NOT_ACTIVE}
+    answer = listener.call(Trigger, "/rmpsam/reset_tracks", Trigger.Request())
+    assert not answer.success
+    assert "activate" in answer.message
+
+
+def test_requests_beyond_the_rate_are_refused(start, ask, wait_for):
+    camera = start(prompt_requests_rate=2.0)
+    camera.frame(1.0)
+    answers = [ask() for _ in range(6)]
+    codes = Counter(one.code for one in answers)
+    assert codes[Code.OK] >= 2
+    assert codes[Code.BUSY] >= 2
+    assert any("more than 2 requests per second" in one.message for one in answers)
+    assert ask(ListPrompts).code == Code.OK, "costs nothing"
+    wait_for(lambda: ask().code == Code.OK, "room for one more")
+
+
+def test_who_waits_for_an_answer_gets_one_when_the_node_stops(start, ask, fake_pipeline, wait_for):
+    fake_pipeline.prompts.runs_beside = True
+    camera = start()
+    camera.frame(1.0)
+    fake_pipeline.prompts.gate.clear()
+    codes = []
+    threads = [
+        threading.Thread(target=lambda: codes.append(ask(object_id="a").code)) for _ in range(3)
+    ]
+    for thread in threads:
+        thread.start()
+    desk = camera.node._desk
+    wait_for(lambda: len(desk._beside._calls) == 2, "two waiting requests")
+    assert not camera.node._release(0.1), "one is being answered"
+    wait_for(lambda: len(codes) == 2, "the answers of those that waited")
+    assert set(codes) == {Code.NOT_ACTIVE}
+    fake_pipeline.prompts.gate.set()
+    for thread in threads:
+        thread.join(60.0)
+    assert sorted(codes) == [Code.OK, Code.NOT_ACTIVE, Code.NOT_ACTIVE]
+    assert camera.node._release()
+    assert "prompts" not in {one.name for one in threading.enumerate()}
+
+
+def test_following_that_fails_is_reported_and_goes_on(
+    start, ask, fake_pipeline, wait_for_status, wait_for
+):
+    fake_pipeline.prompts.runs_beside = True
+    camera = start()
+    camera.frame(1.0)
+    assert ask(track=True).code == Code.OK
+    fake_pipeline.prompts.error = RuntimeError("device lost")
+    camera.frame(2.0)
+    wait_for_status("prompts", {1}, "not followed: RuntimeError: device lost")
+    fake_pipeline.prompts.error = None
+    camera.frame(3.0)
+    wait_for(lambda: camera.node._pipeline.list_prompts()[0].stamp == 3.0, "the object")
+
+
+# Clicks ---------------------------------------------------------------------------------------
+
+CLICKS = {
+    "/rmpsam/click": lambda x, y: PointStamped(point=Point(x=x, y=y)),
+    "/image_mouse_left": lambda x, y: Point(x=x, y=y),
+    "/rmpsam/overlay_mouse_left": lambda x, y: Point(x=x, y=y),
+}
+
+
+@pytest.mark.parametrize("topic", CLICKS)
+def test_a_click_follows_an_object_and_a_click_on_it_refines_it(camera, listener, wait_for, topic):
+    make = CLICKS[topic]
+    clicks = listener.publisher(type(make(0.0, 0.0)), topic)
+    objects = camera.node._pipeline.list_prompts
+    clicks.publish(make(5.0, 3.0))
+    wait_for(objects, "an object")
+    clicks.publish(make(6.0, 4.0))
+    wait_for(lambda: len(objects()[0].prompt.points) == 2, "the second click")
+    (known,) = objects()
+    np.testing.assert_array_equal(known.prompt.points, [[5.0, 3.0], [6.0, 4.0]])
+    assert known.state.name == "TRACKED"
+    clicks.publish(make(50.0, 40.0))
+    wait_for(lambda: len(objects()) == 2, "another object")
+
+
+def test_a_click_is_answered_on_the_image_of_its_stamp(camera, listener, wait_for):
+    clicks = listener.publisher(PointStamped, "/rmpsam/click")
+    clicks.publish(PointStamped(header=Header(stamp=Time(sec=2)), point=Point(x=5.0, y=3.0)))
+    wait_for(camera.node._pipeline.list_prompts, "an object")
+    assert camera.node._pipeline.list_prompts()[0].prompt_stamp == 2.0
+
+
+@pytest.mark.parametrize(
+    ("x", "stamp", "words"),
+    [
+        (NAN, 0, "click at (nan, 3) refused: point (nan, 3) is outside"),
+        (1e300, 0, "outside"),
+        (-7.0, 0, "outside"),
+        (5.0, 77, "77.000000 s is not kept"),
+    ],
+)
+def test_clicks_that_cannot_be_answered_are_on_diagnostics(
+    camera, listener, wait_for_status, x, stamp, words
+):
+    clicks = listener.publisher(PointStamped, "/rmpsam/click")
+    clicks.publish(PointStamped(header=Header(stamp=Time(sec=stamp)), point=Point(x=x, y=3.0)))
+    wait_for_status("prompts", {1}, words)
+    assert camera.node._pipeline.list_prompts() == ()
+
+
+def test_diagnostics_tell_engine_objects_and_answers(camera, ask, wait_for_status):
+    ask(track=True)
+    ask(points=[])
+    status = wait_for_status("prompts", {0}, "1 followed, 0 of them lost")
+    values = {one.key: one.value for one in status.values}
+    assert values["engine"] == "fake (no weights)"
+    assert (values["live"], values["tracked"], values["lost"]) == ("1", "1", "0")
+    assert (values["answered OK"], values["answered INVALID_REQUEST"]) == ("1", "1")
+
+
+def test_every_service_of_the_package_is_served(start, listener, wait_for):
+    start()
+    kinds = [name for name in dir(srv) if not name.startswith("_") and name[0].isupper()]
+
+    def served():
+        offered = listener.node.get_service_names_and_types()
+        return {kind for _, types in offered for one in types for kind in [one.split("/")[-1]]}
+
+    wait_for(lambda: {name for name in kinds if "_" not in name} <= served(), "all services")
