@@ -37,7 +37,10 @@ class Decode(Protocol):
         *,
         multimask: bool = False,
     ) -> tuple[Tensor, Tensor]:
-        """Logits [K, M, 256, 256] and IoU [K, M] of K prompts in pixels of the model's frame."""
+        """Logits [K, M, 256, 256] and IoU [K, M] of K prompts in pixels of the model's frame.
+
+        The prompts are on the CPU, the answers may be anywhere.
+        """
 
 
 @dataclass(frozen=True)
@@ -86,6 +89,7 @@ def point_grid(side: int, height: int, width: int) -> NDArray[np.float64]:
     return np.stack([x.ravel(), y.ravel()], axis=1)
 
 
+@torch.inference_mode()
 def segment_with_grid(
     decode: Decode,
     geometry: FrameGeometry,
@@ -110,6 +114,7 @@ def segment_with_grid(
     return candidates.result(box_nms(boxes.reshape(-1, 4), scores, keep.box_iou))
 
 
+@torch.inference_mode()
 def segment_with_boxes(
     decode: Decode, geometry: FrameGeometry, boxes: NDArray[np.floating]
 ) -> EverythingMasks:
