@@ -6,9 +6,10 @@ from collections.abc import Sequence
 
 from rmpsam_ros import __version__, commands
 from rmpsam_ros.evaluation import commands as evaluation_commands
+from rmpsam_ros.runtime import commands as runtime_commands
 from rmpsam_ros.training import commands as training_commands
 
-COMMANDS = (commands, training_commands, evaluation_commands)
+COMMANDS = (commands, runtime_commands, training_commands, evaluation_commands)
 
 
 def build_parser() -> argparse.ArgumentParser:

@@ -70,7 +70,7 @@ def test_a_failure_is_one_line_that_names_the_reason(
 
 def test_every_sub_command_has_help():
     help_text = build_parser().format_help()
-    for command in ("image", "video", "train", "eval"):
+    for command in ("image", "video", "export", "build-engine", "benchmark", "train", "eval"):
         assert f" {command} " in help_text
 
 
