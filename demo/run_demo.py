@@ -21,6 +21,8 @@ from ament_index_python.packages import get_package_prefix
 from recorder import Figures, OverlayWriter, Recorder
 from table import format_table
 
+from rmpsam_ros.node.process import use_large_shared_memory
+
 HERE = Path(__file__).resolve().parent
 START_UP_SECONDS = 180.0
 SOURCE_RATE = 10.0
@@ -82,6 +84,7 @@ def _run(
         "width": width, "height": height,
     }  # fmt: skip
     node = {"overlay_rate": SOURCE_RATE} | (SHOW_EVERYTHING if overlay is not None else {})
+    use_large_shared_memory()
     rclpy.init()
     recorder = Recorder(overlay)
     try:

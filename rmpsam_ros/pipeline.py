@@ -38,7 +38,7 @@ from rmpsam_ros.segmentation.panoptic import (
 from rmpsam_ros.segmentation.preprocess import preprocess
 from rmpsam_ros.segmentation.prompt_overlay import draw_prompted
 from rmpsam_ros.segmentation.prompts import ObjectPrompt
-from rmpsam_ros.segmentation.run_length import encode_id_map, encode_segments
+from rmpsam_ros.segmentation.run_length import encode_segments
 from rmpsam_ros.tracking import Detection, QueryTracker, TrackerConfig, TrackState
 
 __all__ = [
@@ -168,7 +168,7 @@ class Pipeline:
         track_masks = {
             track_ids[thing.id]: mask for thing, mask in zip(things, masks, strict=True)
         }
-        run_ids, run_lengths = encode_id_map(panoptic.id_map)
+        run_ids, run_lengths = panoptic.runs
         confirmed = {track.id for track in tracks if track.state is TrackState.CONFIRMED}
         frame = KeptFrame(
             stamp=stamp,
