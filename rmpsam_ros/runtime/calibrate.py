@@ -26,11 +26,16 @@ def calibrate(
 
     Args:
         images: preprocessed frames, (1, 3, H, W) float32; a handful suffices.
+
+    Raises:
+        ValueError: nothing of the network can be quantised.
     """
     graph = GraphBuilder(opset=18)
     writer = LayerWriter(graph, ExportForm("grid_sample"), None)
     write_encoder(writer, model, graph.input("image", [1, 3, "height", "width"]))
     layers = writer.quantizer.activations
+    if not layers:
+        raise ValueError("this network has no form in eight bits")
     for index, tensor in enumerate(layers.values()):
         graph.output(tensor, f"activation_{index}", ["batch", f"c{index}", f"h{index}", "w"])
     session = onnxruntime.InferenceSession(

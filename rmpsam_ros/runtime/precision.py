@@ -21,8 +21,9 @@ from rmpsam_ros.segmentation.panoptic import FusionConfig, class_probabilities, 
 from rmpsam_ros.segmentation.preprocess import Geometry, preprocess
 
 FRAME_LIMITS = (640, 480)  # long and short side in pixels, the pipeline's default
-# Below the usual thresholds, so that a network that is never sure has something to compare too.
-FUSION = FusionConfig(score_threshold=0.3)
+# Below the usual thresholds: a network that is never sure has something to compare, too, and no
+# segment goes as a whole because its overlap is just below a limit.
+FUSION = FusionConfig(score_threshold=0.3, overlap_threshold=0.0)
 NO_OBJECTS = 1e-3  # sum of all queries' probabilities to be an object
 
 

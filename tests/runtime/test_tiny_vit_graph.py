@@ -9,6 +9,7 @@ import torch
 from torch import nn
 
 from rmpsam_ros.model import random_text_embeddings
+from rmpsam_ros.runtime.calibrate import calibrate
 from rmpsam_ros.runtime.export import export_graph
 from rmpsam_ros.runtime.export_form import ExportForm
 from rmpsam_ros.runtime.neck_graph import feature_lift
@@ -50,6 +51,8 @@ def test_features_equal_pytorch_at_any_size(tiny_vit, deform_conv):
 def test_there_is_no_form_in_eight_bits_rather_than_a_false_one(tiny_vit):
     with pytest.raises(ValueError, match="no form in eight bits"):
         export_graph(tiny_vit, "encoder", ExportForm("operator", quantization="u8s8"), {})
+    with pytest.raises(ValueError, match="no form in eight bits"):
+        calibrate(tiny_vit, [])
 
 
 def test_another_backbone_is_refused(network_double):

@@ -1,0 +1,83 @@
+"""Every engine that runs on this CPU gives the results of fp32 PyTorch on twenty real frames."""
+
+from __future__ import annotations
+
+import copy
+import importlib.util
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from rmpsam_ros.runtime.export_form import ExportForm
+from rmpsam_ros.runtime.onnx_engine import OnnxEngine, onnxruntime_form
+from rmpsam_ros.runtime.precision import compare, panoptic_codes, preprocessed_frames, shortcomings
+from rmpsam_ros.runtime.torch_engine import TorchEngine
+
+needs_openvino = pytest.mark.skipif(
+    importlib.util.find_spec("openvino") is None, reason="OpenVINO is not installed"
+)
+
+
+def onnxruntime_engine(graphs: Any, info: Any) -> OnnxEngine:
+    form = onnxruntime_form()
+    return OnnxEngine(graphs("frame", form), graphs("prompt_decoder", form), 2, info)
+
+
+def onnxruntime_grid_sample_engine(graphs: Any, info: Any) -> OnnxEngine:
+    form = ExportForm("grid_sample")
+    return OnnxEngine(graphs("frame", form), graphs("prompt_decoder", form), 2, info)
+
+
+def openvino_engine(graphs: Any, info: Any) -> Any:
+    from rmpsam_ros.runtime.openvino_engine import OpenVINOEngine
+
+    parts = ("encoder", "decoder", "prompt_decoder")
+    all_graphs = {part: graphs(part, ExportForm("grid_sample")) for part in parts}
+    return OpenVINOEngine(all_graphs, "fp32", 2, info)
+
+
+@pytest.fixture(scope="module")
+def frames() -> list[Any]:
+    return preprocessed_frames(20, limits=(224, 160))
+
+
+class Recorded:
+    """Fp32 PyTorch on the frames, run once for all comparisons."""
+
+    def __init__(self, engine: TorchEngine, frames: list[Any]) -> None:
+        self.info = engine.info
+        self._outputs = {id(image): engine.run(image) for image, _ in frames}
+
+    def run(self, image: np.ndarray, boxes: np.ndarray | None = None) -> Any:
+        return self._outputs[id(image)]
+
+
+@pytest.fixture(scope="module")
+def reference(network, frames) -> Recorded:
+    engine = TorchEngine(copy.deepcopy(network), torch.device("cpu"), "rmpsam_r18", "random")
+    return Recorded(engine, frames)
+
+
+@pytest.mark.parametrize(
+    "make_engine",
+    [
+        onnxruntime_engine,
+        onnxruntime_grid_sample_engine,
+        pytest.param(openvino_engine, marks=needs_openvino),
+    ],
+)
+def test_fp32_engines_agree_on_twenty_frames(graphs, info, frames, reference, make_engine):
+    agreement = compare(make_engine(graphs, info), reference, frames)
+    assert agreement.frames == 20
+    assert agreement.pixels >= 0.995
+    assert shortcomings(agreement, "fp32") == ""
+
+
+def test_there_is_something_to_agree_on(frames, reference):
+    covered = [
+        (panoptic_codes(reference.run(image).objects, geometry) > 0).mean()
+        for image, geometry in frames
+    ]
+    assert np.mean(covered) > 0.5
