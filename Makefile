@@ -21,7 +21,7 @@ demo: build
 	@set +u; . tools/ros_env.sh; set -u; python demo/run_demo.py
 
 test: build lint
-	@set +u; . tools/ros_env.sh; set -u; pytest
+	@set +u; . tools/ros_env.sh; set -u; pytest --durations=10
 
 test-jazzy: build-jazzy
 	@set +u; . tools/ros_env.sh jazzy; set -u; pytest tests/node
