@@ -22,6 +22,10 @@ class StoppedError(RuntimeError):
     """The thread is not there, or was stopped while the call was waiting."""
 
 
+class WaitedTooLongError(TimeoutError):
+    """Nobody got to the call in time; it has not run."""
+
+
 class Call:
     """A function of the pipeline that somebody waits for."""
 
@@ -68,6 +72,7 @@ class CallQueue:
         Raises:
             BusyError: too many calls are pending.
             StoppedError: the queue is closed.
+            WaitedTooLongError: it did not get to run.
             TimeoutError: it took too long.
             Exception: whatever the function raised.
         """
@@ -112,7 +117,7 @@ class CallQueue:
             with self._work:
                 if call in self._calls:
                     self._calls.remove(call)
-            raise TimeoutError(f"not worked on within {timeout:g} s")
+            raise WaitedTooLongError(f"not worked on within {timeout:g} s")
         futures.wait([call.future], timeout)
         if not call.future.done():
             raise TimeoutError(f"not finished after {timeout:g} s of work")

@@ -128,7 +128,7 @@ class Camera:
         self.losses.note(info)
         self.last_arrival = time.monotonic()
         now, stamp = self._clock.now().nanoseconds, nanoseconds(message.header.stamp)
-        self.last_age = (now - stamp) * 1e-9
+        self.last_age = (now - (stamp or now)) * 1e-9
         # Some cameras stamp no image; simulated time may stand at 0.
         self.slot.put(Frame(message, self.last_arrival, stamp or now or time.monotonic_ns()))
 

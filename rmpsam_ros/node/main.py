@@ -15,8 +15,9 @@ from rmpsam_ros.node.process import initialize, spin, wait_for
 from rmpsam_ros.node.rmpsam_node import RmpsamNode
 
 # Threads of the executor besides those in which prompt requests wait: images, lifecycle and
-# parameters, autostart, report, clicks, and two that are always free to answer BUSY.
-OTHER_THREADS = 7
+# parameters, autostart, report, clicks, reset of tracks, and two that are always free to answer
+# BUSY.
+OTHER_THREADS = 8
 END_TIMEOUT = 3.0  # seconds
 
 

@@ -53,9 +53,10 @@ class ClickTopics:
         self._click(message.x, message.y, Time())
 
     def _click(self, x: float, y: float, stamp: Time) -> None:
-        code, reason = self._desk.attempt("click", lambda: self._answer(x, y, stamp))
-        if code is not Code.OK:
-            self._desk.report_problem(f"click at ({x:g}, {y:g}) refused: {reason}")
+        click = f"click at ({x:g}, {y:g})"
+        code, reason = self._desk.attempt(click, lambda: self._answer(x, y, stamp))
+        if code is not Code.OK:  # nobody else is told
+            self._desk.show(f"{click} refused: {reason}")
 
     def _answer(self, x: float, y: float, stamp: Time) -> None:
         self._desk.pipeline()

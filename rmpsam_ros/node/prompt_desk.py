@@ -97,7 +97,7 @@ class PromptDesk:
         with self._lock:
             self._answered[code.name] += 1
         if code is Code.INTERNAL_ERROR:
-            self._remember(f"{what}: {message}")
+            self.show(f"{what}: {message}")
         return code, message
 
     def pipeline(self) -> Pipeline:
@@ -138,12 +138,11 @@ class PromptDesk:
             raise Refusal(Code.NOT_ACTIVE, "the network is not loaded")
         return inference.call(function, self._settings("prompt_timeout"))
 
-    def report_problem(self, text: str) -> None:
-        """Log a problem that no caller is told of, and show it on /diagnostics."""
-        self._logger.warning(text, throttle_duration_sec=LOG_PERIOD)
-        self._remember(text)
-
     # --- diagnostics ---
+
+    def show(self, error: str) -> None:
+        """Show what went wrong on /diagnostics."""
+        self._last_error, self._last_error_time = error, time.monotonic()
 
     def status(self) -> Status:
         """Return how prompts do."""
@@ -167,8 +166,7 @@ class PromptDesk:
         }
         return Status("prompts", level, message, values)
 
-    def _remember(self, text: str) -> None:
-        self._last_error, self._last_error_time = text, time.monotonic()
-
     def _on_follow_error(self, error: Exception) -> None:
-        self.report_problem(f"prompted objects not followed: {type(error).__name__}: {error}")
+        text = f"prompted objects not followed: {type(error).__name__}: {error}"
+        self._logger.warning(text, throttle_duration_sec=LOG_PERIOD)
+        self.show(text)

@@ -77,12 +77,14 @@ def click_prompt(x: float, y: float) -> ObjectPrompt:
 def refusal(error: Exception) -> Refusal | None:
     """Return how an error of the pipeline or its threads is answered, None if it is a surprise."""
     from rmpsam_ros import pipeline
-    from rmpsam_ros.node.call_queue import BusyError, StoppedError
+    from rmpsam_ros.node.call_queue import BusyError, StoppedError, WaitedTooLongError
     from rmpsam_ros.runtime import EngineError
     from rmpsam_ros.segmentation.prompts import PromptError
 
     if isinstance(error, Refusal):
         return error
+    if isinstance(error, WaitedTooLongError):
+        return Refusal(Code.BUSY, f"{error} (prompt_timeout); try again later")
     if isinstance(error, TimeoutError):
         return Refusal(Code.INTERNAL_ERROR, f"no answer within prompt_timeout: {error}")
     codes: dict[type[Exception], Code] = {

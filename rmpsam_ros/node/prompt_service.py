@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from rclpy.callback_groups import ReentrantCallbackGroup
+from rclpy.callback_groups import MutuallyExclusiveCallbackGroup, ReentrantCallbackGroup
 from rclpy.node import Node
 from std_srvs.srv import Trigger
 
@@ -40,8 +40,11 @@ class PromptService:
             )
         ]
         self._services.append(
-            node.create_service(
-                Trigger, "~/reset_tracks", self._on_reset_tracks, callback_group=group
+            node.create_service(  # one at a time: they wait for the network's thread
+                Trigger,
+                "~/reset_tracks",
+                self._on_reset_tracks,
+                callback_group=MutuallyExclusiveCallbackGroup(),
             )
         )
 

@@ -105,7 +105,7 @@ def test_a_clicked_object_is_followed(process, ask, listener, wait_for):
     wait_for(
         lambda: [m for m in ask(ListPrompts, "list_prompts").masks if m.state], "a followed object"
     )
-    for x in (44, 50, 56):
+    for x in (46, 52):
         image = process(disc(x, 60))
         wait_for(
             lambda image=image: (

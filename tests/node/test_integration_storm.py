@@ -23,7 +23,7 @@ def test_many_clients_are_all_answered(ros):
         "network-side": 96,
         "set": "num_threads:=1",
     }
-    command = [sys.executable, str(tool)]
+    command = [sys.executable, str(tool), "--set", "prompt_timeout:=60.0"]
     for name, value in options.items():
         command += [f"--{name}", str(value)]
     run = subprocess.run(command, capture_output=True, text=True, timeout=300, check=False)

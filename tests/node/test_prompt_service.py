@@ -215,7 +215,7 @@ def test_a_request_that_waits_too_long_is_answered(
     wait_for(lambda: node._camera.active, "the active state")
     hold(fake_pipeline, node, feed, make_image)
     answer = ask(points=[point()])
-    assert answer.code == AddPrompt.Response.INTERNAL_ERROR
+    assert answer.code == AddPrompt.Response.BUSY
     assert "prompt_timeout" in answer.message
     fake_pipeline.gate.set()
     wait_for(lambda: ask(points=[point()]).code == OK, "recovery")
