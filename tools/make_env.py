@@ -16,7 +16,7 @@ import sysconfig
 import time
 from pathlib import Path
 
-OLDEST = (3, 10)
+OLDEST = (3, 11)  # of the pinned packages; rmpsam_ros itself runs on 3.10 too
 STAMP = ".requirements.sha256"
 REPAIR = Path(__file__).with_name("repair_cmake_exports.py")
 
@@ -43,7 +43,7 @@ def missing_tools() -> list[str]:
     """Returns a line for everything a fresh machine lacks for building; empty if all is there."""
     problems = []
     if sys.version_info < OLDEST:
-        problems.append(f"Python {sys.version.split()[0]} is too old: 3.10 or newer is needed")
+        problems.append(f"Python {sys.version.split()[0]} is too old: 3.11 or newer is needed")
     try:
         import ensurepip  # noqa: F401
     except ImportError:
