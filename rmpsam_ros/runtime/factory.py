@@ -39,7 +39,7 @@ TENSORRT_FORMS: dict[Precision, ExportForm] = {
 OPENVINO_PARTS: tuple[GraphPart, ...] = ("encoder", "decoder", "prompt_decoder")
 
 CALIBRATION_FRAMES = 6
-EXPORT_SOURCES = ("graph_builder.py", "export.py", "export_form.py", "calibrate.py")
+EXPORT_SOURCES = ("_graph.py", "graph_builder.py", "export.py", "export_form.py", "calibrate.py")
 CHECK_FRAMES = 4  # others than those
 
 
@@ -73,7 +73,11 @@ class EngineFactory:
         made = self.make_unchecked(engine, precision)
         if isinstance(made, TorchEngine):
             return made
-        agreement = self.agreement(made)
+        try:
+            agreement = self.agreement(made)
+        except EngineError:
+            made.close()
+            raise
         # Random weights amplify rounding, and there is no result of theirs to be protected.
         must_agree = bool(self._config.weights) or precision != "fp32"
         if must_agree and (problem := shortcomings(agreement, precision)):
@@ -101,7 +105,11 @@ class EngineFactory:
     def agreement(self, engine: Engine) -> Agreement:
         """Compare an engine with fp32 PyTorch, once per engine, network and machine."""
         info = engine.info
-        key = {**self._key(), "check": [info.engine, info.precision, info.device]}
+        key = {
+            **self._key(),
+            "check": [info.engine, info.precision, info.device],
+            "comparison": _sources_digest("precision.py"),
+        }
 
         def build() -> bytes:
             self._progress(f"comparing {info.engine} in {info.precision} with fp32 PyTorch")
@@ -260,19 +268,19 @@ class EngineFactory:
             "model": self._config.model,
             "weights": self._digest,
             "rmpsam_ros": rmpsam_ros.__version__,
-            "exporter": _exporter_digest(),
+            "exporter": _sources_digest(*EXPORT_SOURCES),
         }
 
 
-def _exporter_digest() -> str:
-    """Return a sha256 over the code that writes graphs: changed code, other graphs."""
-    digest = hashlib.sha256()
-    sources = [
-        file
-        for file in resources.files("rmpsam_ros.runtime").iterdir()
-        if file.name.endswith("_graph.py") or file.name in EXPORT_SOURCES
-    ]
-    for file in sorted(sources, key=lambda file: file.name):
+def _sources_digest(*names: str) -> str:
+    """Return a sha256 over the stored frames and source files: other code, other results.
+
+    names: of files of this package, or their ends.
+    """
+    folder = resources.files("rmpsam_ros.runtime")
+    files = [file for file in folder.iterdir() if file.name.endswith(names)]
+    digest = hashlib.sha256((folder / "frames" / "frames.safetensors").read_bytes())
+    for file in sorted(files, key=lambda file: file.name):
         digest.update(file.read_bytes())
     return digest.hexdigest()
 

@@ -10,7 +10,11 @@ import numpy as np
 import torch
 
 from rmpsam_ros.model import MODEL_CONFIGS, RmpSam, build_model
-from rmpsam_ros.model.checkpoint import CheckpointError, load_checkpoint
+from rmpsam_ros.model.checkpoint import (
+    CheckpointError,
+    load_official_state_dict,
+    read_state_dict,
+)
 from rmpsam_ros.model.random_weights import load_random_weights, random_text_embeddings
 from rmpsam_ros.runtime.engine import EngineError
 
@@ -27,8 +31,8 @@ class ModelConfig:
     Attributes:
         model: name of a configuration in `rmpsam_ros.model.MODEL_CONFIGS`.
         weights: checkpoint file (.safetensors, .pth); empty: random weights.
-        text_embeddings: (C, P, 768) class table (.safetensors, .npy, .pth); empty: random, which
-            is allowed together with random weights only.
+        text_embeddings: (C, P, 768) class table (.safetensors, .npy, .pth); empty: the one in the
+            weights file if it holds one, or a random one for random weights.
         engine: auto (the fastest that is installed), torch, onnxruntime, openvino or tensorrt.
         device: auto, cpu, cuda or cuda:N.
         precision: auto (the fastest whose results agree with fp32), fp32, bf16, fp16 or int8. If
@@ -61,11 +65,11 @@ def load_network(config: ModelConfig, num_classes: int, progress: Progress) -> R
     _check(config)
     progress(f"building {config.model}")
     model = build_model(config.model)
-    _load_weights(model, config, progress)
+    own_table = _load_weights(model, config, progress)
     try:
-        model.set_vocabulary(_text_embeddings(config, num_classes))
+        model.set_vocabulary(_text_embeddings(config, own_table, num_classes))
     except ValueError as error:
-        raise EngineError(f"text_embeddings '{config.text_embeddings}': {error}") from error
+        raise EngineError(f"class table: {error}") from error
     return model
 
 
@@ -85,40 +89,58 @@ def _check(config: ModelConfig) -> None:
         raise EngineError(
             f"model '{config.model}' is unknown; use one of {', '.join(sorted(MODEL_CONFIGS))}"
         )
-    if config.weights and not config.text_embeddings:
-        raise EngineError(
-            f"weights '{config.weights}' need a class table: set text_embeddings to a file with "
-            "the (classes, synonyms, 768) text embeddings they were trained with"
-        )
     if config.text_embeddings and not config.weights:
         raise EngineError("text_embeddings is set but weights is not; set both or neither")
+    may_hold_table = config.weights.endswith(".safetensors")
+    if config.weights and not (config.text_embeddings or may_hold_table):
+        raise _no_class_table(config)
     for name, path in (("weights", config.weights), ("text_embeddings", config.text_embeddings)):
         if path and not Path(path).is_file():
             raise EngineError(f"{name} '{path}' is not a file")
 
 
-def _load_weights(model: RmpSam, config: ModelConfig, progress: Callable[[str], None]) -> None:
+def _load_weights(model: RmpSam, config: ModelConfig, progress: Progress) -> torch.Tensor | None:
+    """Fill the network, and return the class table if the file holds one."""
     if not config.weights:
         progress("no weights given: using random weights, results will be meaningless")
         load_random_weights(model)
-        return
+        return None
     progress(f"loading weights {config.weights}")
     try:
-        load_checkpoint(model, config.weights)
+        tensors = read_state_dict(Path(config.weights))
+        own_table = tensors.pop("text_embeddings", None)
+        load_official_state_dict(model, tensors, source=config.weights)
     except CheckpointError as error:
-        raise EngineError(str(error)) from error
+        raise EngineError(" ".join(str(error).split())) from error
+    return own_table
 
 
-def _text_embeddings(config: ModelConfig, num_classes: int) -> torch.Tensor:
-    if not config.text_embeddings:
-        return random_text_embeddings("rmpsam_ros.random_vocabulary", num_classes, 1)
-    table = read_text_embeddings(Path(config.text_embeddings))
+def _text_embeddings(
+    config: ModelConfig, own_table: torch.Tensor | None, num_classes: int
+) -> torch.Tensor:
+    if config.text_embeddings:
+        source = f"text_embeddings '{config.text_embeddings}'"
+        table = read_text_embeddings(Path(config.text_embeddings))
+    elif own_table is not None:
+        source = f"the class table in '{config.weights}'"
+        table = _checked_table(own_table, source)
+    elif config.weights:
+        raise _no_class_table(config)
+    else:
+        return random_text_embeddings("text_embeddings", num_classes, RANDOM_SYNONYMS)
     if table.shape[0] != num_classes:
         raise EngineError(
-            f"text_embeddings '{config.text_embeddings}' hold {table.shape[0]} classes, the label "
-            f"set has {num_classes}; use the table that belongs to the label set"
+            f"{source} has {table.shape[0]} classes, the label set has {num_classes}; use the "
+            "table that belongs to the label set"
         )
     return table
+
+
+def _no_class_table(config: ModelConfig) -> EngineError:
+    return EngineError(
+        f"weights '{config.weights}' need a class table: set text_embeddings to a file with "
+        "the (classes, synonyms, 768) text embeddings they were trained with"
+    )
 
 
 def read_text_embeddings(path: Path) -> torch.Tensor:
@@ -132,16 +154,21 @@ def read_text_embeddings(path: Path) -> torch.Tensor:
     except (OSError, ValueError, RuntimeError) as error:
         first_line = re.split(r"[\r\n]", str(error), maxsplit=1)[0]
         raise EngineError(f"text_embeddings '{path}' cannot be read: {first_line}") from error
+    return _checked_table(table, f"text_embeddings '{path}'")
+
+
+def _checked_table(table: torch.Tensor, source: str) -> torch.Tensor:
+    """Return a class table as (C, P, 768) float32 unit vectors, or raise EngineError."""
     if table.ndim == 2:
         table = table.unsqueeze(1)
     if table.ndim != 3 or table.shape[-1] != 768 or not table.is_floating_point():
         raise EngineError(
-            f"text_embeddings '{path}' hold {table.dtype} {tuple(table.shape)}; expected floats "
-            "of shape (classes, synonyms, 768)"
+            f"{source}: {table.dtype} {tuple(table.shape)}; expected floats of shape (classes, "
+            "synonyms, 768)"
         )
     table = table.float()
     if not bool(torch.isfinite(table).all()):
-        raise EngineError(f"text_embeddings '{path}' hold values that are not finite")
+        raise EngineError(f"{source} holds values that are not finite")
     return torch.nn.functional.normalize(table, dim=-1)
 
 

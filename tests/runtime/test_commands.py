@@ -86,7 +86,9 @@ def test_benchmark_measures_everybody_in_one_run(cache_folder, tmp_path, capsys)
     assert {row["engine"].split()[0] for row in rows} == {"torch", "onnxruntime"}
     for row in rows:
         parts = row["preprocess"] + row["inference"] + row["postprocess"]
-        assert 0 < row["fastest"] <= row["total"] <= row["slowest"] and 0.3 < parts / row["total"] < 3
+        assert (
+            0 < row["fastest"] <= row["total"] <= row["slowest"] and 0.3 < parts / row["total"] < 3
+        )
         assert row["late_prompt"] > 0 and row["ratio"] > 0
         assert (row["accepted"] == "") == (row["precision"] == "fp32")
     usual = report["backbone"]["96x64"]["channels first"]

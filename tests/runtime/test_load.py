@@ -9,12 +9,13 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from safetensors.torch import save_file
+from safetensors.torch import load_file, save_file
 
 from rmpsam_ros.model import random_text_embeddings, save_checkpoint
 from rmpsam_ros.runtime import EngineError, ModelConfig, load_engine
 from rmpsam_ros.runtime import factory as factory_module
 from rmpsam_ros.runtime import load as load_module
+from rmpsam_ros.runtime.network import load_network, read_text_embeddings
 from rmpsam_ros.runtime.onnx_engine import OnnxEngine
 from rmpsam_ros.runtime.precision import Agreement
 from rmpsam_ros.runtime.torch_engine import TorchEngine
@@ -136,6 +137,7 @@ def test_a_failure_inside_the_build_gives_way_to_the_next_engine(monkeypatch, tm
         ({"engine": "torch", "precision": "int8"}, "no precision 'int8' here"),
         ({"num_threads": -1}, "num_threads is -1"),
         ({"weights": "/no/file.pth"}, "need a class table"),
+        ({"weights": "/no/file.safetensors"}, "not a file"),
         ({"weights": "/no/file.pth", "text_embeddings": "/no/table.npy"}, "not a file"),
         ({"text_embeddings": "/no/table.npy"}, "set both or neither"),
     ],
@@ -150,7 +152,7 @@ def test_what_cannot_be_used_is_said_in_one_line(options, what, cache_folder):
 @pytest.mark.parametrize(
     ("table", "what"),
     [
-        (random_text_embeddings("x", CLASSES + 1, 2), "hold 8 classes"),
+        (random_text_embeddings("x", CLASSES + 1, 2), "has 8 classes"),
         (torch.zeros(CLASSES, 2, 768), "norm"),
         (torch.full((CLASSES, 2, 768), torch.nan), "not finite"),
         (torch.zeros(CLASSES, 2, 512), r"\(7, 2, 512\)"),
@@ -164,9 +166,33 @@ def test_a_class_table_that_does_not_fit_is_refused(weights, tmp_path, table, wh
         load(weights=weights["weights"], text_embeddings=str(path))
 
 
-def test_tables_of_all_kinds_are_read(weights, tmp_path: Path):
-    from rmpsam_ros.runtime.network import read_text_embeddings
+def test_weights_with_their_own_class_table_need_no_other(network, weights, tmp_path):
+    tensors = load_file(weights["weights"])
+    table = random_text_embeddings("inside", CLASSES, 1)
+    path = tmp_path / "with_table.safetensors"
+    save_file({**tensors, "text_embeddings": table.half()}, path)
+    model = load_network(ModelConfig(weights=str(path)), CLASSES, print)
+    torch.testing.assert_close(model.classifier.text_embeddings, table, atol=1e-3, rtol=0)
+    both = ModelConfig(weights=str(path), text_embeddings=weights["text_embeddings"])
+    other = load_network(both, CLASSES, print)
+    assert other.classifier.text_embeddings.shape == (CLASSES, 2, 768)
+    with pytest.raises(EngineError, match=r"with_table\.safetensors' has 7 classes"):
+        load_network(ModelConfig(weights=str(path)), CLASSES + 1, print)
 
+
+def test_weights_of_another_network_are_refused_in_one_line(weights):
+    config = ModelConfig(model="rmpsam_r50", **weights)
+    with pytest.raises(EngineError, match="does not fit this network") as caught:
+        load_network(config, CLASSES, print)
+    assert "\n" not in str(caught.value)
+
+
+def test_weights_without_any_class_table_are_refused(weights):
+    with pytest.raises(EngineError, match="need a class table"):
+        load_network(ModelConfig(weights=weights["weights"]), CLASSES, print)
+
+
+def test_tables_of_all_kinds_are_read(weights, tmp_path: Path):
     table = random_text_embeddings("x", CLASSES, 1)
     np.save(tmp_path / "table.npy", table[:, 0].numpy())
     torch.save(table, tmp_path / "table.pth")
