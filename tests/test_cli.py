@@ -69,9 +69,9 @@ def test_a_failure_is_one_line_that_names_the_reason(
 
 
 def test_every_sub_command_has_help():
-    help_text = build_parser().format_help()
+    words = build_parser().format_help().split()
     for command in ("image", "video", "export", "build-engine", "benchmark", "train", "eval"):
-        assert f" {command} " in help_text
+        assert command in words
 
 
 def test_it_runs_as_a_process(tmp_path):
