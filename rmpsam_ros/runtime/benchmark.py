@@ -18,10 +18,9 @@ from torch import nn
 from rmpsam_ros.runtime.cpu import cpu_info
 from rmpsam_ros.runtime.engine import Engine, EngineError
 from rmpsam_ros.runtime.factory import EngineFactory, Precision
-from rmpsam_ros.runtime.precision import shortcomings, stored_frames
+from rmpsam_ros.runtime.precision import FUSION, shortcomings, stored_frames
 from rmpsam_ros.runtime.torch_engine import TorchEngine
 from rmpsam_ros.segmentation.labels import LabelSet
-from rmpsam_ros.segmentation.panoptic import FusionConfig
 from rmpsam_ros.segmentation.preprocess import preprocess
 from rmpsam_ros.segmentation.run_length import encode_id_map, encode_segments
 
@@ -137,7 +136,7 @@ class _Contender:
         output = self.engine.run(tensor, self._boxes)
         inferred = time.perf_counter()
         objects = output.objects
-        result = self.engine.fuse(objects, geometry, label_set, FusionConfig())
+        result = self.engine.fuse(objects, geometry, label_set, FUSION)
         encode_segments(result.id_map, result.segments)
         encode_id_map(result.id_map)
         done = time.perf_counter()
