@@ -1,14 +1,15 @@
 """A frame in, a result out: the whole product without ROS."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from rmpsam_ros.prompting import (
+    FollowPass,
     FrameNotKeptError,
     KeptFrame,
     NoFrameError,
@@ -25,17 +26,20 @@ from rmpsam_ros.prompting import (
     pack_queries,
 )
 from rmpsam_ros.results import FrameResult, StageTimes
-from rmpsam_ros.runtime import Engine, EngineError, EngineInfo, ModelConfig, load_engine
+from rmpsam_ros.runtime import (
+    Engine,
+    EngineError,
+    EngineInfo,
+    FrameOutput,
+    ModelConfig,
+    load_engine,
+)
+from rmpsam_ros.runtime.engine import ChannelOrder
 from rmpsam_ros.runtime.torch_engine import resolve_device
 from rmpsam_ros.segmentation.labels import LabelSet, load_label_set
 from rmpsam_ros.segmentation.overlay import draw_overlay
-from rmpsam_ros.segmentation.panoptic import (
-    FusionConfig,
-    fuse_panoptic,
-    instance_map,
-    semantic_map,
-)
-from rmpsam_ros.segmentation.preprocess import preprocess
+from rmpsam_ros.segmentation.panoptic import FusionConfig, instance_map, semantic_map
+from rmpsam_ros.segmentation.preprocess import Geometry
 from rmpsam_ros.segmentation.prompt_overlay import draw_prompted
 from rmpsam_ros.segmentation.prompts import ObjectPrompt
 from rmpsam_ros.segmentation.run_length import encode_segments
@@ -45,6 +49,7 @@ __all__ = [
     "FrameNotKeptError",
     "FrameResult",
     "NoFrameError",
+    "PendingFrame",
     "Pipeline",
     "PipelineConfig",
     "PipelineError",
@@ -56,6 +61,7 @@ __all__ = [
     "StageTimes",
     "TooManyPromptsError",
     "create_pipeline",
+    "create_pipelines",
 ]
 
 # 0 means "none" and 65535 "unlabelled" in a 16 bit instance image; the rest is for track ids.
@@ -90,6 +96,28 @@ class PipelineConfig:
     prompting: PromptingConfig = field(default_factory=PromptingConfig)
 
 
+@dataclass(slots=True)
+class PendingFrame:
+    """A frame between `Pipeline.begin` and `Pipeline.finish`.
+
+    Attributes:
+        stamp, image, channel_order: as they were given.
+        prepared, geometry: what `Engine.prepare` made of the image.
+        followed: prompts that are answered in the same pass.
+        preprocess, inference: seconds spent on it; of several frames that go through the network
+            together each one counts the time of all, for which it waited.
+    """
+
+    stamp: float
+    image: NDArray[np.uint8]
+    channel_order: ChannelOrder
+    prepared: Any
+    geometry: Geometry
+    followed: FollowPass
+    preprocess: float
+    inference: float = 0.0
+
+
 class Pipeline:
     """Pre-processing, network, fusion, tracks and prompts of one camera.
 
@@ -114,10 +142,25 @@ class Pipeline:
         self.fusion = config.fusion
         self._limits = (config.long_side, config.short_side)
         self._backward_jump = config.tracker.backward_jump
+        self._config = config
         self._engine = engine
+        self._prompt_engine = prompt_engine
+        self._sharers = {self}  # the pipelines that use the engines
         self._tracker = QueryTracker(config.tracker)
         self._prompter = Prompter(prompt_engine or SharedDecoder(engine), config.prompting)
         self._newest_stamp = -np.inf
+
+    def for_another_camera(self) -> "Pipeline":
+        """Return a pipeline on the same engines with tracks, prompts and kept frames of its own.
+
+        What is said about threads holds for all pipelines of the same engines together: it is the
+        same two threads for all of them.
+        """
+        other = Pipeline(self._engine, self.label_set, self._config, self._prompt_engine)
+        other.fusion = self.fusion
+        other._sharers = self._sharers
+        self._sharers.add(other)
+        return other
 
     @property
     def prompts_run_beside(self) -> bool:
@@ -131,7 +174,7 @@ class Pipeline:
         return f"{engine.name} ({engine.weights})"
 
     def process(
-        self, image: NDArray[np.uint8], stamp: float, channel_order: Literal["rgb", "bgr"] = "rgb"
+        self, image: NDArray[np.uint8], stamp: float, channel_order: ChannelOrder = "rgb"
     ) -> FrameResult:
         """Segment one frame, carry the tracks on, and keep the frame for prompts.
 
@@ -146,23 +189,48 @@ class Pipeline:
             ValueError: the image has another shape or type, or the stamp is not finite.
             EngineError: the network failed on this frame; the next one may go well.
         """
+        pending = self.begin(image, stamp, channel_order)
+        (output,) = self.infer([pending])
+        return self.finish(pending, output)
+
+    def begin(
+        self, image: NDArray[np.uint8], stamp: float, channel_order: ChannelOrder = "rgb"
+    ) -> PendingFrame:
+        """Do what comes before the network; arguments and errors as in `process`.
+
+        `finish` follows, or nothing at all, before the next frame of this pipeline begins.
+        """
         started = time.perf_counter()
         self._advance(stamp)
-        tensor, geometry = preprocess(image, self._limits, channel_order)
-        preprocessed = time.perf_counter()
+        prepared, geometry = self._engine.prepare(image, self._limits, channel_order)
         followed = self._prompter.begin_pass(stamp, geometry)
-        output = self._engine.run(tensor, followed.boxes)
-        inferred = time.perf_counter()
+        seconds = time.perf_counter() - started
+        return PendingFrame(stamp, image, channel_order, prepared, geometry, followed, seconds)
+
+    def infer(self, frames: Sequence[PendingFrame]) -> list[FrameOutput]:
+        """Run the network on frames of this pipeline and of others `for_another_camera`.
+
+        Raises:
+            EngineError: the network failed on one of the frames at least.
+        """
+        started = time.perf_counter()
+        outputs = [self._engine.run(one.prepared, one.followed.boxes) for one in frames]
+        seconds = time.perf_counter() - started
+        for one in frames:
+            one.inference = seconds
+        return outputs
+
+    def finish(self, frame: PendingFrame, output: FrameOutput) -> FrameResult:
+        """Do what comes behind the network."""
+        started = time.perf_counter()
         objects = output.objects
-        panoptic = fuse_panoptic(
-            objects.class_logits, objects.mask_logits, geometry, self.label_set, self.fusion
-        )
+        panoptic = self._engine.fuse(objects, frame.geometry, self.label_set, self.fusion)
         things = [segment for segment in panoptic.segments if segment.is_thing]
         detections = [
             Detection(thing.id, thing.query, thing.class_id, thing.score, thing.box)
             for thing in things
         ]
-        tracks = self._tracker.update(stamp, objects.queries, detections)
+        tracks = self._tracker.update(frame.stamp, objects.queries, detections)
         track_ids = {t.segment_id: t.id for t in tracks if t.state is not TrackState.LOST}
         masks = encode_segments(panoptic.id_map, things)
         track_masks = {
@@ -170,29 +238,28 @@ class Pipeline:
         }
         run_ids, run_lengths = panoptic.runs
         confirmed = {track.id for track in tracks if track.state is TrackState.CONFIRMED}
-        frame = KeptFrame(
-            stamp=stamp,
-            image=image.copy(),
-            channel_order=channel_order,
-            geometry=geometry,
+        kept = KeptFrame(
+            stamp=frame.stamp,
+            image=frame.image.copy(),
+            channel_order=frame.channel_order,
+            geometry=frame.geometry,
             features=None if self.prompts_run_beside else output.features,
             queries=pack_queries(objects),
             tracks={one: mask for one, mask in track_masks.items() if one in confirmed},
         )
-        prompted = self._prompter.keep(frame, followed, output.prompts)
+        prompted = self._prompter.keep(kept, frame.followed, output.prompts)
+        height, width = frame.geometry.image_size
         return FrameResult(
-            stamp=stamp,
-            height=image.shape[0],
-            width=image.shape[1],
+            stamp=frame.stamp,
+            height=height,
+            width=width,
             panoptic=panoptic,
             run_ids=run_ids,
             run_lengths=run_lengths,
             tracks=tracks,
             track_masks=track_masks,
             track_ids=track_ids,
-            times=StageTimes(
-                preprocessed - started, inferred - preprocessed, time.perf_counter() - inferred
-            ),
+            times=StageTimes(frame.preprocess, frame.inference, time.perf_counter() - started),
             prompted=prompted,
         )
 
@@ -307,11 +374,9 @@ class Pipeline:
         """Run network and fusion once on a grey image: the first frame is then no slow one."""
         long_side, short_side = self._limits
         grey = np.full((short_side, long_side, 3), 128, np.uint8)
-        tensor, geometry = preprocess(grey, self._limits)
-        objects = self._engine.run(tensor).objects
-        fuse_panoptic(
-            objects.class_logits, objects.mask_logits, geometry, self.label_set, self.fusion
-        )
+        prepared, geometry = self._engine.prepare(grey, self._limits, "rgb")
+        objects = self._engine.run(prepared).objects
+        self._engine.fuse(objects, geometry, self.label_set, self.fusion)
 
     def reset(self) -> None:
         """Forget tracks, prompted objects and kept frames; ids are still never used again."""
@@ -320,10 +385,15 @@ class Pipeline:
         self._newest_stamp = -np.inf
 
     def close(self) -> None:
-        """Give back the memory of the engines; the pipeline is not used afterwards."""
+        """Give back what this pipeline holds, with the last one the memory of the engines, too.
+
+        The pipeline is not used afterwards.
+        """
         self._prompter.reset()
-        self._prompter.engine.close()
-        self._engine.close()
+        self._sharers.discard(self)
+        if not self._sharers:
+            self._prompter.engine.close()
+            self._engine.close()
 
     def _advance(self, stamp: float) -> None:
         """Forget what belongs to another run of time, as the tracker does."""
@@ -344,6 +414,13 @@ def create_pipeline(
     Raises:
         PipelineError: anything of the configuration cannot be used; one line says what and why.
     """
+    return create_pipelines(config, 1, progress)[0]
+
+
+def create_pipelines(
+    config: PipelineConfig, count: int, progress: Callable[[str], None] = lambda line: None
+) -> list[Pipeline]:
+    """Load everything once for several cameras; arguments and errors as in `create_pipeline`."""
     try:
         label_set = load_label_set(config.labels)
         device = resolve_device(config.network.device)
@@ -354,4 +431,4 @@ def create_pipeline(
         pipeline.warm_up()
     except (EngineError, PromptEngineError, ValueError) as error:
         raise PipelineError(str(error)) from error
-    return pipeline
+    return [pipeline, *(pipeline.for_another_camera() for _ in range(count - 1))]

@@ -9,9 +9,11 @@ from rmpsam_ros.pipeline import (
     PipelineError,
     PromptingConfig,
     create_pipeline,
+    create_pipelines,
 )
 from rmpsam_ros.pipeline import Pipeline as PipelineUnderTest
 from rmpsam_ros.runtime import EngineInfo, FrameOutput, ModelConfig, ObjectOutput, PromptOutput
+from rmpsam_ros.runtime.engine import HostSteps
 from rmpsam_ros.segmentation.labels import load_label_set
 from rmpsam_ros.segmentation.prompts import ObjectPrompt, PromptError
 from rmpsam_ros.segmentation.run_length import decode_id_map, decode_mask
@@ -23,7 +25,7 @@ STUFF = next(label.class_id for label in LABELS.labels if not label.is_thing)
 HEIGHT, WIDTH = 128, 192
 
 
-class DesignedEngine:
+class DesignedEngine(HostSteps):
     """Answers with one person in ``self.person`` (pixels), one stuff region on the right."""
 
     info = EngineInfo("designed", "fp32", "cpu", "none", "none")
@@ -191,6 +193,53 @@ def test_close_closes_the_engine(pipeline, engine):
     assert engine.closed
 
 
+def test_frames_of_several_cameras_go_through_the_network_together(pipeline, engine):
+    other = pipeline.for_another_camera()
+    alone = PipelineUnderTest(engine, LABELS, PipelineConfig(long_side=WIDTH, short_side=HEIGHT))
+    for step in range(3):
+        images = [frame(), frame(64, 96)]
+        began = [
+            one.begin(image, 1.0 + step)
+            for one, image in zip((pipeline, other), images, strict=True)
+        ]
+        outputs = pipeline.infer(began)
+        first, second = pipeline.finish(began[0], outputs[0]), other.finish(began[1], outputs[1])
+        expected = alone.process(images[0], 1.0 + step)
+    assert (second.height, second.width) == (64, 96)
+    assert first.times.inference == second.times.inference > 0.0
+    np.testing.assert_array_equal(first.panoptic.id_map, expected.panoptic.id_map)
+    assert [one.id for one in first.tracks] == [one.id for one in expected.tracks]
+    assert first.tracks[0].hits == 3
+
+
+def test_cameras_share_the_engine_and_nothing_else(pipeline, engine):
+    other = pipeline.for_another_camera()
+    pipeline.process(frame(), 1.0)
+    assert pipeline.prompt(click(100, 60), object_id="one").object_id == "one"
+    assert other.list_prompts() == ()
+    with pytest.raises(NoFrameError):
+        other.prompt(click(1, 1))
+    other.process(frame(64, 96), 100.0)
+    other.reset()
+    assert pipeline.process(frame(), 2.0).tracks[0].hits == 2  # neither their time nor their reset
+    assert [one.object_id for one in pipeline.list_prompts()] == ["one"]
+
+    other.close()
+    assert not engine.closed and pipeline.process(frame(), 3.0).tracks
+    pipeline.close()
+    assert engine.closed
+
+
+def test_a_failed_pass_leaves_both_cameras_ready(pipeline, engine):
+    other = pipeline.for_another_camera()
+    run, engine.run = engine.run, None
+    began = [pipeline.begin(frame(), 1.0), other.begin(frame(), 1.0)]
+    with pytest.raises(TypeError):
+        pipeline.infer(began)
+    engine.run = run
+    assert pipeline.process(frame(), 2.0).tracks and other.process(frame(), 2.0).tracks
+
+
 def test_the_real_network_runs_end_to_end():
     lines: list[str] = []
     config = PipelineConfig(network=ModelConfig(engine="torch"), long_side=128, short_side=96)
@@ -207,6 +256,19 @@ def test_the_real_network_runs_end_to_end():
     np.testing.assert_array_equal(late.mask.counts, early.mask.counts)  # of one image
     assert all(one.mask.area for one in pipeline.segment_everything(stamp=0.0))
     pipeline.close()
+
+
+def test_several_pipelines_load_one_network():
+    config = PipelineConfig(network=ModelConfig(engine="torch"), long_side=64, short_side=64)
+    lines: list[str] = []
+    first, second, third = create_pipelines(config, 3, lines.append)
+    assert sum("warming up" in line for line in lines) == 1
+    images = [np.full((48, 64, 3), value, np.uint8) for value in (0, 200)]
+    began = [second.begin(images[0], 0.0), third.begin(images[1], 0.0)]
+    for one, output, pipeline in zip(began, first.infer(began), (second, third), strict=True):
+        assert pipeline.finish(one, output).width == 64
+    for one in (first, second, third):
+        one.close()
 
 
 @pytest.mark.parametrize(
