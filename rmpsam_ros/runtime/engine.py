@@ -1,5 +1,7 @@
 """The interface through which everything else executes the network, whatever executes it."""
 
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, Protocol, TypeAlias
 
@@ -79,7 +81,7 @@ class FrameOutput:
 
 
 class Engine(Protocol):
-    """Runs the network on one preprocessed image at a time, from one thread."""
+    """Runs the network on preprocessed images, from one thread."""
 
     info: EngineInfo
 
@@ -106,6 +108,24 @@ class Engine(Protocol):
         """
         ...
 
+    def run_batch(
+        self, images: Sequence[Any], boxes: Sequence[NDArray[np.float32] | None]
+    ) -> list[FrameOutput | EngineError]:
+        """Do what `run` does on images of several cameras, together where that is faster.
+
+        Args:
+            images: as for `run`, each of a size of its own.
+            boxes: as for `run`, one item per image.
+
+        Returns:
+            one item per image: its output, or the error that `run` would raise for it; the
+            other images are not affected.
+
+        Raises:
+            ValueError: there are not as many items in ``boxes`` as in ``images``.
+        """
+        ...
+
     def fuse(
         self,
         objects: ObjectOutput,
@@ -129,7 +149,67 @@ class Engine(Protocol):
         ...
 
 
-class HostSteps:
+class Batches(ABC):
+    """`Engine.run_batch` by groups of images of one size, which an engine may run together."""
+
+    @abstractmethod
+    def run(self, image: Any, boxes: NDArray[np.float32] | None = None) -> FrameOutput: ...
+
+    def run_batch(
+        self, images: Sequence[Any], boxes: Sequence[NDArray[np.float32] | None]
+    ) -> list[FrameOutput | EngineError]:
+        if len(images) != len(boxes):
+            raise ValueError(f"{len(images)} images came with {len(boxes)} items of boxes")
+        results: dict[int, FrameOutput | EngineError] = {}
+        for group in self._groups(images):
+            outputs = self._group_results(
+                [images[index] for index in group], [boxes[index] for index in group]
+            )
+            results.update(zip(group, outputs, strict=True))
+        return [results[index] for index in range(len(images))]
+
+    def largest_group(self, image: Any) -> int:
+        """Return how many images of this size are faster together than one after the other."""
+        return 1
+
+    def run_group(
+        self, images: Sequence[Any], boxes: Sequence[NDArray[np.float32] | None]
+    ) -> list[FrameOutput]:
+        """Run two images or more of one size together.
+
+        Raises:
+            EngineError: any of them fails.
+        """
+        raise NotImplementedError
+
+    def _groups(self, images: Sequence[Any]) -> Iterator[list[int]]:
+        """Cut the places of the images into groups of one size, none too large."""
+        by_shape: dict[tuple[int, ...], list[int]] = {}
+        for index, image in enumerate(images):
+            by_shape.setdefault(tuple(image.shape), []).append(index)
+        for places in by_shape.values():
+            step = self.largest_group(images[places[0]])
+            for start in range(0, len(places), step):
+                yield places[start : start + step]
+
+    def _group_results(
+        self, images: Sequence[Any], boxes: Sequence[NDArray[np.float32] | None]
+    ) -> list[FrameOutput | EngineError]:
+        if len(images) > 1:
+            try:
+                return [*self.run_group(images, boxes)]
+            except EngineError:
+                pass  # one by one it turns out whose fault it was
+        results: list[FrameOutput | EngineError] = []
+        for image, own_boxes in zip(images, boxes, strict=True):
+            try:
+                results.append(self.run(image, own_boxes))
+            except EngineError as error:
+                results.append(error)
+        return results
+
+
+class HostSteps(Batches):
     """Pre- and post-processing on the CPU, for engines whose data is there anyway."""
 
     def prepare(

@@ -2,7 +2,7 @@
 
 from abc import ABC, abstractmethod
 from collections import OrderedDict
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TypeAlias
 
 import numpy as np
@@ -10,6 +10,7 @@ import torch
 from numpy.typing import NDArray
 
 from rmpsam_ros.runtime.engine import (
+    Batches,
     ChannelOrder,
     EngineError,
     EngineInfo,
@@ -29,13 +30,17 @@ from rmpsam_ros.segmentation.preprocess import Geometry
 PROMPT_SLOTS = (1, 16, 64)
 """Sizes to which the prompts of one pass are filled up; more than the last are split."""
 
-MAX_LANES = 6
+BATCH_SLOTS = (1, 2, 4)
+"""Sizes to which a batch is filled up; more images than the last are split."""
+
+MAX_LANES = 8
 """Input shapes that keep their buffers; beyond, the least recently used one is given up."""
 
 WHOLE_IMAGE = (0.0, 0.0, 1.0, 1.0)  # fills unused prompt slots
 
 Shapes: TypeAlias = Mapping[str, tuple[int, ...]]
 Tensors: TypeAlias = Mapping[str, torch.Tensor]
+Image: TypeAlias = NDArray[np.float32] | torch.Tensor
 
 
 class DeviceObjects(ObjectOutput):
@@ -73,7 +78,7 @@ class DeviceObjects(ObjectOutput):
         return masks
 
 
-class GpuEngine(ABC):
+class GpuEngine(Batches):
     """Runs frames and late prompts through lanes, one for every input shape in use.
 
     A new input shape costs a moment at its first frame: buffers, warm-up, capture.
@@ -97,28 +102,44 @@ class GpuEngine(ABC):
     ) -> tuple[torch.Tensor, Geometry]:
         return preprocess_on_device(image, limits, channel_order, self._device)
 
-    def run(
-        self,
-        image: NDArray[np.float32] | torch.Tensor,
-        boxes: NDArray[np.float32] | None = None,
-    ) -> FrameOutput:
-        if isinstance(image, np.ndarray):
-            check_image(image)
-            image = torch.from_numpy(image)
-        boxes = np.zeros((0, 4), np.float32) if boxes is None else boxes
-        check_boxes(boxes)
-        first, rest = boxes[: PROMPT_SLOTS[-1]], boxes[PROMPT_SLOTS[-1] :]
-        outputs = self._execute("frame", image=image, boxes=_slots(first))
-        features = outputs["features"].clone()
-        objects = DeviceObjects(
-            outputs["class_logits"][0].clone(),
-            outputs["mask_logits"][0].clone(),
-            _to_numpy(outputs["queries"]),
-        )
-        check_finite(objects.class_logits)
-        parts = [_prompt_output(outputs, len(first))] if len(first) else []
-        parts += self._prompt_parts(features, rest)
-        return FrameOutput(features, objects, _joined(parts) if parts else None)
+    def run(self, image: Image, boxes: NDArray[np.float32] | None = None) -> FrameOutput:
+        return self.run_group([image], [boxes])[0]
+
+    def largest_group(self, image: Image) -> int:
+        return BATCH_SLOTS[-1]
+
+    def run_group(
+        self, images: Sequence[Image], boxes: Sequence[NDArray[np.float32] | None]
+    ) -> list[FrameOutput]:
+        all_boxes = [np.zeros((0, 4), np.float32) if own is None else own for own in boxes]
+        for own in all_boxes:
+            check_boxes(own)
+        first = [own[: PROMPT_SLOTS[-1]] for own in all_boxes]
+        outputs = self._execute("frame", image=self._batch(images), boxes=_slots(first))
+        frames = []
+        for index, own in enumerate(all_boxes):
+            features = outputs["features"][index : index + 1].clone()
+            objects = DeviceObjects(
+                outputs["class_logits"][index].clone(),
+                outputs["mask_logits"][index].clone(),
+                _to_numpy(outputs["queries"][index]),
+            )
+            check_finite(objects.class_logits)
+            parts = []
+            if len(own):
+                parts.append(_prompt_output(outputs, len(first[index]), index))
+            frames.append((features, objects, parts))
+        # Only now: this may overwrite the outputs.
+        return [
+            FrameOutput(
+                features,
+                objects,
+                _joined(parts + self._prompt_parts(features, own[PROMPT_SLOTS[-1] :]))
+                if len(own)
+                else None,
+            )
+            for (features, objects, parts), own in zip(frames, all_boxes, strict=True)
+        ]
 
     def fuse(
         self,
@@ -143,14 +164,28 @@ class GpuEngine(ABC):
         if self._device.type == "cuda":
             torch.cuda.empty_cache()
 
+    def _batch(self, images: Sequence[Image]) -> torch.Tensor:
+        """Join checked images, (B, 3, H, W), filled up to the next size of a batch."""
+        tensors = []
+        for image in images:
+            if isinstance(image, np.ndarray):
+                check_image(image)
+                image = torch.from_numpy(image)
+            tensors.append(image)
+        if len(tensors) == 1:
+            return tensors[0]
+        slots = next(count for count in BATCH_SLOTS if count >= len(tensors))
+        tensors += tensors[:1] * (slots - len(tensors))
+        return torch.cat([tensor.to(self._device) for tensor in tensors])
+
     def _prompt_parts(
         self, features: torch.Tensor, boxes: NDArray[np.float32]
     ) -> list[PromptOutput]:
         parts = []
         for start in range(0, len(boxes), PROMPT_SLOTS[-1]):
             part = boxes[start : start + PROMPT_SLOTS[-1]]
-            outputs = self._execute("prompt_decoder", features=features, boxes=_slots(part))
-            parts.append(_prompt_output(outputs, len(part)))
+            outputs = self._execute("prompt_decoder", features=features, boxes=_slots([part]))
+            parts.append(_prompt_output(outputs, len(part), 0))
         return parts
 
     def _execute(self, part: GraphPart, **inputs: torch.Tensor) -> Tensors:
@@ -225,22 +260,30 @@ class Lane(ABC):
         return self._outputs
 
 
-def _slots(boxes: NDArray[np.float32]) -> torch.Tensor:
-    """Fill boxes (K, 4) up to the next number of prompt slots: (1, slots, 4)."""
-    slots = next(count for count in PROMPT_SLOTS if count >= len(boxes))
-    filled = torch.tensor(WHOLE_IMAGE).repeat(1, slots, 1)
-    filled[0, : len(boxes)] = torch.from_numpy(boxes)
+def padded_boxes(boxes: Sequence[NDArray[np.float32]], size: tuple[int, int]) -> torch.Tensor:
+    """Fill the boxes (K, 4) of every image up: (images, prompts, 4) with ``size`` of both."""
+    filled = torch.tensor(WHOLE_IMAGE).repeat(*size, 1)
+    for row, own in zip(filled, boxes, strict=False):
+        row[: len(own)] = torch.from_numpy(own)
     return filled
 
 
+def _slots(boxes: Sequence[NDArray[np.float32]]) -> torch.Tensor:
+    """Fill boxes up to the next sizes: (batch slots, prompt slots, 4)."""
+    batch = next(count for count in BATCH_SLOTS if count >= len(boxes))
+    slots = next(count for count in PROMPT_SLOTS if count >= max(map(len, boxes)))
+    return padded_boxes(boxes, (batch, slots))
+
+
 def _to_numpy(tensor: torch.Tensor) -> NDArray[np.float32]:
-    return np.asarray(tensor[0].to("cpu", copy=True).numpy())
+    return np.asarray(tensor.to("cpu", copy=True).numpy())
 
 
-def _prompt_output(outputs: Tensors, count: int) -> PromptOutput:
-    iou = _to_numpy(outputs["prompt_iou"][:, :count])
+def _prompt_output(outputs: Tensors, count: int, index: int) -> PromptOutput:
+    """Return the first ``count`` prompts of image ``index`` of a batch."""
+    iou = _to_numpy(outputs["prompt_iou"][index, :count])
     check_finite(iou)
-    return PromptOutput(_to_numpy(outputs["prompt_mask_logits"][:, :count]), iou)
+    return PromptOutput(_to_numpy(outputs["prompt_mask_logits"][index, :count]), iou)
 
 
 def _joined(parts: list[PromptOutput]) -> PromptOutput:

@@ -15,7 +15,7 @@ from types import ModuleType
 from typing import Any, TypeAlias
 
 from rmpsam_ros.runtime.engine import EngineError
-from rmpsam_ros.runtime.gpu_engine import PROMPT_SLOTS
+from rmpsam_ros.runtime.gpu_engine import BATCH_SLOTS, PROMPT_SLOTS
 
 MAX_SIDE = 1344
 """Largest height and width of the network input, pixels."""
@@ -65,16 +65,22 @@ class BuildSettings:
         }
 
 
-def frame_profiles(max_batch: int = 1) -> tuple[Profile, ...]:
-    """Profiles of the graph for whole frames: around 640x480 and up to the largest size."""
+def frame_profiles() -> tuple[Profile, ...]:
+    """Profiles of the graph for whole frames: around 640x480 and up to the largest size.
+
+    Batches have the first one only: four images of its size need as much memory as one of the
+    largest.
+    """
     slots = PROMPT_SLOTS
-    boxes = ShapeRange((1, slots[0], 4), (1, slots[0], 4), (max_batch, slots[-1], 4))
     return tuple(
         {
-            "image": ShapeRange((1, 3, 32, 32), (1, 3, *usual), (max_batch, 3, limit, limit)),
-            "boxes": boxes,
+            "image": ShapeRange((1, 3, 32, 32), (1, 3, *usual), (batch, 3, limit, limit)),
+            "boxes": ShapeRange((1, slots[0], 4), (1, slots[0], 4), (batch, slots[-1], 4)),
         }
-        for usual, limit in (((480, 640), 640), ((800, 1344), MAX_SIDE))
+        for usual, limit, batch in (
+            ((480, 640), 640, BATCH_SLOTS[-1]),
+            ((800, 1344), MAX_SIDE, 1),
+        )
     )
 
 

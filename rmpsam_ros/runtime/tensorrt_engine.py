@@ -8,7 +8,7 @@ import torch
 
 from rmpsam_ros.runtime.engine import EngineError, EngineInfo
 from rmpsam_ros.runtime.export_form import GraphPart
-from rmpsam_ros.runtime.gpu_engine import GpuEngine, Lane, Shapes, Tensors
+from rmpsam_ros.runtime.gpu_engine import GpuEngine, Image, Lane, Shapes, Tensors
 from rmpsam_ros.runtime.tensorrt_build import Messages, Profile, make_logger
 
 
@@ -48,6 +48,14 @@ class TensorRTEngine(GpuEngine):
                 return TensorRTLane(self._trt, engine, self._device, shapes, index)
         largest = {name: allowed.largest for name, allowed in self._profiles[part][-1].items()}
         raise EngineError(f"input {dict(shapes)} is larger than the engine allows: {largest}")
+
+    def largest_group(self, image: Image) -> int:
+        sizes = [
+            profile["image"].largest[0]
+            for profile in self._profiles["frame"]
+            if _fits(tuple(image.shape), profile["image"].largest)
+        ]
+        return max(sizes, default=1)
 
     def close(self) -> None:
         self._lanes.clear()  # contexts go before engines, engines before the runtime
@@ -99,4 +107,5 @@ class TensorRTLane(Lane):
 
 
 def _fits(shape: tuple[int, ...], largest: tuple[int, ...]) -> bool:
-    return all(size <= limit for size, limit in zip(shape, largest, strict=True))
+    same = len(shape) == len(largest)
+    return same and all(size <= limit for size, limit in zip(shape, largest, strict=True))

@@ -1,5 +1,7 @@
 """Executes the network with PyTorch itself, on a CPU or a CUDA device: the reference engine."""
 
+from collections.abc import Sequence
+
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -21,7 +23,14 @@ from rmpsam_ros.runtime.engine import (
     check_image,
 )
 from rmpsam_ros.runtime.export_form import GraphPart
-from rmpsam_ros.runtime.gpu_engine import GpuEngine, Lane, Shapes, Tensors
+from rmpsam_ros.runtime.gpu_engine import (
+    BATCH_SLOTS,
+    GpuEngine,
+    Lane,
+    Shapes,
+    Tensors,
+    padded_boxes,
+)
 
 HALF_PRECISIONS = {"fp16": torch.float16, "bf16": torch.bfloat16}
 
@@ -80,22 +89,51 @@ class TorchEngine(HostSteps):
             weights=weights,
         )
 
-    @torch.inference_mode()
     def run(
         self, image: NDArray[np.float32], boxes: NDArray[np.float32] | None = None
     ) -> FrameOutput:
-        check_image(image)
-        tensor = torch.from_numpy(image).to(self._device)
+        return self.run_group([image], [boxes])[0]
+
+    def largest_group(self, image: NDArray[np.float32]) -> int:
+        return BATCH_SLOTS[-1] if self._device.type == "cuda" else 1
+
+    @torch.inference_mode()
+    def run_group(
+        self,
+        images: Sequence[NDArray[np.float32]],
+        boxes: Sequence[NDArray[np.float32] | None],
+    ) -> list[FrameOutput]:
+        for image in images:
+            check_image(image)
+        all_boxes = [np.zeros((0, 4), np.float32) if own is None else own for own in boxes]
+        for own in all_boxes:
+            check_boxes(own)
+        tensor = torch.from_numpy(images[0] if len(images) == 1 else np.concatenate(images))
+        tensor = tensor.to(self._device)
         features = self._model.features(tensor.contiguous(memory_format=torch.channels_last))
-        if boxes is None or len(boxes) == 0:
+        slots = max(map(len, all_boxes))
+        if slots == 0:
             objects = self._model.decode_objects(features)
-            return FrameOutput(features, _objects_to_numpy(objects), None)
-        objects, prompts = self._model.decode(features, self._boxes(boxes))
-        return FrameOutput(features, _objects_to_numpy(objects), _prompts_to_numpy(prompts))
+            return [
+                FrameOutput(features[i : i + 1], _objects_to_numpy(objects, i), None)
+                for i in range(len(images))
+            ]
+        padded = padded_boxes(all_boxes, (len(images), slots)).to(self._device)
+        objects, prompts = self._model.decode(features, padded)
+        return [
+            FrameOutput(
+                features[i : i + 1],
+                _objects_to_numpy(objects, i),
+                _prompts_to_numpy(prompts, i, len(own)) if len(own) else None,
+            )
+            for i, own in enumerate(all_boxes)
+        ]
 
     @torch.inference_mode()
     def decode_prompts(self, features: torch.Tensor, boxes: NDArray[np.float32]) -> PromptOutput:
-        return _prompts_to_numpy(self._model.decode_prompts(features, self._boxes(boxes)))
+        check_boxes(boxes)
+        tensor = torch.from_numpy(boxes).to(self._device).unsqueeze(0)
+        return _prompts_to_numpy(self._model.decode_prompts(features, tensor), 0, len(boxes))
 
     @property
     def backbone(self) -> nn.Module:
@@ -106,10 +144,6 @@ class TorchEngine(HostSteps):
         self._model.to("cpu")
         if self._device.type == "cuda":
             torch.cuda.empty_cache()
-
-    def _boxes(self, boxes: NDArray[np.float32]) -> torch.Tensor:
-        check_boxes(boxes)
-        return torch.from_numpy(boxes).to(self._device).unsqueeze(0)
 
 
 class TorchGraphEngine(GpuEngine):
@@ -181,17 +215,18 @@ def _prompt_tensors(prompts: ModelPrompts) -> Tensors:
     return {"prompt_mask_logits": prompts.mask_logits, "prompt_iou": prompts.iou[..., 0]}
 
 
-def _objects_to_numpy(output: ModelObjects) -> ObjectOutput:
-    class_logits = output.class_logits[0].cpu().numpy()
+def _objects_to_numpy(output: ModelObjects, index: int) -> ObjectOutput:
+    class_logits = output.class_logits[index].cpu().numpy()
     check_finite(class_logits)
     return ObjectOutput(
         class_logits=class_logits,
-        mask_logits=output.mask_logits[0].cpu().numpy(),
-        queries=output.queries[0].cpu().numpy(),
+        mask_logits=output.mask_logits[index].cpu().numpy(),
+        queries=output.queries[index].cpu().numpy(),
     )
 
 
-def _prompts_to_numpy(output: ModelPrompts) -> PromptOutput:
-    iou = output.iou[0, :, 0].cpu().numpy()
+def _prompts_to_numpy(output: ModelPrompts, index: int, count: int) -> PromptOutput:
+    """Return the first ``count`` prompts of image ``index`` of a batch."""
+    iou = output.iou[index, :count, 0].cpu().numpy()
     check_finite(iou)
-    return PromptOutput(mask_logits=output.mask_logits[0].cpu().numpy(), iou=iou)
+    return PromptOutput(output.mask_logits[index, :count].cpu().numpy(), iou)

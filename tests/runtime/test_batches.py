@@ -1,0 +1,209 @@
+"""Images of several cameras in one call: the results of single runs, whatever runs together."""
+
+from __future__ import annotations
+
+import contextlib
+import copy
+from typing import Any
+
+import numpy as np
+import onnxruntime
+import pytest
+import torch
+
+from rmpsam_ros.runtime.engine import EngineError, FrameOutput
+from rmpsam_ros.runtime.gpu_engine import BATCH_SLOTS, PROMPT_SLOTS, GpuEngine
+from rmpsam_ros.runtime.onnx_engine import OnnxEngine, onnxruntime_form
+from rmpsam_ros.runtime.precision import preprocessed_frames
+from rmpsam_ros.runtime.tensorrt_build import MAX_SIDE, frame_profiles
+from rmpsam_ros.runtime.tensorrt_engine import TensorRTEngine
+from rmpsam_ros.runtime.torch_engine import TorchEngine
+
+
+class OnnxLane:
+    """Stands in for a lane of a GPU: executes the ONNX graph, reuses its output memory."""
+
+    def __init__(self, session: Any) -> None:
+        self._session = session
+        self._outputs: dict[str, torch.Tensor] = {}
+
+    def run(self, inputs: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+        names = [output.name for output in self._session.get_outputs()]
+        values = self._session.run(None, {name: t.numpy() for name, t in inputs.items()})
+        for name, value in zip(names, values, strict=True):
+            self._outputs.setdefault(name, torch.empty(value.shape)).copy_(torch.from_numpy(value))
+        return self._outputs
+
+
+class LaneEngine(GpuEngine):
+    """What engines on a GPU do with their lanes, on a CPU."""
+
+    def __init__(self, sessions: dict[str, Any], info: Any) -> None:
+        super().__init__(torch.device("cpu"), info)
+        self._sessions = sessions
+        self.shapes: list[dict[str, Any]] = []
+
+    def make_lane(self, part: Any, shapes: Any) -> Any:
+        self.shapes.append(dict(shapes))
+        return OnnxLane(self._sessions[part])
+
+
+@pytest.fixture
+def lanes(graphs, info) -> LaneEngine:
+    providers = ["CPUExecutionProvider"]
+    form = onnxruntime_form()
+    return LaneEngine(
+        {
+            part: onnxruntime.InferenceSession(graphs(part, form), providers=providers)
+            for part in ("frame", "prompt_decoder")
+        },
+        info,
+    )
+
+
+@pytest.fixture
+def eager(network, monkeypatch) -> TorchEngine:
+    """Eager PyTorch that does on a CPU what it does on a GPU."""
+    engine = TorchEngine(copy.deepcopy(network), torch.device("cpu"), "rmpsam_r18", "random")
+    monkeypatch.setattr(engine, "largest_group", lambda image: BATCH_SLOTS[-1])
+    return engine
+
+
+@pytest.fixture
+def host(graphs, info) -> OnnxEngine:
+    form = onnxruntime_form()
+    return OnnxEngine(graphs("frame", form), graphs("prompt_decoder", form), 2, info)
+
+
+@pytest.fixture(params=["lanes", "eager", "host"])
+def engine(request) -> Any:
+    return request.getfixturevalue(request.param)
+
+
+@pytest.fixture(scope="module")
+def frames() -> list[np.ndarray]:
+    wide = [image for image, _ in preprocessed_frames(4, limits=(128, 96))]
+    small = [image for image, _ in preprocessed_frames(3, first=4, limits=(64, 64))]
+    return [wide[0], small[0], wide[1], wide[2], small[1], wide[3]]
+
+
+def many_boxes(count: int) -> np.ndarray:
+    rng = np.random.default_rng(count)
+    return np.sort(rng.uniform(size=(count, 2, 2)), axis=1).reshape(-1, 4).astype(np.float32)
+
+
+def assert_same(actual: FrameOutput, expected: FrameOutput) -> None:
+    # Hard masks inside the network let rounding grow at single pixels: hence means.
+    for part in ("objects", "prompts"):
+        one, other = getattr(actual, part), getattr(expected, part)
+        assert (one is None) == (other is None)
+        for name in ("class_logits", "mask_logits", "queries", "iou"):
+            if hasattr(other, name):
+                a, b = getattr(one, name), getattr(other, name)
+                assert a.shape == b.shape, name
+                assert not a.size or np.abs(a - b).mean() < 2e-2, name
+
+
+def test_every_image_gets_what_it_gets_alone(engine, frames):
+    boxes = [None, many_boxes(2), many_boxes(5), None, many_boxes(0), many_boxes(17)]
+    together = engine.run_batch(frames, boxes)
+    assert len(together) == len(frames)
+    for index, output in enumerate(together):
+        alone = engine.run(frames[index], boxes[index])
+        assert_same(output, alone)
+        late = engine.decode_prompts(output.features, many_boxes(3))
+        expected = engine.decode_prompts(alone.features, many_boxes(3))
+        assert np.abs(late.mask_logits - expected.mask_logits).mean() < 2e-2
+
+
+def test_images_differ_enough_to_notice_a_mix_up(host, frames):
+    outputs = [host.run(frame) for frame in (frames[0], frames[2])]
+    difference = outputs[0].objects.class_logits - outputs[1].objects.class_logits
+    assert np.abs(difference).mean() > 0.1
+
+
+def test_equal_sizes_run_together_filled_up_to_a_slot(lanes, frames):
+    lanes.run_batch(frames, [many_boxes(2), *[None] * 5])
+    assert [shapes["image"][0] for shapes in lanes.shapes] == [4, 2]
+    assert lanes.shapes[0]["boxes"] == (4, PROMPT_SLOTS[1], 4)
+    lanes.shapes.clear()
+    lanes.run_batch([frames[0]] * 5, [None] * 5)
+    assert [shapes["image"][0] for shapes in lanes.shapes] == [4, 1]
+    lanes.shapes.clear()
+    lanes.run_batch([frames[0]] * 3, [None] * 3)
+    assert lanes.shapes == []  # three are filled up to four, whose lane there is
+
+
+def test_more_prompts_than_slots_in_one_image_of_a_batch(lanes, frames):
+    count = PROMPT_SLOTS[-1] + 3
+    first, second = lanes.run_batch([frames[0], frames[2]], [many_boxes(count), many_boxes(1)])
+    assert first.prompts.iou.shape == (count,) and second.prompts.iou.shape == (1,)
+    assert_same(first, lanes.run(frames[0], many_boxes(count)))
+    assert_same(second, lanes.run(frames[2], many_boxes(1)))
+
+
+@pytest.mark.parametrize("bad", ["nan", "shape", "boxes"])
+def test_a_bad_image_fails_alone(engine, frames, bad):
+    images = [frames[0], frames[2].copy(), frames[3]]
+    boxes: list[Any] = [None, many_boxes(1), None]
+    if bad == "nan":
+        images[1][0, 1, 5, 7] = np.nan
+    elif bad == "shape":
+        images[1] = images[1][..., :100]
+    else:
+        boxes[1] = np.zeros((2, 5), np.float32)
+    good, failed, good_too = engine.run_batch(images, boxes)
+    expected = {"nan": "not finite", "shape": "multiples of 32", "boxes": "prompt boxes"}
+    assert isinstance(failed, EngineError) and expected[bad] in str(failed)
+    assert_same(good, engine.run(images[0]))
+    assert_same(good_too, engine.run(images[2]))
+
+
+def test_a_gpu_without_memory_for_a_batch_runs_one_by_one(lanes, frames, monkeypatch):
+    real = OnnxLane.run
+
+    def run(self: OnnxLane, inputs: dict[str, torch.Tensor]) -> Any:
+        if len(inputs["image"]) > 1:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        return real(self, inputs)
+
+    monkeypatch.setattr(OnnxLane, "run", run)
+    outputs = lanes.run_batch([frames[0], frames[2]], [None, None])
+    assert all(isinstance(output, FrameOutput) for output in outputs)
+
+
+def test_when_everything_fails_every_image_gets_the_error(lanes, frames, monkeypatch):
+    def run(self: OnnxLane, inputs: dict[str, torch.Tensor]) -> Any:
+        raise RuntimeError("CUDA error: device-side assert")
+
+    monkeypatch.setattr(OnnxLane, "run", run)
+    outputs = lanes.run_batch([frames[0], frames[2]], [None, None])
+    assert all(isinstance(o, EngineError) and "the GPU failed" in str(o) for o in outputs)
+
+
+def test_nothing_to_do_and_too_few_boxes(engine, frames):
+    assert engine.run_batch([], []) == []
+    with pytest.raises(ValueError, match="1 images came with 2 items of boxes"):
+        engine.run_batch([frames[0]], [None, None])
+
+
+def test_tensorrt_runs_together_what_its_profiles_allow(monkeypatch, info):
+    class FakeTrt:
+        class ILogger:
+            pass
+
+        class Runtime:
+            def __init__(self, logger: Any) -> None: ...
+
+    monkeypatch.setattr(torch.cuda, "device", lambda device: contextlib.nullcontext())
+    profiles = {"frame": frame_profiles()}
+    engine = TensorRTEngine(FakeTrt, {}, profiles, torch.device("cpu"), info)
+    for size, expected in (
+        ((480, 640), BATCH_SLOTS[-1]),
+        ((640, 640), BATCH_SLOTS[-1]),
+        ((480, 672), 1),
+        ((MAX_SIDE, MAX_SIDE), 1),
+        ((MAX_SIDE + 32, 32), 1),
+    ):
+        assert engine.largest_group(np.zeros((1, 3, *size), np.float32)) == expected, size
+    assert engine.largest_group(np.zeros((3, 32, 32), np.float32)) == 1
