@@ -151,13 +151,21 @@ def _greedy_hits(ious: NDArray[np.float64]) -> NDArray[np.bool_]:
 
 
 class IdentitySwitches:
-    """Counts how often an object's track id changes (CLEAR MOT)."""
+    """Counts how often an object's track id changes and how often its track breaks (CLEAR MOT).
+
+    Attributes:
+        switches: times that an object is found under another track id than before.
+        fragmentations: times that an object is found again after frames without it, whatever the
+            id. Every frame counts, also one in which there is nothing to be found.
+        matches: objects found, over all frames.
+        objects: annotated objects, over all frames.
+    """
 
     def __init__(self, iou: float = 0.5) -> None:
         self._iou = iou
         self._last: dict[int, int] = {}
         self._previous: dict[int, int] = {}
-        self.switches = self.matches = self.objects = 0
+        self.switches = self.fragmentations = self.matches = self.objects = 0
 
     def add(
         self,
@@ -184,6 +192,7 @@ class IdentitySwitches:
                     current[object_ids[row]] = track_ids[column]
         for object_id, track_id in current.items():
             self.switches += self._last.get(object_id, track_id) != track_id
+            self.fragmentations += object_id in self._last and object_id not in self._previous
             self._last[object_id] = track_id
         self._previous = current
         self.matches += len(current)

@@ -1,4 +1,4 @@
-"""Identity switches and contours against TrackEval on the same random tracks."""
+"""Identity switches, fragmentations and contours against TrackEval on the same random tracks."""
 
 import numpy as np
 import pytest
@@ -23,6 +23,16 @@ def moving_boxes(rng, count, frames, size=(40, 60)):
     return masks
 
 
+def their_figures(data, **numbers):
+    """CLEAR MOT of TrackEval."""
+    data = data | numbers | {
+        "num_gt_dets": sum(map(len, data["gt_ids"])),
+        "num_tracker_dets": sum(map(len, data["tracker_ids"])),
+        "num_timesteps": len(data["gt_ids"]),
+    }
+    return metrics.CLEAR({"PRINT_CONFIG": False}).eval_sequence(data)
+
+
 @pytest.mark.parametrize("seed", range(6))
 def test_identity_switches(seed):
     rng = np.random.default_rng(seed)
@@ -41,13 +51,56 @@ def test_identity_switches(seed):
         data["gt_ids"].append(object_ids)
         data["tracker_ids"].append(track_ids)
         data["similarity_scores"].append(iou_matrix(true_masks, masks))
-    data.update(
-        num_gt_dets=sum(map(len, data["gt_ids"])), num_gt_ids=4, num_tracker_ids=4,
-        num_tracker_dets=sum(map(len, data["tracker_ids"])), num_timesteps=frames,
-    )
-    theirs = metrics.CLEAR({"PRINT_CONFIG": False}).eval_sequence(data)
+    theirs = their_figures(data, num_gt_ids=4, num_tracker_ids=4)
     assert ours.switches == theirs["IDSW"]
     assert ours.matches == theirs["CLR_TP"]
+    assert ours.fragmentations == theirs["Frag"]
+
+
+# Two objects: per frame the id of the track on each, "." where there is none; then switches and
+# fragmentations. A third track away from them is in every frame, because TrackEval skips frames
+# without any track and sees no interruption in them.
+HAND_MADE = {
+    "kept": ("1111", "2222", 0, 0),
+    "switched once": ("1133", "2222", 1, 0),
+    "swapped": ("1122", "2211", 2, 0),
+    "there and back": ("1131", "2222", 2, 0),
+    "interrupted": ("11.11", "22222", 0, 1),
+    "interrupted twice": ("1.1.1", "22222", 0, 2),
+    "interrupted and switched": ("11.33", "22222", 1, 1),
+    "late": (".1111", "22222", 0, 0),
+    "lost for good": ("11...", "22222", 0, 0),
+    "never found": (".....", "22222", 0, 0),
+    "both interrupted": ("1..11", "22.22", 0, 2),
+}
+
+
+@pytest.mark.parametrize("case", HAND_MADE)
+def test_hand_made_cases(case):
+    *ids, switches, fragmentations = HAND_MADE[case]
+    places = np.zeros((3, 9, 9), bool)
+    for k in range(3):
+        places[k, 3 * k : 3 * k + 3] = True
+    ours = IdentitySwitches()
+    data = {"gt_ids": [], "tracker_ids": [], "similarity_scores": []}
+    for found in zip(*ids, strict=True):
+        tracks = {int(one): k for k, one in enumerate(found) if one != "."} | {4: 2}
+        masks = places[list(tracks.values())]
+        ours.add(list(tracks), masks, [0, 1], places[:2])
+        data["gt_ids"].append(np.arange(2))
+        data["tracker_ids"].append(np.array(list(tracks)))
+        data["similarity_scores"].append(iou_matrix(places[:2], masks))
+    theirs = their_figures(data, num_gt_ids=2, num_tracker_ids=5)
+    assert (ours.switches, ours.fragmentations) == (switches, fragmentations)
+    assert (theirs["IDSW"], theirs["Frag"]) == (switches, fragmentations)
+    assert ours.matches == theirs["CLR_TP"] == sum(one != "." for row in ids for one in row)
+
+
+def test_a_frame_without_any_track_is_an_interruption():
+    ours, mask = IdentitySwitches(), np.ones((1, 4, 4), bool)
+    for seen in (True, False, True):
+        ours.add([7] if seen else [], mask[: int(seen)], [1], mask)
+    assert (ours.switches, ours.fragmentations, ours.matches, ours.objects) == (0, 1, 2, 3)
 
 
 @pytest.mark.parametrize("seed", range(6))
