@@ -51,8 +51,8 @@ class OnnxEngine(HostSteps):
             EngineError: ONNX Runtime does not accept a graph.
         """
         self.info = info
-        self._frame = _session(frame, num_threads)
-        self._prompt_decoder = _session(prompt_decoder, num_threads)
+        self._frame = make_session(frame, num_threads)
+        self._prompt_decoder = make_session(prompt_decoder, num_threads)
         self._no_boxes = OrtValue.ortvalue_from_numpy(np.zeros((1, 0, 4), np.float32))
 
     def run(
@@ -64,7 +64,7 @@ class OnnxEngine(HostSteps):
             "image": OrtValue.ortvalue_from_numpy(np.ascontiguousarray(image)),
             "boxes": _boxes(boxes) if boxes is not None else self._no_boxes,
         }
-        outputs = _execute(self._frame, inputs)
+        outputs = execute(self._frame, inputs)
         class_logits, mask_logits, queries = (
             outputs[name].numpy()[0] for name in ("class_logits", "mask_logits", "queries")
         )
@@ -77,13 +77,18 @@ class OnnxEngine(HostSteps):
 
     def decode_prompts(self, features: OrtValue, boxes: NDArray[np.float32]) -> PromptOutput:
         inputs = {"features": features, "boxes": _boxes(boxes)}
-        return _prompt_output(_execute(self._prompt_decoder, inputs))
+        return _prompt_output(execute(self._prompt_decoder, inputs))
 
     def close(self) -> None:
         del self._frame, self._prompt_decoder
 
 
-def _session(graph: bytes, num_threads: int) -> onnxruntime.InferenceSession:
+def make_session(graph: bytes, num_threads: int) -> onnxruntime.InferenceSession:
+    """Load a serialised graph for execution on a CPU; num_threads 0: one per core.
+
+    Raises:
+        EngineError: ONNX Runtime does not accept it.
+    """
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = num_threads
     options.inter_op_num_threads = 1
@@ -96,9 +101,14 @@ def _session(graph: bytes, num_threads: int) -> onnxruntime.InferenceSession:
         raise EngineError(f"ONNX Runtime does not accept the graph: {_line(error)}") from error
 
 
-def _execute(
+def execute(
     session: onnxruntime.InferenceSession, inputs: dict[str, OrtValue]
 ) -> dict[str, OrtValue]:
+    """Run a session and return all outputs by name, in the memory that they were written to.
+
+    Raises:
+        EngineError: ONNX Runtime failed.
+    """
     names = [output.name for output in session.get_outputs()]
     try:
         return dict(zip(names, session.run_with_ort_values(names, inputs), strict=True))
