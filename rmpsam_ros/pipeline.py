@@ -35,8 +35,9 @@ from rmpsam_ros.runtime import (
     load_engine,
 )
 from rmpsam_ros.runtime.engine import ChannelOrder
+from rmpsam_ros.runtime.network import label_set_of
 from rmpsam_ros.runtime.torch_engine import resolve_device
-from rmpsam_ros.segmentation.labels import LabelSet, load_label_set
+from rmpsam_ros.segmentation.labels import LabelSet
 from rmpsam_ros.segmentation.overlay import draw_overlay
 from rmpsam_ros.segmentation.panoptic import FusionConfig, instance_map, semantic_map
 from rmpsam_ros.segmentation.preprocess import Geometry
@@ -61,7 +62,6 @@ __all__ = [
     "StageTimes",
     "TooManyPromptsError",
     "create_pipeline",
-    "create_pipelines",
 ]
 
 # 0 means "none" and 65535 "unlabelled" in a 16 bit instance image; the rest is for track ids.
@@ -80,7 +80,8 @@ class PipelineConfig:
 
     Attributes:
         network: which network runs, with what weights, on which engine and device.
-        labels: name of a packaged label set, or path of a label file.
+        labels: name of a packaged label set, or path of a label file; empty: the label set in the
+            weights, or coco_panoptic.
         long_side, short_side: limits of the resized image in pixels; its ratio is kept.
         fusion: thresholds and class filter of the panoptic fusion.
         tracker: thresholds and times of the tracks.
@@ -88,7 +89,7 @@ class PipelineConfig:
     """
 
     network: ModelConfig = field(default_factory=ModelConfig)
-    labels: str = "coco_panoptic"
+    labels: str = ""
     long_side: int = 640
     short_side: int = 480
     fusion: FusionConfig = field(default_factory=FusionConfig)
@@ -191,6 +192,8 @@ class Pipeline:
         """
         pending = self.begin(image, stamp, channel_order)
         (output,) = self.infer([pending])
+        if isinstance(output, EngineError):
+            raise output
         return self.finish(pending, output)
 
     def begin(
@@ -207,14 +210,20 @@ class Pipeline:
         seconds = time.perf_counter() - started
         return PendingFrame(stamp, image, channel_order, prepared, geometry, followed, seconds)
 
-    def infer(self, frames: Sequence[PendingFrame]) -> list[FrameOutput]:
+    def gains_from_company(self, frame: PendingFrame) -> bool:
+        """Tell whether the network is faster with several such frames than one after the other."""
+        return self._engine.largest_group(frame.prepared) > 1
+
+    def infer(self, frames: Sequence[PendingFrame]) -> list[FrameOutput | EngineError]:
         """Run the network on frames of this pipeline and of others `for_another_camera`.
 
-        Raises:
-            EngineError: the network failed on one of the frames at least.
+        Returns:
+            for every frame what `finish` takes, or why the network failed on it.
         """
         started = time.perf_counter()
-        outputs = [self._engine.run(one.prepared, one.followed.boxes) for one in frames]
+        outputs = self._engine.run_batch(
+            [one.prepared for one in frames], [one.followed.boxes for one in frames]
+        )
         seconds = time.perf_counter() - started
         for one in frames:
             one.inference = seconds
@@ -414,15 +423,8 @@ def create_pipeline(
     Raises:
         PipelineError: anything of the configuration cannot be used; one line says what and why.
     """
-    return create_pipelines(config, 1, progress)[0]
-
-
-def create_pipelines(
-    config: PipelineConfig, count: int, progress: Callable[[str], None] = lambda line: None
-) -> list[Pipeline]:
-    """Load everything once for several cameras; arguments and errors as in `create_pipeline`."""
     try:
-        label_set = load_label_set(config.labels)
+        label_set = label_set_of(config.network, config.labels)
         device = resolve_device(config.network.device)
         prompt_engine = load_prompt_engine(config.prompting, device, progress)
         engine = load_engine(config.network, label_set.num_classes, progress)
@@ -431,4 +433,4 @@ def create_pipelines(
         pipeline.warm_up()
     except (EngineError, PromptEngineError, ValueError) as error:
         raise PipelineError(str(error)) from error
-    return [pipeline, *(pipeline.for_another_camera() for _ in range(count - 1))]
+    return pipeline

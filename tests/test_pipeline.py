@@ -9,10 +9,16 @@ from rmpsam_ros.pipeline import (
     PipelineError,
     PromptingConfig,
     create_pipeline,
-    create_pipelines,
 )
 from rmpsam_ros.pipeline import Pipeline as PipelineUnderTest
-from rmpsam_ros.runtime import EngineInfo, FrameOutput, ModelConfig, ObjectOutput, PromptOutput
+from rmpsam_ros.runtime import (
+    EngineError,
+    EngineInfo,
+    FrameOutput,
+    ModelConfig,
+    ObjectOutput,
+    PromptOutput,
+)
 from rmpsam_ros.runtime.engine import HostSteps
 from rmpsam_ros.segmentation.labels import load_label_set
 from rmpsam_ros.segmentation.prompts import ObjectPrompt, PromptError
@@ -230,14 +236,27 @@ def test_cameras_share_the_engine_and_nothing_else(pipeline, engine):
     assert engine.closed
 
 
-def test_a_failed_pass_leaves_both_cameras_ready(pipeline, engine):
-    other = pipeline.for_another_camera()
-    run, engine.run = engine.run, None
-    began = [pipeline.begin(frame(), 1.0), other.begin(frame(), 1.0)]
-    with pytest.raises(TypeError):
-        pipeline.infer(began)
+def test_a_frame_that_fails_in_the_network_fails_alone(pipeline, engine):
+    other, run = pipeline.for_another_camera(), engine.run
+    began = [pipeline.begin(frame(), 1.0), other.begin(frame(64, 96), 1.0)]
+
+    def fail_on_the_first(image, boxes=None):
+        if image is began[0].prepared:
+            raise EngineError("no")
+        return run(image, boxes)
+
+    engine.run = fail_on_the_first
+    failed, output = pipeline.infer(began)
+    assert isinstance(failed, EngineError) and other.finish(began[1], output).tracks
+
+    def fail(image, boxes=None):
+        raise EngineError("no")
+
+    engine.run = fail
+    with pytest.raises(EngineError, match="no"):
+        pipeline.process(frame(), 1.5)
     engine.run = run
-    assert pipeline.process(frame(), 2.0).tracks and other.process(frame(), 2.0).tracks
+    assert pipeline.process(frame(), 2.0).tracks
 
 
 def test_the_real_network_runs_end_to_end():
@@ -258,16 +277,15 @@ def test_the_real_network_runs_end_to_end():
     pipeline.close()
 
 
-def test_several_pipelines_load_one_network():
+def test_cameras_on_the_real_network():
     config = PipelineConfig(network=ModelConfig(engine="torch"), long_side=64, short_side=64)
-    lines: list[str] = []
-    first, second, third = create_pipelines(config, 3, lines.append)
-    assert sum("warming up" in line for line in lines) == 1
+    first = create_pipeline(config)
+    second = first.for_another_camera()
     images = [np.full((48, 64, 3), value, np.uint8) for value in (0, 200)]
-    began = [second.begin(images[0], 0.0), third.begin(images[1], 0.0)]
-    for one, output, pipeline in zip(began, first.infer(began), (second, third), strict=True):
+    began = [first.begin(images[0], 0.0), second.begin(images[1], 0.0)]
+    for one, output, pipeline in zip(began, first.infer(began), (first, second), strict=True):
         assert pipeline.finish(one, output).width == 64
-    for one in (first, second, third):
+    for one in (first, second):
         one.close()
 
 

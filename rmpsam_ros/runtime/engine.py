@@ -126,6 +126,10 @@ class Engine(Protocol):
         """
         ...
 
+    def largest_group(self, image: Any) -> int:
+        """Return how many images of this size are faster together than one after the other."""
+        ...
+
     def fuse(
         self,
         objects: ObjectOutput,
@@ -169,7 +173,6 @@ class Batches(ABC):
         return [results[index] for index in range(len(images))]
 
     def largest_group(self, image: Any) -> int:
-        """Return how many images of this size are faster together than one after the other."""
         return 1
 
     def run_group(
