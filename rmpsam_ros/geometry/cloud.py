@@ -1,0 +1,62 @@
+"""Points in space with colour, class and instance."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from rmpsam_ros.geometry.camera_model import CameraModel
+from rmpsam_ros.geometry.depth_image import DepthImage
+
+# One point: x, y, z in metres; rgb as 0x00RRGGBB; class and instance as in the label images.
+POINT = np.dtype(
+    [
+        ("x", np.float32),
+        ("y", np.float32),
+        ("z", np.float32),
+        ("rgb", np.uint32),
+        ("class_id", np.uint16),
+        ("instance_id", np.uint16),
+    ]
+)
+
+
+def labelled_points(
+    pixels: NDArray[np.uint8],
+    channel_order: Literal["rgb", "bgr"],
+    classes: NDArray[np.uint8 | np.uint16],
+    instances: NDArray[np.uint16],
+    depth: DepthImage,
+    camera: CameraModel,
+    stride: int,
+) -> NDArray[np.void]:
+    """Return a point for every stride-th pixel, in both directions, whose depth is known.
+
+    Args:
+        pixels: (H, W, 3) uint8.
+        classes, instances: (H, W), values of the label images.
+        depth: aligned to the image; see `DepthImage.check_fits`.
+        camera: of the image.
+        stride: at least 1.
+
+    Returns:
+        (N,) of type `POINT`, in row-major order of the pixels.
+    """
+    height, width = classes.shape
+    first = stride // 2
+    rows = np.arange(min(first, height - 1), height, stride)[:, None]
+    columns = np.arange(min(first, width - 1), width, stride)[None, :]
+    z = depth.at(rows, columns, height, width)
+    x, y = camera.rays(rows, columns)
+    known = np.isfinite(z) & np.isfinite(x)
+    z = z[known]
+    points = np.empty(len(z), POINT)
+    points["x"], points["y"], points["z"] = x[known] * z, y[known] * z, z
+    red, green, blue = (0, 1, 2) if channel_order == "rgb" else (2, 1, 0)
+    colors = pixels[rows, columns][known].astype(np.uint32)
+    points["rgb"] = colors[:, red] << 16 | colors[:, green] << 8 | colors[:, blue]
+    points["class_id"] = classes[rows, columns][known]
+    points["instance_id"] = instances[rows, columns][known]
+    return points

@@ -1,0 +1,5 @@
+"""What the geometry refuses."""
+
+
+class GeometryError(ValueError):
+    """A calibration or depth image that cannot be used; the message says what and why."""
