@@ -30,13 +30,23 @@ class DecoderGraph:
     features, L pixels. Queries of one pass are [B, Q, d], objects first.
     """
 
-    def __init__(self, graph: GraphBuilder, model: RmpSam, features: str) -> None:
-        """Start from ``features``, the name of the compact features [B, c, h, w]."""
+    def __init__(
+        self, graph: GraphBuilder, model: RmpSam, features: str, tube: bool = False
+    ) -> None:
+        """Start from ``features``, the name of the compact features [B, c, h, w].
+
+        tube: they are [T, c, h, w], the frames of one tube (reference section 8): a batch of one
+        with L pixels over all of them, and masks [1, N, T, h, w]. There are no prompts in tubes.
+        """
         self._graph = graph
         self._model = model
         self._lift = feature_lift(model)
         self._sizes = graph.sizes(features)
-        self._pixels = graph.reshape(features, 0, self._lift.shape[1], -1)  # [B, c, L]
+        self._tube = tube
+        if tube:
+            features = graph.op("Transpose", features, perm=[1, 0, 2, 3])
+        batch = 1 if tube else 0  # 0: as it is
+        self._pixels = graph.reshape(features, batch, self._lift.shape[1], -1)  # [B, c, L]
         self._rows = graph.op("Transpose", self._pixels, perm=[0, 2, 1])  # [B, L, c]
         self._num_objects = 0
         self._has_prompts = False
@@ -237,8 +247,9 @@ class DecoderGraph:
         return graph.op("Slice", x, graph.integers(start), graph.integers(end), graph.integers(1))
 
     def _as_maps(self, masks: str) -> str:
-        """[B, Q, L] to [B, Q, h, w]."""
-        return self._graph.reshape(masks, 0, 0, *self._sizes[2:])
+        """[B, Q, L] to [B, Q, h, w], of a tube to [1, Q, T, h, w]."""
+        frames = self._sizes[:1] if self._tube else []
+        return self._graph.reshape(masks, 0, 0, *frames, *self._sizes[2:])
 
     def _linear(self, x: str, weight: Weights, bias: Weights | None = None) -> str:
         """Write x W^T + b; ``weight`` is [out, in] as in torch."""

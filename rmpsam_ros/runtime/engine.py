@@ -148,6 +148,23 @@ class Engine(Protocol):
         """Decode prompts, (K, 4) as in `run`, on the features of an earlier `run`."""
         ...
 
+    def decode_tube(self, features: Sequence[Any]) -> tuple[ObjectOutput, ...]:
+        """Decode the objects of a tube: every query has one class and a mask in every frame.
+
+        Source: paper equation 2, reference section 8.
+
+        Args:
+            features: of earlier passes on images of one size, one of each frame, oldest first.
+
+        Returns:
+            The objects of every frame, oldest first; classes and queries are those of the tube.
+
+        Raises:
+            EngineError: the sizes differ, the engine was made for single frames only
+                (`ModelConfig.clip_frames`), or execution failed.
+        """
+        ...
+
     def close(self) -> None:
         """Give back device memory; the engine is not used afterwards."""
         ...
@@ -248,6 +265,40 @@ def check_boxes(boxes: NDArray[np.float32]) -> None:
     """Raise EngineError unless ``boxes`` is what `Engine.run` asks for."""
     if boxes.ndim != 2 or boxes.shape[1] != 4 or boxes.dtype != np.float32:
         raise EngineError(f"prompt boxes are {boxes.dtype} {boxes.shape}; expected float32 (K, 4)")
+
+
+def no_tubes() -> EngineError:
+    """Return the error of an engine that was made for single frames and is given a tube."""
+    return EngineError("this engine was made for single frames: set clip_frames to the tube's")
+
+
+def check_tube(shapes: Sequence[tuple[int, ...]]) -> None:
+    """Raise EngineError unless these shapes of features make a tube, as `decode_tube` asks."""
+    if not shapes or len(set(shapes)) > 1:
+        raise EngineError(
+            f"features of a tube have shapes {list(shapes)}; expected one or more, all the same: "
+            "give frames of one size"
+        )
+
+
+def tube_objects(
+    class_logits: NDArray[np.float32],
+    mask_logits: NDArray[np.float32],
+    queries: NDArray[np.float32],
+) -> tuple[ObjectOutput, ...]:
+    """Return the objects of every frame of a tube.
+
+    Args:
+        class_logits, queries: (N, C + 1) and (N, 256).
+        mask_logits: (N, T, h, w).
+
+    Raises:
+        EngineError: the class logits are not finite.
+    """
+    check_finite(class_logits)
+    return tuple(
+        ObjectOutput(class_logits, mask_logits[:, k], queries) for k in range(mask_logits.shape[1])
+    )
 
 
 def check_finite(values: NDArray[np.float32]) -> None:

@@ -19,7 +19,9 @@ from rmpsam_ros.runtime.layer_graph import LayerWriter
 from rmpsam_ros.runtime.neck_graph import feature_lift
 from rmpsam_ros.runtime.quantized_graph import ActivationRanges
 
-GRAPH_PARTS: tuple[GraphPart, ...] = ("encoder", "decoder", "prompt_decoder", "frame")
+GRAPH_PARTS: tuple[GraphPart, ...] = (
+    "encoder", "decoder", "prompt_decoder", "tube_decoder", "frame"
+)
 
 
 def export_graph(
@@ -39,6 +41,8 @@ def export_graph(
       ``mask_logits`` [B, N, h, w], ``queries`` [B, N, 256], ``prompt_mask_logits`` [B, K, h, w]
       and ``prompt_iou`` [B, K];
     - prompt_decoder: ``features`` and ``boxes`` to the last two;
+    - tube_decoder: ``features`` [T, c, h, w] of one tube of T frames to the first three, of which
+      ``mask_logits`` is [1, N, T, h, w];
     - frame: ``image`` and ``boxes`` to everything, ``features`` included.
 
     Args:
@@ -51,8 +55,14 @@ def export_graph(
         features = write_encoder(LayerWriter(graph, form, ranges), model, image)
         graph.output(features, "features", ["batch", channels, "mask_height", "mask_width"])
     else:
-        features = graph.input("features", ["batch", channels, "mask_height", "mask_width"])
-    if part != "encoder":
+        first = "frames" if part == "tube_decoder" else "batch"
+        features = graph.input("features", [first, channels, "mask_height", "mask_width"])
+    if part == "tube_decoder":
+        shapes = output_shapes(model)
+        for name, tensor in DecoderGraph(graph, model, features, tube=True).decode().items():
+            axes = ["frames"] if name == "mask_logits" else []
+            graph.output(tensor, name, [1, shapes[name][1], *axes, *shapes[name][2:]])
+    elif part != "encoder":
         boxes = graph.input("boxes", ["batch", "prompts", 4])
         decoder = DecoderGraph(graph, model, features)
         outputs = decoder.decode(boxes, objects=part != "prompt_decoder")

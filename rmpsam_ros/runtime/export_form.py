@@ -5,7 +5,7 @@ from typing import Literal
 
 Compute = Literal["fp32", "fp16", "bf16"]
 Quantization = Literal["none", "u8s8", "s8s8"]
-GraphPart = Literal["encoder", "decoder", "prompt_decoder", "frame"]
+GraphPart = Literal["encoder", "decoder", "prompt_decoder", "tube_decoder", "frame"]
 
 
 @dataclass(frozen=True, slots=True)

@@ -159,8 +159,9 @@ class EngineFactory:
 
         form = onnxruntime_form("u8s8" if precision == "int8" else "none")
         frame, prompt_decoder = self._graph("frame", form), self._graph("prompt_decoder", form)
+        tubes = self._graph("tube_decoder", form) if self._config.clip_frames > 1 else None
         info = self._info(version(), precision)
-        return OnnxEngine(frame, prompt_decoder, self._config.num_threads, info)
+        return OnnxEngine(frame, prompt_decoder, self._config.num_threads, info, tubes)
 
     def _openvino(self, precision: Precision) -> Engine:
         from rmpsam_ros.runtime.openvino_engine import OpenVINOEngine, version
@@ -168,6 +169,8 @@ class EngineFactory:
         quantization: Quantization = "u8s8" if precision == "int8" else "none"
         form = ExportForm("grid_sample", quantization=quantization)
         graphs = {part: self._graph(part, form) for part in OPENVINO_PARTS}
+        if self._config.clip_frames > 1:
+            graphs["tube_decoder"] = self._graph("tube_decoder", form)
         info = self._info(version(), precision)
         return OpenVINOEngine(graphs, precision, self._config.num_threads, info)
 
@@ -179,6 +182,7 @@ class EngineFactory:
             frame_profiles,
             load_tensorrt,
             prompt_profiles,
+            tube_profiles,
         )
         from rmpsam_ros.runtime.tensorrt_engine import PlanRefusedError, TensorRTEngine
 
@@ -189,6 +193,8 @@ class EngineFactory:
             "frame": frame_profiles(),
             "prompt_decoder": prompt_profiles(channels),
         }
+        if self._config.clip_frames > 1:
+            profiles["tube_decoder"] = tube_profiles(channels, self._config.clip_frames)
         settings = {
             part: BuildSettings(ranges, tensor_float_32=precision != "fp32")
             for part, ranges in profiles.items()

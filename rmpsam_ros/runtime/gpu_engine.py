@@ -20,6 +20,7 @@ from rmpsam_ros.runtime.engine import (
     check_boxes,
     check_finite,
     check_image,
+    check_tube,
 )
 from rmpsam_ros.runtime.export_form import GraphPart
 from rmpsam_ros.runtime.gpu_steps import fuse_on_device, preprocess_on_device
@@ -91,7 +92,7 @@ class GpuEngine(Batches):
 
     @abstractmethod
     def make_lane(self, part: GraphPart, shapes: Shapes) -> "Lane":
-        """Prepare the graph ``frame`` or ``prompt_decoder`` for inputs of these shapes.
+        """Prepare ``frame``, ``prompt_decoder`` or ``tube_decoder`` for inputs of these shapes.
 
         Raises:
             EngineError: the engine does not allow these shapes.
@@ -158,6 +159,17 @@ class GpuEngine(Batches):
             no_masks = np.zeros((0, *features.shape[2:]), np.float32)
             return PromptOutput(no_masks, np.zeros(0, np.float32))
         return _joined(self._prompt_parts(features, boxes))
+
+    def decode_tube(self, features: Sequence[torch.Tensor]) -> tuple[ObjectOutput, ...]:
+        check_tube([tuple(one.shape) for one in features])
+        outputs = self._execute("tube_decoder", features=torch.cat(list(features)))
+        classes, masks = outputs["class_logits"][0].clone(), outputs["mask_logits"][0].clone()
+        queries = _to_numpy(outputs["queries"][0])
+        objects = tuple(
+            DeviceObjects(classes, masks[:, k], queries) for k in range(masks.shape[1])
+        )
+        check_finite(objects[0].class_logits)
+        return objects
 
     def close(self) -> None:
         self._lanes.clear()

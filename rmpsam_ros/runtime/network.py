@@ -20,6 +20,7 @@ from rmpsam_ros.runtime.engine import EngineError
 
 RANDOM_WEIGHTS = "random weights: results are meaningless"
 RANDOM_SYNONYMS = 2
+MAX_CLIP_FRAMES = 16  # the paper's clips have 5
 
 Progress = Callable[[str], None]
 
@@ -39,6 +40,8 @@ class ModelConfig:
             its results do not agree, the next better one runs. Random weights: auto is fp32.
         num_threads: threads of the network on a CPU; 0: one per core.
         cache_folder: where built engines are kept; empty: ~/.cache/rmpsam_ros.
+        clip_frames: most frames of a tube that `Engine.decode_tube` is needed for, up to
+            MAX_CLIP_FRAMES; 1: not at all.
     """
 
     model: str = "rmpsam_r18"
@@ -49,6 +52,7 @@ class ModelConfig:
     precision: str = "auto"
     num_threads: int = 0
     cache_folder: str = ""
+    clip_frames: int = 1
 
     @property
     def weights_name(self) -> str:
@@ -85,6 +89,10 @@ def network_digest(model: RmpSam) -> str:
 
 
 def _check(config: ModelConfig) -> None:
+    if not 1 <= config.clip_frames <= MAX_CLIP_FRAMES:
+        raise EngineError(
+            f"clip_frames is {config.clip_frames}; expected 1 (single frames) to {MAX_CLIP_FRAMES}"
+        )
     if config.model not in MODEL_CONFIGS:
         raise EngineError(
             f"model '{config.model}' is unknown; use one of {', '.join(sorted(MODEL_CONFIGS))}"

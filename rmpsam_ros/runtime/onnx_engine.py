@@ -1,5 +1,7 @@
 """Executes the network with ONNX Runtime on a CPU."""
 
+from collections.abc import Sequence
+
 import numpy as np
 import onnxruntime
 from numpy.typing import NDArray
@@ -15,6 +17,9 @@ from rmpsam_ros.runtime.engine import (
     check_boxes,
     check_finite,
     check_image,
+    check_tube,
+    no_tubes,
+    tube_objects,
 )
 from rmpsam_ros.runtime.export_form import ExportForm, Quantization
 
@@ -40,12 +45,18 @@ class OnnxEngine(HostSteps):
     """
 
     def __init__(
-        self, frame: bytes, prompt_decoder: bytes, num_threads: int, info: EngineInfo
+        self,
+        frame: bytes,
+        prompt_decoder: bytes,
+        num_threads: int,
+        info: EngineInfo,
+        tube_decoder: bytes | None = None,
     ) -> None:
         """Load serialised graphs in a form of `onnxruntime_form`.
 
         Args:
             num_threads: 0: one per core.
+            tube_decoder: None: for single frames only.
 
         Raises:
             EngineError: ONNX Runtime does not accept a graph.
@@ -53,6 +64,7 @@ class OnnxEngine(HostSteps):
         self.info = info
         self._frame = make_session(frame, num_threads)
         self._prompt_decoder = make_session(prompt_decoder, num_threads)
+        self._tube_decoder = make_session(tube_decoder, num_threads) if tube_decoder else None
         self._no_boxes = OrtValue.ortvalue_from_numpy(np.zeros((1, 0, 4), np.float32))
 
     def run(
@@ -79,8 +91,19 @@ class OnnxEngine(HostSteps):
         inputs = {"features": features, "boxes": _boxes(boxes)}
         return _prompt_output(execute(self._prompt_decoder, inputs))
 
+    def decode_tube(self, features: Sequence[OrtValue]) -> tuple[ObjectOutput, ...]:
+        if self._tube_decoder is None:
+            raise no_tubes()
+        maps = [one.numpy() for one in features]
+        check_tube([one.shape for one in maps])
+        inputs = {"features": OrtValue.ortvalue_from_numpy(np.concatenate(maps))}
+        outputs = execute(self._tube_decoder, inputs)
+        return tube_objects(
+            *(outputs[name].numpy()[0] for name in ("class_logits", "mask_logits", "queries"))
+        )
+
     def close(self) -> None:
-        del self._frame, self._prompt_decoder
+        del self._frame, self._prompt_decoder, self._tube_decoder
 
 
 def make_session(graph: bytes, num_threads: int) -> onnxruntime.InferenceSession:

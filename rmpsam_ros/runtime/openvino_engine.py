@@ -19,6 +19,9 @@ from rmpsam_ros.runtime.engine import (
     check_boxes,
     check_finite,
     check_image,
+    check_tube,
+    no_tubes,
+    tube_objects,
 )
 from rmpsam_ros.runtime.export_form import GraphPart
 from rmpsam_ros.runtime.split_graph import split_behind_samples
@@ -40,7 +43,7 @@ class OpenVINOEngine(HostSteps):
         """Load serialised graphs in GridSample form.
 
         Args:
-            graphs: ``encoder``, ``decoder`` and ``prompt_decoder``.
+            graphs: ``encoder``, ``decoder`` and ``prompt_decoder``; ``tube_decoder`` for tubes.
             precision: fp32, bf16, or int8, which the graph of the encoder then has inside.
             num_threads: 0: one per core.
 
@@ -61,6 +64,8 @@ class OpenVINOEngine(HostSteps):
         ]
         self._decoder = [self._compile(graphs["decoder"], "f32")]
         self._prompt_decoder = [self._compile(graphs["prompt_decoder"], "f32")]
+        tubes = graphs.get("tube_decoder")
+        self._tube_decoder = [self._compile(tubes, "f32")] if tubes else None
 
     def run(
         self, image: NDArray[np.float32], boxes: NDArray[np.float32] | None = None
@@ -83,8 +88,19 @@ class OpenVINOEngine(HostSteps):
         inputs = {"features": features, "boxes": boxes[None]}
         return _prompt_output(_execute(self._prompt_decoder, inputs))
 
+    def decode_tube(
+        self, features: Sequence[NDArray[np.float32]]
+    ) -> tuple[ObjectOutput, ...]:
+        if self._tube_decoder is None:
+            raise no_tubes()
+        check_tube([one.shape for one in features])
+        outputs = _execute(self._tube_decoder, {"features": np.concatenate(features)})
+        return tube_objects(
+            *(outputs[name][0] for name in ("class_logits", "mask_logits", "queries"))
+        )
+
     def close(self) -> None:
-        del self._encoder, self._decoder, self._prompt_decoder
+        del self._encoder, self._decoder, self._prompt_decoder, self._tube_decoder
 
     def _compile(self, graph: bytes, hint: str) -> Any:
         try:

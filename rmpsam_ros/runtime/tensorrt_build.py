@@ -97,6 +97,18 @@ def prompt_profiles(channels: int) -> tuple[Profile, ...]:
     )
 
 
+def tube_profiles(channels: int, frames: int) -> tuple[Profile, ...]:
+    """Profiles of the tube decoder; ``channels`` of the compact features, up to so many frames."""
+    side = MAX_SIDE // 4
+    return (
+        {
+            "features": ShapeRange(
+                (1, channels, 8, 8), (frames, channels, 120, 160), (frames, channels, side, side)
+            )
+        },
+    )
+
+
 def load_tensorrt() -> ModuleType:
     """Import TensorRT.
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import torch
 
-from rmpsam_ros.runtime.engine import EngineError, EngineInfo
+from rmpsam_ros.runtime.engine import EngineError, EngineInfo, no_tubes
 from rmpsam_ros.runtime.export_form import GraphPart
 from rmpsam_ros.runtime.gpu_engine import GpuEngine, Image, Lane, Shapes, Tensors
 from rmpsam_ros.runtime.tensorrt_build import Messages, Profile, make_logger
@@ -27,7 +27,10 @@ class TensorRTEngine(GpuEngine):
         device: torch.device,
         info: EngineInfo,
     ) -> None:
-        """Load plans of the graphs ``frame`` and ``prompt_decoder``, built with ``profiles``.
+        """Load plans of the graphs, built with ``profiles``.
+
+        Args:
+            plans: ``frame`` and ``prompt_decoder``; ``tube_decoder`` for tubes.
 
         Raises:
             PlanRefusedError: TensorRT refuses a plan: it is for another version or GPU.
@@ -42,6 +45,8 @@ class TensorRTEngine(GpuEngine):
             self._engines = {part: self._load(plan) for part, plan in plans.items()}
 
     def make_lane(self, part: GraphPart, shapes: Shapes) -> "TensorRTLane":
+        if part not in self._engines:
+            raise no_tubes()
         for index, profile in enumerate(self._profiles[part]):
             if all(_fits(shapes[name], profile[name].largest) for name in shapes):
                 engine = self._engines[part]

@@ -21,6 +21,8 @@ from rmpsam_ros.runtime.engine import (
     check_boxes,
     check_finite,
     check_image,
+    check_tube,
+    tube_objects,
 )
 from rmpsam_ros.runtime.export_form import GraphPart
 from rmpsam_ros.runtime.gpu_engine import (
@@ -135,6 +137,17 @@ class TorchEngine(HostSteps):
         tensor = torch.from_numpy(boxes).to(self._device).unsqueeze(0)
         return _prompts_to_numpy(self._model.decode_prompts(features, tensor), 0, len(boxes))
 
+    @torch.inference_mode()
+    def decode_tube(self, features: Sequence[torch.Tensor]) -> tuple[ObjectOutput, ...]:
+        check_tube([tuple(one.shape) for one in features])
+        output = self._model.decode_objects(torch.cat(list(features)), frames=len(features))
+        masks = output.mask_logits[0].reshape(-1, len(features), *features[0].shape[2:])
+        return tube_objects(
+            output.class_logits[0].cpu().numpy(),
+            masks.cpu().numpy(),
+            output.queries[0].cpu().numpy(),
+        )
+
     @property
     def backbone(self) -> nn.Module:
         """The backbone alone, on its device: the yardstick of benchmarks."""
@@ -176,7 +189,7 @@ class TorchGraphEngine(GpuEngine):
 
 
 class TorchLane(Lane):
-    """The network on one input shape: a frame with prompts, or prompts on kept features."""
+    """The network on one input shape: frames with prompts, or what is decoded of kept features."""
 
     def __init__(self, model: RmpSam, device: torch.device, shapes: Shapes) -> None:
         super().__init__(device, shapes)
@@ -184,10 +197,13 @@ class TorchLane(Lane):
 
     @torch.inference_mode()
     def enqueue(self) -> Tensors:
-        boxes = self.inputs["boxes"]
-        if "features" in self.inputs:
-            prompts = self._model.decode_prompts(self.inputs["features"], boxes)
-            return _prompt_tensors(prompts)
+        features = self.inputs.get("features")
+        boxes = self.inputs.get("boxes")
+        if boxes is None:
+            assert features is not None
+            return _tube_tensors(self._model.decode_objects(features, frames=len(features)))
+        if features is not None:
+            return _prompt_tensors(self._model.decode_prompts(features, boxes))
         image = self.inputs["image"].contiguous(memory_format=torch.channels_last)
         features = self._model.features(image)
         objects, prompts = self._model.decode(features, boxes)
@@ -209,6 +225,16 @@ def prepared(model: RmpSam, device: torch.device) -> RmpSam:
         if parameter.ndim == 4:
             parameter.data = parameter.data.contiguous(memory_format=torch.channels_last)
     return model
+
+
+def _tube_tensors(objects: ModelObjects) -> Tensors:
+    """Return the objects of a tube; the masks always have an axis of frames."""
+    masks = objects.mask_logits
+    return {
+        "class_logits": objects.class_logits,
+        "mask_logits": masks if masks.ndim == 5 else masks.unsqueeze(2),
+        "queries": objects.queries,
+    }
 
 
 def _prompt_tensors(prompts: ModelPrompts) -> Tensors:

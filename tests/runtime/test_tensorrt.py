@@ -36,6 +36,7 @@ from rmpsam_ros.runtime.tensorrt_build import (
     build_plan,
     frame_profiles,
     prompt_profiles,
+    tube_profiles,
 )
 from rmpsam_ros.segmentation.labels import Label, LabelSet
 from rmpsam_ros.segmentation.panoptic import FusionConfig
@@ -47,6 +48,7 @@ PROFILES = {
     "encoder": tuple({"image": p["image"]} for p in frame_profiles()),
     "decoder": prompt_profiles(CHANNELS),
     "prompt_decoder": prompt_profiles(CHANNELS),
+    "tube_decoder": tube_profiles(CHANNELS, 5),
     "frame": frame_profiles(),
 }
 
