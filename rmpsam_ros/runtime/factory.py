@@ -236,7 +236,7 @@ class EngineFactory:
             "form": str(form),
             "settings": settings.to_json(),
             "tensorrt": [trt.__name__, trt.__version__],
-            **_gpu_key(self._device),
+            **gpu_key(self._device),
         }
         return f"{self._config.model}-tensorrt-{part}-{form.precision}", key
 
@@ -291,7 +291,7 @@ def _sources_digest(*names: str) -> str:
     return digest.hexdigest()
 
 
-def _gpu_key(device: torch.device) -> dict[str, Any]:
+def gpu_key(device: torch.device) -> dict[str, Any]:
     """Return what a TensorRT engine depends on besides network, settings and TensorRT."""
     gpu = torch.cuda.get_device_properties(device)
     driver = Path("/proc/driver/nvidia/version")

@@ -5,6 +5,7 @@ import math
 import numpy as np
 from torch import nn
 
+from rmpsam_ros.model.sam.layers import LayerNorm2d
 from rmpsam_ros.runtime.export_form import ExportForm
 from rmpsam_ros.runtime.graph_builder import GraphBuilder, Weights, array
 from rmpsam_ros.runtime.quantized_graph import ActivationRanges, Quantizer
@@ -63,6 +64,11 @@ class LayerWriter:
         weight = array(conv.weight) * scale[:, None, None, None]
         return self.conv(x, weight, bias, stride=conv.stride[0], groups=conv.groups)
 
+    def convolution(self, x: str, conv: nn.Conv2d) -> str:
+        """Write a convolution as it is, padded to keep the size but for the stride."""
+        bias = np.zeros(conv.out_channels) if conv.bias is None else array(conv.bias)
+        return self.conv(x, array(conv.weight), bias, stride=conv.stride[0], groups=conv.groups)
+
     def conv_transpose(self, x: str, weight: Weights, bias: Weights) -> str:
         """Write a transposed convolution 4x4 that doubles the size."""
         compute = self.form.compute
@@ -85,7 +91,12 @@ class LayerWriter:
         y = self.graph.op("MatMul", x, self.constant(weight.T))
         return self.graph.op("Add", y, self.constant(bias))
 
-    def layer_norm(self, x: str, norm: nn.LayerNorm) -> str:
+    def map_norm(self, x: str, norm: LayerNorm2d) -> str:
+        """Write a layer normalisation over the channels of a map [B, C, H, W]."""
+        x = self.layer_norm(self.graph.op("Transpose", x, perm=[0, 2, 3, 1]), norm)
+        return self.graph.op("Transpose", x, perm=[0, 3, 1, 2])
+
+    def layer_norm(self, x: str, norm: nn.LayerNorm | LayerNorm2d) -> str:
         """Write a layer normalisation over the last axis, whose sums are float32."""
         weight, bias = self.graph.weight(array(norm.weight)), self.graph.weight(array(norm.bias))
         x = self.to_float(x)

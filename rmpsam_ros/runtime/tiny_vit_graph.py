@@ -46,6 +46,9 @@ class TinyVitGraph:
         return self._conv_norm(x, merging.conv3)
 
     def _conv_norm(self, x: str, module: nn.Module) -> str:
+        """Write a `ConvNorm`, or the convolution that is left of one after folding."""
+        if isinstance(module, nn.Conv2d):
+            return self._layers.convolution(x, module)
         conv, norm = expect(module.c, nn.Conv2d), expect(module.bn, nn.BatchNorm2d)
         return self._layers.conv_norm(x, conv, norm)
 

@@ -17,7 +17,7 @@ MASK_SIZE = 256
 MAX_PROMPTS = 320
 """Prompts accepted in one call."""
 
-_PROMPTS_AT_ONCE = 8
+PROMPTS_AT_ONCE = 8
 """Prompts decoded together; more would need gigabytes of memory and cost time on a CPU."""
 
 
@@ -92,20 +92,13 @@ class PromptModel(nn.Module):
                 f"prompts belong to one image, got an embedding of {len(embedding.features)}; "
                 "use embedding.select(index)"
             )
-        if multimask and not self.supports_multimask:
-            raise ValueError("this model gives one mask for a prompt: call it without multimask")
-        points, labels = join_prompts(points, labels, boxes)
-        if not 0 < len(points) <= MAX_PROMPTS:
-            raise ValueError(f"1 to {MAX_PROMPTS} prompts in one call, got {len(points)}")
-        if mask_input is not None and mask_input.shape != (len(points), 1, MASK_SIZE, MASK_SIZE):
-            raise ValueError(
-                f"mask_input is [{len(points)}, 1, {MASK_SIZE}, {MASK_SIZE}] for "
-                f"{len(points)} prompts, got {list(mask_input.shape)}"
-            )
+        points, labels = checked_prompts(
+            points, labels, boxes, mask_input, multimask, self.supports_multimask
+        )
         image_position = self.prompt_encoder.image_position()
         logits, iou = [], []
-        for start in range(0, len(points), _PROMPTS_AT_ONCE):
-            part = slice(start, start + _PROMPTS_AT_ONCE)
+        for start in range(0, len(points), PROMPTS_AT_ONCE):
+            part = slice(start, start + PROMPTS_AT_ONCE)
             dense = (
                 self.prompt_encoder.without_mask()
                 if mask_input is None
@@ -121,3 +114,28 @@ class PromptModel(nn.Module):
             logits.append(all_logits[:, chosen])
             iou.append(all_iou[:, chosen])
         return torch.cat(logits), torch.cat(iou)
+
+
+def checked_prompts(
+    points: Tensor | None,
+    labels: Tensor | None,
+    boxes: Tensor | None,
+    mask_input: Tensor | None,
+    multimask: bool,
+    supports_multimask: bool,
+) -> tuple[Tensor, Tensor]:
+    """Check the prompts of `PromptModel.decode`, which says what they are, and join them.
+
+    Returns points [K, N, 2] and labels [K, N] as `join_prompts` does, and raises ValueError.
+    """
+    if multimask and not supports_multimask:
+        raise ValueError("this model gives one mask for a prompt: call it without multimask")
+    points, labels = join_prompts(points, labels, boxes)
+    if not 0 < len(points) <= MAX_PROMPTS:
+        raise ValueError(f"1 to {MAX_PROMPTS} prompts in one call, got {len(points)}")
+    if mask_input is not None and mask_input.shape != (len(points), 1, MASK_SIZE, MASK_SIZE):
+        raise ValueError(
+            f"mask_input is [{len(points)}, 1, {MASK_SIZE}, {MASK_SIZE}] for "
+            f"{len(points)} prompts, got {list(mask_input.shape)}"
+        )
+    return points, labels
