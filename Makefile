@@ -1,12 +1,13 @@
 # make demo          see the node work on real video (creates and builds everything it needs)
 # make test          lint, types and all tests against the built package
+# make test-gpu      the tests that need a GPU or TensorRT; says of each why it is skipped
 # make test-jazzy    the ROS tests against ROS 2 Jazzy
 # make env build native lint clean      the single steps
 
 SHELL := bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DEFAULT_GOAL := build
-.PHONY: demo test test-jazzy env env-jazzy build build-jazzy native lint clean
+.PHONY: demo test test-gpu test-jazzy env env-test env-jazzy build build-jazzy native lint clean
 
 REQUIREMENTS := requirements/core.txt requirements/dev.txt
 
@@ -20,14 +21,21 @@ colcon_build = set +u; . tools/ros_env.sh $(1); set -u; \
 demo: build
 	@set +u; . tools/ros_env.sh; set -u; python demo/run_demo.py
 
-test: build lint
+test: build lint env-test
 	@set +u; . tools/ros_env.sh; set -u; pytest --durations=10
+
+test-gpu: build env-test
+	@set +u; . tools/ros_env.sh; set -u; COLUMNS=200 pytest -vv -m gpu
 
 test-jazzy: build-jazzy
 	@set +u; . tools/ros_env.sh jazzy; set -u; pytest tests/node
 
 env:
 	@python3 tools/make_env.py .venv $(REQUIREMENTS) requirements/ros-kilted.txt
+
+# Large, and only for tests: where it cannot be had, they are skipped.
+env-test: env
+	@python3 tools/install_optional.py .venv requirements/test-runtime.txt
 
 env-jazzy:
 	@python3 tools/make_env.py .venv-jazzy $(REQUIREMENTS) requirements/ros-jazzy.txt

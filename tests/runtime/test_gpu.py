@@ -17,7 +17,10 @@ from rmpsam_ros.runtime.gpu_engine import MAX_LANES
 from rmpsam_ros.runtime.precision import compare, preprocessed_frames, shortcomings
 from rmpsam_ros.runtime.torch_engine import TorchEngine, TorchGraphEngine
 
-pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no CUDA device")
+pytestmark = [
+    pytest.mark.gpu,
+    pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no CUDA device"),
+]
 needs_tensorrt = pytest.mark.skipif(
     importlib.util.find_spec("tensorrt") is None, reason="TensorRT is not installed"
 )
@@ -49,6 +52,20 @@ def test_replays_follow_the_input(engine, image):
     other = engine.run(np.flip(image, axis=-1).copy()).objects.class_logits
     assert np.abs(first - other).max() > 1e-2
     np.testing.assert_allclose(engine.run(image).objects.class_logits, first, atol=1e-4)
+
+
+def test_a_batch_equals_single_frames(engine, boxes):
+    images = [image for image, _ in preprocessed_frames(3, limits=(128, 96))]
+    all_boxes = [None, boxes, boxes[:2]]
+    for output, image, own in zip(
+        engine.run_batch(images, all_boxes), images, all_boxes, strict=True
+    ):
+        alone = engine.run(image, own)
+        assert np.abs(output.objects.class_logits - alone.objects.class_logits).mean() < 2e-2
+        assert np.abs(output.objects.mask_logits - alone.objects.mask_logits).mean() < 2e-2
+        assert (output.prompts is None) == (own is None)
+        if own is not None:
+            assert np.abs(output.prompts.mask_logits - alone.prompts.mask_logits).mean() < 2e-2
 
 
 def test_many_shapes_and_prompts_in_turn(engine):

@@ -1,19 +1,9 @@
-"""TensorRT: every graph is parsed and built, and only what both major versions have is called.
-
-TensorRT-RTX holds NVIDIA's parser and builder and works without a GPU; it stands in where it is
-installed (requirements/test-runtime.txt). What the engine does with a plan is tested on a
-CPU with lanes that execute the ONNX graph instead.
-"""
+"""TensorRT engines: what they do with a plan, with lanes that execute the ONNX graph instead."""
 
 from __future__ import annotations
 
-import ast
 import contextlib
-import inspect
-import json
-import threading
 import types
-from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
@@ -21,209 +11,17 @@ import onnxruntime
 import pytest
 import torch
 
-from rmpsam_ros.runtime import gpu_engine, tensorrt_build, tensorrt_engine
+from rmpsam_ros.runtime import gpu_engine, tensorrt_engine
 from rmpsam_ros.runtime.engine import EngineError, EngineInfo
-from rmpsam_ros.runtime.export import GRAPH_PARTS, export_graph
-from rmpsam_ros.runtime.export_form import ExportForm
-from rmpsam_ros.runtime.factory import TENSORRT_FORMS
 from rmpsam_ros.runtime.gpu_engine import PROMPT_SLOTS, GpuEngine
 from rmpsam_ros.runtime.onnx_engine import OnnxEngine, onnxruntime_form
 from rmpsam_ros.runtime.precision import stored_frames
-from rmpsam_ros.runtime.quantized_graph import Quantizer
-from rmpsam_ros.runtime.tensorrt_build import (
-    MAX_SIDE,
-    BuildSettings,
-    build_plan,
-    frame_profiles,
-    prompt_profiles,
-    tube_profiles,
-)
+from rmpsam_ros.runtime.tensorrt_build import MAX_SIDE, frame_profiles, prompt_profiles
 from rmpsam_ros.segmentation.labels import Label, LabelSet
 from rmpsam_ros.segmentation.panoptic import FusionConfig
 from rmpsam_ros.segmentation.preprocess import Geometry
 
-DATA = Path(__file__).resolve().parents[1] / "data" / "runtime"
-CHANNELS = 131
-PROFILES = {
-    "encoder": tuple({"image": p["image"]} for p in frame_profiles()),
-    "decoder": prompt_profiles(CHANNELS),
-    "prompt_decoder": prompt_profiles(CHANNELS),
-    "tube_decoder": tube_profiles(CHANNELS, 5),
-    "frame": frame_profiles(),
-}
-
-
-@pytest.fixture(scope="module")
-def rtx() -> types.ModuleType:
-    return pytest.importorskip(
-        "tensorrt_rtx", reason="TensorRT-RTX is not installed: see requirements/test-runtime.txt"
-    )
-
-
-class AnyRanges(dict):  # type: ignore[type-arg]
-    """Some activation range for every layer: enough to build a quantised graph."""
-
-    def __contains__(self, layer: object) -> bool:
-        return True
-
-    def __missing__(self, layer: str) -> tuple[float, float]:
-        return -3.0, 3.0
-
-
-def graph_bytes(network: Any, part: Any, form: ExportForm) -> bytes:
-    ranges = AnyRanges() if form.quantization != "none" else None
-    return export_graph(network, part, form, ranges).SerializeToString()
-
-
-def build(rtx: types.ModuleType, graph: bytes, part: str, **options: Any) -> bytes:
-    lines: list[str] = options.pop("lines", [])
-    cancelled = options.pop("cancelled", threading.Event())
-    settings = BuildSettings(PROFILES[part][:1], tensor_float_32=True, level=0, **options)
-    return build_plan(rtx, graph, settings, lines.append, cancelled)
-
-
-@pytest.mark.parametrize("part", GRAPH_PARTS)
-def test_every_part_builds(rtx, network, part):
-    assert len(build(rtx, graph_bytes(network, part, ExportForm("grid_sample")), part)) > 1 << 20
-
-
-@pytest.mark.parametrize("precision", ["fp16", "bf16", "int8"])
-def test_every_precision_builds_and_is_smaller(rtx, network, precision):
-    plan = build(rtx, graph_bytes(network, "encoder", TENSORRT_FORMS[precision]), "encoder")
-    # 12.4 million weights of backbone and neck.
-    assert 10e6 < len(plan) < (24e6 if precision == "int8" else 30e6)
-
-
-def test_the_form_of_onnxruntime_is_refused_with_a_reason(rtx, network):
-    graph = graph_bytes(network, "encoder", ExportForm("operator"))
-    with pytest.raises(EngineError, match=r"cannot read the graph: DeformConv.*plugin"):
-        build(rtx, graph, "encoder")
-
-
-@pytest.mark.parametrize("graph", [b"", b"no graph"])
-def test_something_else_than_a_graph_is_refused(rtx, graph):
-    with pytest.raises(EngineError, match=r"cannot read the graph|build failed"):
-        build(rtx, graph, "encoder")
-
-
-def test_a_failing_build_says_why(rtx, graphs):
-    profiles = ({"image": tensorrt_build.ShapeRange(*3 * [(1, 4, 64, 64)])},)
-    settings = BuildSettings(profiles, tensor_float_32=False, level=0)
-    graph = graphs("encoder", ExportForm("grid_sample"))
-    with pytest.raises(EngineError, match=r"build failed: .+"):
-        build_plan(rtx, graph, settings, print, threading.Event())
-
-
-def test_a_cancelled_build_ends(rtx, graphs):
-    cancelled = threading.Event()
-    cancelled.set()
-    with pytest.raises(EngineError, match="cancelled"):
-        build(rtx, graphs("encoder", ExportForm("grid_sample")), "encoder", cancelled=cancelled)
-
-
-def test_a_build_reports_its_progress(rtx, graphs, monkeypatch):
-    monkeypatch.setattr(tensorrt_build, "_REPORT_INTERVAL", 0.0)
-    lines: list[str] = []
-    build(rtx, graphs("encoder", ExportForm("grid_sample")), "encoder", lines=lines)
-    assert lines and all("building the TensorRT engine: " in line for line in lines)
-    percents = [int(line.split()[-2]) for line in lines]
-    assert all(0 < percent <= 100 for percent in percents)
-
-
-def test_the_keyboard_cancels_a_build(graphs, monkeypatch):
-    """The build goes on in another thread; an interrupt reaches it as a cancelled build."""
-    started, cancelled = threading.Event(), threading.Event()
-    ended: list[bool] = []
-
-    def slow_build(*arguments: Any) -> bytes:
-        started.set()
-        ended.append(cancelled.wait(10))
-        return b""
-
-    class InterruptedFuture:
-        def result(self, timeout: float) -> bytes:
-            assert started.wait(10)
-            raise KeyboardInterrupt
-
-    class Executor(tensorrt_build.ThreadPoolExecutor):  # type: ignore[name-defined, misc]
-        def submit(self, *arguments: Any) -> Any:
-            super().submit(*arguments)
-            return InterruptedFuture()
-
-    monkeypatch.setattr(tensorrt_build, "_build", slow_build)
-    monkeypatch.setattr(tensorrt_build, "ThreadPoolExecutor", Executor)
-    with pytest.raises(KeyboardInterrupt):
-        build_plan(None, b"", BuildSettings((), False), print, cancelled)
-    assert ended == [True]
-
-
-@pytest.mark.parametrize(
-    ("name", "version", "flags"),
-    [("tensorrt", "10.3.0", 2), ("tensorrt", "11.4.0.106", 0), ("tensorrt_rtx", "1.7.1", 0)],
-)
-def test_networks_are_strongly_typed_in_every_version(name, version, flags):
-    kinds = types.SimpleNamespace(STRONGLY_TYPED=1)
-    trt = types.SimpleNamespace(
-        __name__=name, __version__=version, NetworkDefinitionCreationFlag=kinds
-    )
-    assert tensorrt_build._network_flags(trt) == flags
-
-
-# --- the bindings of both major versions -----------------------------------------------------
-
-RECEIVERS = {
-    "trt": "module",
-    "builder": "Builder",
-    "parser": "OnnxParser",
-    "error": "ParserError",
-    "config": "IBuilderConfig",
-    "profile": "IOptimizationProfile",
-    "engine": "ICudaEngine",
-    "context": "IExecutionContext",
-    "_context": "IExecutionContext",
-    "_runtime": "Runtime",
-    "ILogger": "ILogger",
-    "Severity": "ILogger.Severity",
-    "BuilderFlag": "BuilderFlag",
-    "MemoryPoolType": "MemoryPoolType",
-    "NetworkDefinitionCreationFlag": "NetworkDefinitionCreationFlag",
-}
-
-
-def tensorrt_calls() -> set[tuple[str, str]]:
-    """Every attribute that the code takes of an object of TensorRT: (class, attribute)."""
-    found = set()
-    for module in (tensorrt_build, tensorrt_engine):
-        for node in ast.walk(ast.parse(inspect.getsource(module))):
-            if isinstance(node, ast.Attribute) and not node.attr.startswith("__"):
-                receiver = getattr(node.value, "id", getattr(node.value, "attr", ""))
-                if receiver in RECEIVERS:
-                    found.add((RECEIVERS[receiver], node.attr))
-    return found
-
-
-@pytest.mark.parametrize("version", ["10.16.1.11", "11.4.0.106"])
-def test_only_what_the_bindings_have_is_called(version):
-    api = json.loads((DATA / "tensorrt_api.json").read_text())[version]
-    calls = tensorrt_calls()
-    assert len(calls) > 30 and {kind for kind, _ in calls} == set(RECEIVERS.values())
-    assert {f"{kind}.{name}" for kind, name in calls if name not in api[kind]} == set()
-
-
-@pytest.mark.parametrize("version", ["10.16.1.11", "11.4.0.106"])
-def test_what_is_overridden_exists(version):
-    api = json.loads((DATA / "tensorrt_api.json").read_text())[version]
-    assert {"phase_start", "step_complete", "phase_finish"} <= set(api["IProgressMonitor"])
-    assert "log" in api["ILogger"]
-
-
-def test_without_tensorrt_one_line_says_what_to_do(monkeypatch):
-    monkeypatch.setitem(__import__("sys").modules, "tensorrt", None)
-    with pytest.raises(EngineError, match=r"cannot be imported .* use engine torch"):
-        tensorrt_build.load_tensorrt()
-
-
-# --- what the engine does with its lanes, on a CPU ---------------------------------------------
+PROFILES = {"frame": frame_profiles(), "prompt_decoder": prompt_profiles(131)}
 
 
 class OnnxLane:
@@ -385,11 +183,3 @@ def test_every_gpu_engine_shares_this(monkeypatch):
 
     assert issubclass(TorchGraphEngine, GpuEngine)
     assert TorchGraphEngine.run is GpuEngine.run
-
-
-def test_quantised_forms_need_ranges(network):
-    graph = tensorrt_build  # any object will do: it fails before it is used
-    with pytest.raises(ValueError, match=r"ranges are needed"):
-        Quantizer(graph, TENSORRT_FORMS["int8"], None)
-    with pytest.raises(ValueError, match=r"lack layer 'backbone.stem'"):
-        export_graph(network, "encoder", TENSORRT_FORMS["int8"], {})

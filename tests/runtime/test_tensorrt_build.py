@@ -1,0 +1,213 @@
+"""NVIDIA's parser and builder take every graph that is exported for TensorRT.
+
+TensorRT-RTX has the same parser and builder as TensorRT and works without a GPU; it stands in
+where it is installed (requirements/test-runtime.txt, which ``make test`` installs).
+"""
+
+from __future__ import annotations
+
+import threading
+import types
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from rmpsam_ros.model import MODEL_CONFIGS, RmpSam, build_model, random_text_embeddings
+from rmpsam_ros.runtime import tensorrt_build
+from rmpsam_ros.runtime.engine import EngineError
+from rmpsam_ros.runtime.export import export_graph
+from rmpsam_ros.runtime.export_form import ExportForm
+from rmpsam_ros.runtime.factory import TENSORRT_FORMS
+from rmpsam_ros.runtime.quantized_graph import Quantizer
+from rmpsam_ros.runtime.tensorrt_build import (
+    BuildSettings,
+    build_plan,
+    frame_profiles,
+    prompt_profiles,
+    tube_profiles,
+)
+
+CHANNELS = 131
+PROFILES = {
+    "encoder": tuple({"image": p["image"]} for p in frame_profiles()),
+    "decoder": prompt_profiles(CHANNELS),
+    "prompt_decoder": prompt_profiles(CHANNELS),
+    "tube_decoder": tube_profiles(CHANNELS, 5),
+    "frame": frame_profiles(),
+}
+
+
+pytestmark = pytest.mark.gpu
+
+
+@pytest.fixture(scope="module")
+def rtx() -> types.ModuleType:
+    return pytest.importorskip(
+        "tensorrt_rtx", reason="TensorRT-RTX is not installed: see requirements/test-runtime.txt"
+    )
+
+
+class AnyRanges(dict):  # type: ignore[type-arg]
+    """Some activation range for every layer: enough to build a quantised graph."""
+
+    def __contains__(self, layer: object) -> bool:
+        return True
+
+    def __missing__(self, layer: str) -> tuple[float, float]:
+        return -3.0, 3.0
+
+
+def graph_bytes(network: Any, part: Any, form: ExportForm) -> bytes:
+    ranges = AnyRanges() if form.quantization != "none" else None
+    return export_graph(network, part, form, ranges).SerializeToString()
+
+
+def build(rtx: types.ModuleType, graph: bytes, part: str, **options: Any) -> bytes:
+    lines: list[str] = options.pop("lines", [])
+    cancelled = options.pop("cancelled", threading.Event())
+    settings = BuildSettings(PROFILES[part][:1], tensor_float_32=True, level=0, **options)
+    return build_plan(rtx, graph, settings, lines.append, cancelled)
+
+
+@pytest.fixture(scope="module")
+def networks(network) -> Callable[[str], RmpSam]:
+    """Networks by the name of their configuration, each made once."""
+    made = {"rmpsam_r18": network}
+
+    def get(name: str) -> RmpSam:
+        if name not in made:
+            made[name] = build_model(name, random_text_embeddings("tensorrt", 7, 2))
+        return made[name]
+
+    return get
+
+
+# Decoders are the same in every precision. Megabytes say that weights have the wanted type.
+LIMITS = {
+    ("rmpsam_r18", "fp32"): (48, 56),
+    ("rmpsam_r18", "fp16"): (24, 30),
+    ("rmpsam_r18", "bf16"): (24, 30),
+    ("rmpsam_r18", "int8"): (13, 20),
+    ("rmpsam_tiny_vit", "fp32"): (40, 56),
+    ("rmpsam_tiny_vit", "fp16"): (20, 38),
+    ("rmpsam_tiny_vit", "bf16"): (20, 38),
+}
+
+
+@pytest.mark.parametrize(("name", "precision"), LIMITS)
+def test_every_encoder_builds_in_every_precision(rtx, networks, name, precision):
+    graph = graph_bytes(networks(name), "encoder", TENSORRT_FORMS[precision])
+    low, high = LIMITS[name, precision]
+    assert low < len(build(rtx, graph, "encoder")) / 1e6 < high
+
+
+@pytest.mark.parametrize("part", ["decoder", "prompt_decoder"])
+@pytest.mark.parametrize("name", ["rmpsam_r18", "rmpsam_tiny_vit"])
+def test_every_decoder_builds(rtx, networks, name, part):
+    graph = graph_bytes(networks(name), part, TENSORRT_FORMS["fp32"])
+    assert len(build(rtx, graph, part)) > 20e6
+
+
+@pytest.mark.parametrize(
+    ("name", "precision"), [*LIMITS, ("rmpsam_r50", "fp16"), ("rmpsam_r50", "int8")]
+)
+def test_every_whole_frame_builds_in_every_precision(rtx, networks, name, precision):
+    """With several images and prompts in the range: this is what a camera node executes."""
+    graph = graph_bytes(networks(name), "frame", TENSORRT_FORMS[precision])
+    assert PROFILES["frame"][0]["image"].largest[0] > 1
+    assert len(build(rtx, graph, "frame")) > 50e6
+
+
+def test_nothing_is_left_out():
+    """Every model and precision that TensorRT may be asked for is in the tables above."""
+    assert {precision for _, precision in LIMITS} == set(TENSORRT_FORMS)
+    assert {name for name, _ in LIMITS} | {"rmpsam_r50"} == set(MODEL_CONFIGS)
+
+
+def test_a_precision_that_a_backbone_lacks_is_refused(networks):
+    with pytest.raises(ValueError, match="TinyViT has no form in eight bits"):
+        graph_bytes(networks("rmpsam_tiny_vit"), "encoder", TENSORRT_FORMS["int8"])
+
+
+def test_the_form_of_onnxruntime_is_refused_with_a_reason(rtx, network):
+    graph = graph_bytes(network, "encoder", ExportForm("operator"))
+    with pytest.raises(EngineError, match=r"cannot read the graph: DeformConv.*plugin"):
+        build(rtx, graph, "encoder")
+
+
+@pytest.mark.parametrize("graph", [b"", b"no graph"])
+def test_something_else_than_a_graph_is_refused(rtx, graph):
+    with pytest.raises(EngineError, match=r"cannot read the graph|build failed"):
+        build(rtx, graph, "encoder")
+
+
+def test_a_failing_build_says_why(rtx, graphs):
+    profiles = ({"image": tensorrt_build.ShapeRange(*3 * [(1, 4, 64, 64)])},)
+    settings = BuildSettings(profiles, tensor_float_32=False, level=0)
+    graph = graphs("encoder", ExportForm("grid_sample"))
+    with pytest.raises(EngineError, match=r"build failed: .+"):
+        build_plan(rtx, graph, settings, print, threading.Event())
+
+
+def test_a_cancelled_build_ends(rtx, graphs):
+    cancelled = threading.Event()
+    cancelled.set()
+    with pytest.raises(EngineError, match="cancelled"):
+        build(rtx, graphs("encoder", ExportForm("grid_sample")), "encoder", cancelled=cancelled)
+
+
+def test_a_build_reports_its_progress(rtx, graphs, monkeypatch):
+    monkeypatch.setattr(tensorrt_build, "_REPORT_INTERVAL", 0.0)
+    lines: list[str] = []
+    build(rtx, graphs("encoder", ExportForm("grid_sample")), "encoder", lines=lines)
+    assert lines and all("building the TensorRT engine: " in line for line in lines)
+    percents = [int(line.split()[-2]) for line in lines]
+    assert all(0 < percent <= 100 for percent in percents)
+
+
+def test_the_keyboard_cancels_a_build(graphs, monkeypatch):
+    """The build goes on in another thread; an interrupt reaches it as a cancelled build."""
+    started, cancelled = threading.Event(), threading.Event()
+    ended: list[bool] = []
+
+    def slow_build(*arguments: Any) -> bytes:
+        started.set()
+        ended.append(cancelled.wait(10))
+        return b""
+
+    class InterruptedFuture:
+        def result(self, timeout: float) -> bytes:
+            assert started.wait(10)
+            raise KeyboardInterrupt
+
+    class Executor(tensorrt_build.ThreadPoolExecutor):  # type: ignore[name-defined, misc]
+        def submit(self, *arguments: Any) -> Any:
+            super().submit(*arguments)
+            return InterruptedFuture()
+
+    monkeypatch.setattr(tensorrt_build, "_build", slow_build)
+    monkeypatch.setattr(tensorrt_build, "ThreadPoolExecutor", Executor)
+    with pytest.raises(KeyboardInterrupt):
+        build_plan(None, b"", BuildSettings((), False), print, cancelled)
+    assert ended == [True]
+
+
+@pytest.mark.parametrize(
+    ("name", "version", "flags"),
+    [("tensorrt", "10.3.0", 2), ("tensorrt", "11.4.0.106", 0), ("tensorrt_rtx", "1.7.1", 0)],
+)
+def test_networks_are_strongly_typed_in_every_version(name, version, flags):
+    kinds = types.SimpleNamespace(STRONGLY_TYPED=1)
+    trt = types.SimpleNamespace(
+        __name__=name, __version__=version, NetworkDefinitionCreationFlag=kinds
+    )
+    assert tensorrt_build._network_flags(trt) == flags
+
+
+def test_quantised_forms_need_ranges(network):
+    graph = tensorrt_build  # any object will do: it fails before it is used
+    with pytest.raises(ValueError, match=r"ranges are needed"):
+        Quantizer(graph, TENSORRT_FORMS["int8"], None)
+    with pytest.raises(ValueError, match=r"lack layer 'backbone.stem'"):
+        export_graph(network, "encoder", TENSORRT_FORMS["int8"], {})
