@@ -36,7 +36,6 @@ from rmpsam_ros.runtime import (
 )
 from rmpsam_ros.runtime.engine import ChannelOrder
 from rmpsam_ros.runtime.network import label_set_of
-from rmpsam_ros.runtime.torch_engine import resolve_device
 from rmpsam_ros.segmentation.labels import LabelSet
 from rmpsam_ros.segmentation.overlay import draw_overlay
 from rmpsam_ros.segmentation.panoptic import FusionConfig, instance_map, semantic_map
@@ -170,9 +169,8 @@ class Pipeline:
 
     @property
     def prompt_engine_info(self) -> str:
-        """Prompt engine and its weights, for people."""
-        engine = self._prompter.engine
-        return f"{engine.name} ({engine.weights})"
+        """Prompt engine, its weights and what executes it, for people."""
+        return self._prompter.engine.info
 
     def process(
         self, image: NDArray[np.uint8], stamp: float, channel_order: ChannelOrder = "rgb"
@@ -425,8 +423,7 @@ def create_pipeline(
     """
     try:
         label_set = label_set_of(config.network, config.labels)
-        device = resolve_device(config.network.device)
-        prompt_engine = load_prompt_engine(config.prompting, device, progress)
+        prompt_engine = load_prompt_engine(config.prompting, config.network, progress)
         engine = load_engine(config.network, label_set.num_classes, progress)
         pipeline = Pipeline(engine, label_set, config, prompt_engine)
         progress("warming up")

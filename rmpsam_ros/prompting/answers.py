@@ -39,13 +39,13 @@ class PromptEngine(Protocol):
 
     Attributes:
         name: as in `PROMPT_ENGINES`.
-        weights: where they come from, for people.
+        info: model, weights and what executes them, for people.
         runs_beside: whether it has an image encoder of its own, and may therefore run in another
             thread than the network. Otherwise it is called from the network's thread.
     """
 
     name: str
-    weights: str
+    info: str
     runs_beside: bool
 
     def answer(self, frame: KeptFrame, prompt: ObjectPrompt) -> Answer:

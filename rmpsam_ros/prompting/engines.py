@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable
 from importlib import resources
 from pathlib import Path
 
-import torch
-
-from rmpsam_ros.model.sam import PROMPT_MODELS, CheckpointError, load_prompt_model
+from rmpsam_ros.model.sam import PROMPT_MODELS
 from rmpsam_ros.prompting.answers import PromptEngine, PromptEngineError
 from rmpsam_ros.prompting.config import PromptingConfig
 from rmpsam_ros.prompting.sam_prompts import SamPrompts
+from rmpsam_ros.runtime import EngineError, ModelConfig
+from rmpsam_ros.runtime.sam_load import load_sam_engine
 
 PROMPT_ENGINES = ("rmpsam", *PROMPT_MODELS)
 """Names of all prompt engines: the network's own decoder, and the SAM family."""
@@ -22,14 +23,18 @@ PACKAGED_WEIGHTS = ("mobile_sam",)
 
 def load_prompt_engine(
     config: PromptingConfig,
-    device: torch.device,
+    network: ModelConfig,
     progress: Callable[[str], None] = lambda line: None,
+    cancelled: threading.Event | None = None,
 ) -> PromptEngine | None:
     """Load the prompt engine of a configuration.
 
     Args:
-        device: where it runs.
-        progress: called with one line before every step that takes longer than a moment.
+        network: how the network is executed; device, threads, cache folder and, if it is
+            ``torch``, engine are those of the prompt engine, too (see `load_sam_engine`).
+        progress: called with one line before every step that takes longer than a moment, and
+            about every faster engine that cannot be used.
+        cancelled: setting it, from another thread, ends a build that takes minutes.
 
     Returns:
         The engine; None for ``rmpsam``, which is a `SharedDecoder` of the network.
@@ -49,12 +54,11 @@ def load_prompt_engine(
             )
         return None
     path = _weights(config)
-    progress(f"loading prompt engine {config.engine} with weights {path.name}")
     try:
-        model = load_prompt_model(config.engine, path)
-    except (CheckpointError, OSError) as error:
-        raise PromptEngineError(" ".join(str(error).split())) from error
-    return SamPrompts(config.engine, model, path.name, device)
+        engine = load_sam_engine(config.engine, path, network, progress, cancelled)
+    except EngineError as error:
+        raise PromptEngineError(str(error)) from error
+    return SamPrompts(engine)
 
 
 def _weights(config: PromptingConfig) -> Path:

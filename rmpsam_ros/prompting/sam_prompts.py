@@ -22,10 +22,11 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from rmpsam_ros.model.sam import ImageEmbedding, PromptModel, transforms
+from rmpsam_ros.model.sam import transforms
 from rmpsam_ros.prompting.answers import Answer, FoundMask
 from rmpsam_ros.prompting.frames import KeptFrame
 from rmpsam_ros.prompting.refinement import anchor_prompt
+from rmpsam_ros.runtime.sam_engine import SamEngine, SamFeatures
 from rmpsam_ros.segmentation.everything import (
     EverythingMasks,
     segment_with_boxes,
@@ -73,15 +74,14 @@ class SamPrompts:
 
     runs_beside = True
 
-    def __init__(self, name: str, model: PromptModel, weights: str, device: torch.device) -> None:
-        self.name = name
-        self.weights = weights
-        self._device = device
-        self._model = model.to(device).eval()
+    def __init__(self, engine: SamEngine) -> None:
+        self.name = engine.info.model
+        self.info = str(engine.info)
+        self._engine = engine
 
     @torch.inference_mode()
     def answer(self, frame: KeptFrame, prompt: ObjectPrompt) -> Answer:
-        embedding, geometry = self._embedding(frame)
+        features, geometry = self._features(frame)
         union = np.zeros(frame.geometry.image_size, np.bool_)
         scores = []
         for one in sam_prompts(prompt):
@@ -91,7 +91,7 @@ class SamPrompts:
                 labels = torch.from_numpy(one.labels.astype(np.int64))[None]
             if one.box is not None:
                 box = transforms.boxes_to_frame(one.box[None], geometry)
-            logits, iou = self._decode(embedding, points, labels, box, multimask=one.is_ambiguous)
+            logits, iou = self._decode(features, points, labels, box, multimask=one.is_ambiguous)
             best = int(iou[0].argmax())
             scores.append(float(iou[0, best]))
             union |= transforms.masks_to_picture(logits[:, best : best + 1], geometry)[0, 0]
@@ -105,49 +105,44 @@ class SamPrompts:
 
     @torch.inference_mode()
     def in_boxes(self, frame: KeptFrame, boxes: NDArray[np.float32]) -> list[FoundMask]:
-        embedding, geometry = self._embedding(frame)
-        decode = functools.partial(self._decode, embedding)
+        features, geometry = self._features(frame)
+        decode = functools.partial(self._decode, features)
         found = segment_with_boxes(decode, geometry, boxes)
         order = np.argsort(found.prompt, kind="stable")
         return [_found(found, k) for k in order.tolist()]
 
     @torch.inference_mode()
     def on_grid(self, frame: KeptFrame, points_per_side: int) -> list[FoundMask]:
-        embedding, geometry = self._embedding(frame)
-        decode = functools.partial(self._decode, embedding)
+        features, geometry = self._features(frame)
+        decode = functools.partial(self._decode, features)
         found = segment_with_grid(decode, geometry, points_per_side)
         return [_found(found, k) for k in range(len(found.masks))]
 
     def close(self) -> None:
-        self._model.to("cpu")
+        self._engine.close()
 
-    def _embedding(self, frame: KeptFrame) -> tuple[ImageEmbedding, transforms.FrameGeometry]:
-        """Return the embedding of a frame, made now if nobody has prompted it yet."""
+    def _features(self, frame: KeptFrame) -> tuple[SamFeatures, transforms.FrameGeometry]:
+        """Return what is kept of a frame, made now if nobody has prompted it yet."""
         if frame.embedding is None:
             picture, geometry = transforms.preprocess(np.ascontiguousarray(frame.rgb))
-            embedding = self._model.encode(picture.to(self._device))
-            frame.embedding = embedding, geometry
-            tensors = [tensor for tensor in embedding if tensor is not None]
-            frame.embedding_bytes = sum(one.numel() * one.element_size() for one in tensors)
-        kept: tuple[ImageEmbedding, transforms.FrameGeometry] = frame.embedding
+            features = self._engine.encode(picture)
+            frame.embedding = features, geometry
+            frame.embedding_bytes = features.nbytes
+        kept: tuple[SamFeatures, transforms.FrameGeometry] = frame.embedding
         return kept
 
     def _decode(
         self,
-        embedding: ImageEmbedding,
+        features: SamFeatures,
         points: Tensor | None,
         labels: Tensor | None,
         boxes: Tensor | None = None,
         *,
         multimask: bool = False,
     ) -> tuple[Tensor, Tensor]:
-        """`PromptModel.decode` of prompts that lie on the CPU."""
-        several = multimask and self._model.supports_multimask
-        points, labels, boxes = self._moved(points), self._moved(labels), self._moved(boxes)
-        return self._model.decode(embedding, points, labels, boxes, multimask=several)
-
-    def _moved(self, tensor: Tensor | None) -> Tensor | None:
-        return None if tensor is None else tensor.to(self._device)
+        """`SamEngine.decode`, with three masks where the model has them."""
+        several = multimask and self._engine.supports_multimask
+        return self._engine.decode(features, points, labels, boxes, multimask=several)
 
 
 def _found(everything: EverythingMasks, k: int) -> FoundMask:

@@ -38,7 +38,7 @@ class SharedDecoder:
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
-        self.weights = engine.info.weights
+        self.info = f"{self.name} ({engine.info.weights}), the network's own decoder"
 
     def answer(self, frame: KeptFrame, prompt: ObjectPrompt) -> Answer:
         boxes, signs = prompt_boxes(prompt, frame.geometry)

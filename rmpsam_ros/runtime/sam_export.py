@@ -9,6 +9,7 @@ from rmpsam_ros.runtime.layer_graph import LayerWriter
 from rmpsam_ros.runtime.sam_decoder_graph import GRID, SamDecoderGraph
 from rmpsam_ros.runtime.sam_encoder_graph import write_sam_encoder
 
+
 def image_shapes(model: PromptModel) -> dict[str, list[int | str]]:
     """Return the shapes of what the encoder gives to the decoder, by name."""
     transformer = model.mask_decoder.transformer

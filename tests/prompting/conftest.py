@@ -96,7 +96,7 @@ class BlockNetwork(HostSteps):
 class BlockPrompts:
     """A prompt engine with an encoder of its own: the image, which it looks at only if asked."""
 
-    name, weights, runs_beside = "blocks", "none", True
+    name, info, runs_beside = "blocks", "blocks (none)", True
 
     def __init__(self):
         self.encoded = []

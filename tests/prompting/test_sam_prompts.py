@@ -7,15 +7,17 @@ import numpy as np
 import pytest
 import torch
 
-from rmpsam_ros.model.sam import ImageEmbedding, build_prompt_model
+from rmpsam_ros.model.sam import build_prompt_model
 from rmpsam_ros.prompting import PROMPT_ENGINES, PromptEngineError, PromptingConfig
 from rmpsam_ros.prompting.engines import load_prompt_engine
 from rmpsam_ros.prompting.frames import KeptFrame
 from rmpsam_ros.prompting.query_masks import QueryMasks
 from rmpsam_ros.prompting.sam_prompts import SamPrompts, sam_prompts
+from rmpsam_ros.runtime import EngineInfo, ModelConfig
+from rmpsam_ros.runtime.sam_engine import SamEngine, SamFeatures, SamTorchEngine
 from rmpsam_ros.segmentation.preprocess import fit
 
-CPU = torch.device("cpu")
+CPU = ModelConfig(device="cpu", engine="torch")
 COCO = Path(__file__).parents[3] / "shared" / "data" / "coco128-seg"
 QUERIES = QueryMasks(np.zeros(1, np.float32), np.zeros((1, 1), np.uint8), (1, 1))
 
@@ -67,20 +69,23 @@ def test_a_prompt_as_sam_takes_it(ask, points, boxes, expected):
     assert parts(ask(points, boxes)) == expected
 
 
-class ScriptedModel(torch.nn.Module):
+class ScriptedEngine(SamEngine):
     """Answers every prompt with masks and scores that tell how it was asked."""
 
+    info = EngineInfo("script", "fp32", "cpu", "scripted", "none")
     supports_multimask = True
 
     def __init__(self):
-        super().__init__()
-        self.encoded, self.asked = 0, []
+        self.encoded, self.asked, self.closed = 0, [], False
 
-    def encode(self, images):
+    def encode(self, image):
         self.encoded += 1
-        return ImageEmbedding(torch.zeros(1, 256, 64, 64))
+        return SamFeatures("features", 12345)
 
-    def decode(self, embedding, points, labels, boxes=None, mask_input=None, multimask=False):
+    def close(self):
+        self.closed = True
+
+    def decode(self, features, points, labels, boxes=None, mask_input=None, multimask=False):
         self.asked.append((points, labels, boxes, multimask))
         count = len(points) if points is not None else len(boxes)
         masks = 3 if multimask else 1
@@ -94,8 +99,8 @@ class ScriptedModel(torch.nn.Module):
 
 @pytest.fixture
 def scripted():
-    model = ScriptedModel()
-    return model, SamPrompts("scripted", model, "none", CPU)
+    model = ScriptedEngine()
+    return model, SamPrompts(model)
 
 
 def test_one_click_is_ambiguous_and_answered_with_the_best_mask(scripted, ask):
@@ -140,7 +145,14 @@ def test_a_frame_is_encoded_once(scripted, ask):
     for _ in range(3):
         engine.answer(frame, ask([(10, 20, 1)]))
     engine.in_boxes(frame, np.array([[0, 0, 9, 9]], np.float32))
-    assert model.encoded == 1 and frame.embedding_bytes == 4 * 256 * 64 * 64
+    assert model.encoded == 1 and frame.embedding_bytes == 12345
+
+
+def test_it_says_what_executes_it_and_gives_back_what_it_holds(scripted):
+    model, engine = scripted
+    assert engine.info == "scripted (none) on script, fp32, cpu" and engine.name == "scripted"
+    engine.close()
+    assert model.closed
 
 
 def test_boxes_of_everything_keep_their_order(scripted):
@@ -197,7 +209,8 @@ def test_all_engines_have_names():
 def test_a_model_without_three_masks_takes_one_click_too(ask):
     model = build_prompt_model("rwkv_sam_t")
     assert not model.supports_multimask
-    engine = SamPrompts("rwkv_sam_t", model, "untrained", CPU)
+    info = EngineInfo("torch", "fp32", "cpu", "rwkv_sam_t", "untrained")
+    engine = SamPrompts(SamTorchEngine(model, torch.device("cpu"), info))
     frame = kept(np.zeros((60, 80, 3), np.uint8))
     assert engine.answer(frame, ask([(10, 20, 1)])).mask.shape == (60, 80)
 

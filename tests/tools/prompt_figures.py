@@ -30,7 +30,7 @@ from rmpsam_ros.segmentation.prompts import ObjectPrompt
 from rmpsam_ros.segmentation.run_length import decode_mask
 from rmpsam_ros.tracking.prompted_records import PromptState
 
-CPU = torch.device("cpu")
+CPU = ModelConfig(device="cpu")
 NO_QUERIES = QueryMasks(np.zeros(1, np.float32), np.zeros((1, 1), np.uint8), (1, 1))
 
 
