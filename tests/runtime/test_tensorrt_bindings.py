@@ -112,6 +112,14 @@ def test_every_use_is_possible(api):
     assert sorted(filter(None, (problem(use, api) for use in found))) == []
 
 
+def test_nobody_else_calls_tensorrt():
+    folder = Path(inspect.getfile(tensorrt_build)).parent
+    others = [path.read_text() for path in sorted(folder.glob("*.py"))]
+    others = [text for text in others if text not in MODULES]
+    assert len(others) > 20
+    assert not {use for use in uses(*others) if use.kind == "module"}
+
+
 @pytest.mark.parametrize(
     ("source", "expected"),
     [

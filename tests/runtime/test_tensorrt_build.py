@@ -16,7 +16,7 @@ import pytest
 from rmpsam_ros.model import MODEL_CONFIGS, RmpSam, build_model, random_text_embeddings
 from rmpsam_ros.runtime import tensorrt_build
 from rmpsam_ros.runtime.engine import EngineError
-from rmpsam_ros.runtime.export import export_graph
+from rmpsam_ros.runtime.export import GRAPH_PARTS, export_graph
 from rmpsam_ros.runtime.export_form import ExportForm
 from rmpsam_ros.runtime.factory import TENSORRT_FORMS
 from rmpsam_ros.runtime.quantized_graph import Quantizer
@@ -102,7 +102,7 @@ def test_every_encoder_builds_in_every_precision(rtx, networks, name, precision)
     assert low < len(build(rtx, graph, "encoder")) / 1e6 < high
 
 
-@pytest.mark.parametrize("part", ["decoder", "prompt_decoder"])
+@pytest.mark.parametrize("part", ["decoder", "prompt_decoder", "tube_decoder"])
 @pytest.mark.parametrize("name", ["rmpsam_r18", "rmpsam_tiny_vit"])
 def test_every_decoder_builds(rtx, networks, name, part):
     graph = graph_bytes(networks(name), part, TENSORRT_FORMS["fp32"])
@@ -123,6 +123,7 @@ def test_nothing_is_left_out():
     """Every model and precision that TensorRT may be asked for is in the tables above."""
     assert {precision for _, precision in LIMITS} == set(TENSORRT_FORMS)
     assert {name for name, _ in LIMITS} | {"rmpsam_r50"} == set(MODEL_CONFIGS)
+    assert set(PROFILES) == set(GRAPH_PARTS)
 
 
 def test_a_precision_that_a_backbone_lacks_is_refused(networks):
