@@ -32,6 +32,7 @@ from rmpsam_ros.runtime import (
     EngineInfo,
     FrameOutput,
     ModelConfig,
+    ObjectOutput,
     load_engine,
 )
 from rmpsam_ros.runtime.engine import ChannelOrder
@@ -43,7 +44,13 @@ from rmpsam_ros.segmentation.preprocess import Geometry
 from rmpsam_ros.segmentation.prompt_overlay import draw_prompted
 from rmpsam_ros.segmentation.prompts import ObjectPrompt
 from rmpsam_ros.segmentation.run_length import encode_segments
-from rmpsam_ros.tracking import Detection, QueryTracker, TrackerConfig, TrackState
+from rmpsam_ros.tracking import (
+    ClipWindow,
+    Detection,
+    QueryTracker,
+    TrackerConfig,
+    TrackState,
+)
 
 __all__ = [
     "FrameNotKeptError",
@@ -78,7 +85,9 @@ class PipelineConfig:
     """Everything that the pipeline can be told.
 
     Attributes:
-        network: which network runs, with what weights, on which engine and device.
+        network: which network runs, with what weights, on which engine and device. With
+            ``clip_frames`` above 1, objects are decoded from the tube of the newest so many
+            frames, of which every frame is the last once (see `tracking.clip_window`).
         labels: name of a packaged label set, or path of a label file; empty: the label set in the
             weights, or coco_panoptic.
         long_side, short_side: limits of the resized image in pixels; its ratio is kept.
@@ -147,6 +156,8 @@ class Pipeline:
         self._prompt_engine = prompt_engine
         self._sharers = {self}  # the pipelines that use the engines
         self._tracker = QueryTracker(config.tracker)
+        self._clip_frames = config.network.clip_frames
+        self._clip = ClipWindow[Any](self._clip_frames)
         self._prompter = Prompter(prompt_engine or SharedDecoder(engine), config.prompting)
         self._newest_stamp = -np.inf
 
@@ -228,9 +239,9 @@ class Pipeline:
         return outputs
 
     def finish(self, frame: PendingFrame, output: FrameOutput) -> FrameResult:
-        """Do what comes behind the network."""
+        """Do what comes behind the network; errors as in `process`."""
+        objects = self._objects(frame, output)
         started = time.perf_counter()
-        objects = output.objects
         panoptic = self._engine.fuse(objects, frame.geometry, self.label_set, self.fusion)
         things = [segment for segment in panoptic.segments if segment.is_thing]
         detections = [
@@ -269,6 +280,18 @@ class Pipeline:
             times=StageTimes(frame.preprocess, frame.inference, time.perf_counter() - started),
             prompted=prompted,
         )
+
+    def _objects(self, frame: PendingFrame, output: FrameOutput) -> ObjectOutput:
+        """Return the objects of the frame: its own, or in clips those of the newest tube in it."""
+        if self._clip_frames == 1:
+            return output.objects
+        clip = self._clip.add(frame.stamp, frame.geometry.padded_size, output.features)
+        if len(clip) == 1:
+            return output.objects
+        started = time.perf_counter()
+        objects = self._engine.decode_tube(clip)[-1]
+        frame.inference += time.perf_counter() - started
+        return objects
 
     def prompt(
         self,
@@ -378,17 +401,24 @@ class Pipeline:
         return canvas
 
     def warm_up(self) -> None:
-        """Run network and fusion once on a grey image: the first frame is then no slow one."""
+        """Run network and fusion once on a grey image: the first frame is then no slow one.
+
+        Raises:
+            EngineError: the network cannot run, or cannot decode clips that were asked for.
+        """
         long_side, short_side = self._limits
         grey = np.full((short_side, long_side, 3), 128, np.uint8)
         prepared, geometry = self._engine.prepare(grey, self._limits, "rgb")
-        objects = self._engine.run(prepared).objects
-        self._engine.fuse(objects, geometry, self.label_set, self.fusion)
+        output = self._engine.run(prepared)
+        self._engine.fuse(output.objects, geometry, self.label_set, self.fusion)
+        if self._clip_frames > 1:
+            self._engine.decode_tube([output.features] * self._clip_frames)
 
     def reset(self) -> None:
         """Forget tracks, prompted objects and kept frames; ids are still never used again."""
         self._tracker.reset()
         self._prompter.reset()
+        self._clip.clear()
         self._newest_stamp = -np.inf
 
     def close(self) -> None:
@@ -406,6 +436,7 @@ class Pipeline:
         """Forget what belongs to another run of time, as the tracker does."""
         if stamp < self._newest_stamp - self._backward_jump:
             self._prompter.reset()
+            self._clip.clear()
             self._newest_stamp = stamp
         self._newest_stamp = max(stamp, self._newest_stamp)
 

@@ -30,6 +30,7 @@ def pipeline_config(values: Mapping[str, Any]) -> PipelineConfig:
             engine=values["engine"],
             device=values["device"],
             num_threads=values["num_threads"],
+            clip_frames=values["clip_frames"],
         ),
         labels=values["labels"],
         long_side=values["long_side"],

@@ -174,6 +174,15 @@ NODE_PARAMETERS: dict[str, tuple[Parameter, ...]] = {
             Change.UNCONFIGURED,
             range=(0.0, 3600.0),
         ),
+        Parameter(
+            "clip_frames",
+            1,
+            "1: objects are found in each image alone. More: in the clip of the newest so many "
+            "images together, which is steadier and costs the decoder's time once more for each "
+            "of them.",
+            Change.UNCONFIGURED,
+            range=(1, 16),
+        ),
     ),
     "Topics": (
         Parameter(

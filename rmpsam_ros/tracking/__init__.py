@@ -1,5 +1,6 @@
 """Query matching, near-online clips and live instance tracks (NumPy and SciPy only)."""
 
+from rmpsam_ros.tracking.clip_window import ClipWindow
 from rmpsam_ros.tracking.clips import (
     AlignedVideo,
     ClipPrediction,
@@ -15,6 +16,7 @@ from rmpsam_ros.tracking.tracks import QueryTracker
 __all__ = [
     "AlignedVideo",
     "ClipPrediction",
+    "ClipWindow",
     "Detection",
     "QueryTracker",
     "Track",
