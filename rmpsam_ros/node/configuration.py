@@ -64,8 +64,10 @@ def fusion_config(values: Mapping[str, Any], labels: LabelSet) -> FusionConfig:
     )
 
 
-def class_ids(names: str, labels: LabelSet) -> frozenset[int] | None:
+def class_ids(names: str, labels: LabelSet, parameter: str = "classes") -> frozenset[int] | None:
     """Return the ids of comma-separated class names, None for no names at all.
+
+    parameter: which one holds the names.
 
     Raises:
         ParameterError: a name is not in the label set.
@@ -77,7 +79,7 @@ def class_ids(names: str, labels: LabelSet) -> frozenset[int] | None:
     unknown = [name for name in wanted if name not in known]
     if unknown:
         raise ParameterError(
-            f"classes names '{unknown[0]}', which is not in label set {labels.name}; "
+            f"{parameter} names '{unknown[0]}', which is not in label set {labels.name}; "
             "~/label_info lists the names"
         )
     return frozenset(known[name] for name in wanted)

@@ -29,6 +29,13 @@ def image_input() -> QoSProfile:
     )
 
 
+def depth_input() -> QoSProfile:
+    """Return the profile of depth images: as `image_input`, but none in a row is to be missed."""
+    return QoSProfile(
+        history=HistoryPolicy.KEEP_LAST, depth=5, reliability=ReliabilityPolicy.BEST_EFFORT
+    )
+
+
 def result(reliability: ReliabilityPolicy = ReliabilityPolicy.RELIABLE) -> QoSProfile:
     """Return the profile of results: reliable, a few kept for slow subscribers."""
     return QoSProfile(history=HistoryPolicy.KEEP_LAST, depth=5, reliability=reliability)
