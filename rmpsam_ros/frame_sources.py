@@ -1,4 +1,4 @@
-"""Where the camera source takes its frames from: a video, a folder of images, or a device."""
+"""Where frames come from: a video, a folder of images, or a device."""
 
 from __future__ import annotations
 
