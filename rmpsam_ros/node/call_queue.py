@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable
 from concurrent import futures
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -29,16 +29,17 @@ class WaitedTooLongError(TimeoutError):
 class Call:
     """A function of the pipeline that somebody waits for."""
 
-    def __init__(self, function: Callable[[Pipeline], Any]) -> None:
+    def __init__(self, pipeline: Pipeline, function: Callable[[Pipeline], Any]) -> None:
+        self.pipeline = pipeline
         self.function = function
         self.future: futures.Future[Any] = futures.Future()
 
-    def answer(self, pipeline: Pipeline) -> None:
+    def answer(self) -> None:
         """Run the function, unless its caller gave it up; never raises."""
         if not self.future.set_running_or_notify_cancel():
             return
         try:
-            result = self.function(pipeline)
+            result = self.function(self.pipeline)
         except Exception as error:
             self.future.set_exception(error)
         else:
@@ -50,7 +51,7 @@ class CallQueue:
 
     Args:
         work: notified when a call has come or the queue is closed.
-        max_pending: calls that may be waiting or running at the same time.
+        max_pending: calls of each pipeline that may be waiting or running at the same time.
 
     Attributes:
         closed: whether calls are no longer taken.
@@ -59,31 +60,33 @@ class CallQueue:
     def __init__(self, work: threading.Condition, max_pending: int) -> None:
         self._work = work
         self._max_pending = max_pending
-        self._pending = 0
+        self._pending: Counter[Pipeline] = Counter()
         self._calls: deque[Call] = deque()
         self.closed = False
 
-    def call(self, function: Callable[[Pipeline], T], timeout: float) -> T:
-        """Have the other thread run a function, and return what it returns.
+    def call(self, pipeline: Pipeline, function: Callable[[Pipeline], T], timeout: float) -> T:
+        """Have the other thread run a function of a pipeline, and return what it returns.
 
         Args:
+            pipeline: whose call it is; too many calls of one do not keep another from its own.
             timeout: seconds to wait until it runs, and again until it returns.
 
         Raises:
-            BusyError: too many calls are pending.
+            BusyError: too many calls of this pipeline are pending.
             StoppedError: the queue is closed.
             WaitedTooLongError: it did not get to run.
             TimeoutError: it took too long.
             Exception: whatever the function raised.
         """
-        call = Call(function)
+        call = Call(pipeline, function)
         with self._work:
             if self.closed:
                 raise StoppedError("the network is not loaded")
-            if self._pending >= self._max_pending:
-                raise BusyError(f"{self._pending} requests are waiting; try again later")
-            self._pending += 1
-            call.future.add_done_callback(self._on_done)
+            pending = self._pending[pipeline]
+            if pending >= self._max_pending:
+                raise BusyError(f"{pending} requests are waiting; try again later")
+            self._pending[pipeline] += 1
+            call.future.add_done_callback(lambda _: self._on_done(pipeline))
             self._calls.append(call)
             self._work.notify_all()
         try:
@@ -123,6 +126,6 @@ class CallQueue:
             raise TimeoutError(f"not finished after {timeout:g} s of work")
         return call.future.result()
 
-    def _on_done(self, future: futures.Future[Any]) -> None:
+    def _on_done(self, pipeline: Pipeline) -> None:
         with self._work:
-            self._pending -= 1
+            self._pending[pipeline] -= 1

@@ -14,6 +14,7 @@ from rclpy.node import Node
 from sensor_msgs.msg import CompressedImage, Image
 
 from rmpsam_ros.node import qos
+from rmpsam_ros.node.camera_scope import CameraScope
 from rmpsam_ros.node.camera_statistics import CameraStatistics, FrameTimes
 from rmpsam_ros.node.compressed_images import decode_compressed
 from rmpsam_ros.node.frame_headers import FrameHeaders, nanoseconds
@@ -24,7 +25,8 @@ from rmpsam_ros.node.publishers import ResultPublishers
 from rmpsam_ros.node.transport_losses import TransportLosses
 
 if TYPE_CHECKING:
-    from rmpsam_ros.pipeline import Pipeline
+    from rmpsam_ros.pipeline import PendingFrame, Pipeline
+    from rmpsam_ros.runtime import FrameOutput
 
 LOG_PERIOD = 5.0  # seconds between two lines about the same thing
 
@@ -43,6 +45,17 @@ class Frame:
     stamp: int
 
 
+@dataclass(frozen=True, slots=True)
+class BegunFrame:
+    """A frame in the network; `wait` and `decode` are seconds."""
+
+    frame: Frame
+    picture: Picture
+    pending: PendingFrame
+    wait: float
+    decode: float
+
+
 class Camera:
     """Receives the images of one topic while active, and processes them when it is told to.
 
@@ -50,6 +63,7 @@ class Camera:
     waits for it is not safe in every distribution.
 
     Args:
+        scope: where its topics are.
         work: notified when an image has arrived.
         compressed: subscribe to ``image``/compressed instead of ``image``.
         overlay_rate: returns how many overlays per second there may be.
@@ -58,6 +72,7 @@ class Camera:
         done: called there after every processed frame, before its results are published.
 
     Attributes:
+        scope: as given.
         slot: the image that waits.
         statistics: what became of the images.
         losses: images that were sent but never arrived.
@@ -71,6 +86,7 @@ class Camera:
     def __init__(
         self,
         node: Node,
+        scope: CameraScope,
         work: threading.Condition,
         compressed: bool,
         overlay_rate: Callable[[], float],
@@ -78,6 +94,7 @@ class Camera:
         prepare: Callable[[Pipeline], None],
         done: Callable[[], None],
     ) -> None:
+        self.scope = scope
         self._logger = node.get_logger()
         self._backward_jump = backward_jump
         self._prepare = prepare
@@ -87,14 +104,14 @@ class Camera:
         self.statistics, self.losses = CameraStatistics(), TransportLosses()
         self.headers = FrameHeaders()
         self.publishers = ResultPublishers(
-            node, overlay_rate, self._on_overlay_error, self.headers
+            node, scope, overlay_rate, self._on_overlay_error, self.headers
         )
         self.active = False
         self.last_arrival = self.last_age = 0.0
         self._newest_stamp: int | None = None  # as `Frame.stamp`
         self._clock = node.get_clock()
         # A remapped `image` moves the compressed topic along, as image_transport does it.
-        topic = node.resolve_topic_name("image")
+        topic = node.resolve_topic_name(scope.input("image"))
         self.subscription = node.create_subscription(
             CompressedImage if compressed else Image,
             f"{topic}/compressed" if compressed else topic,
@@ -132,24 +149,39 @@ class Camera:
         # Some cameras stamp no image; simulated time may stand at 0.
         self.slot.put(Frame(message, self.last_arrival, stamp or now or time.monotonic_ns()))
 
-    def process(self, pipeline: Pipeline, frame: Frame) -> None:
-        """Decode, segment and publish one frame; what goes wrong is counted and logged."""
+    def begin(self, pipeline: Pipeline, frame: Frame) -> BegunFrame | None:
+        """Decode and prepare one frame; what goes wrong is counted and logged, and gives None."""
         try:
-            self._process(pipeline, frame)
-        except ImageError as error:
-            self._fail(str(error))
+            return self._begin(pipeline, frame)
         except Exception as error:
-            self._fail(f"{type(error).__name__}: {error}", traceback.format_exc())
+            self._fail(error)
+            return None
 
-    def _process(self, pipeline: Pipeline, frame: Frame) -> None:
-        started, header = time.monotonic(), frame.message.header
+    def finish(
+        self, pipeline: Pipeline, begun: BegunFrame, output: FrameOutput | Exception
+    ) -> None:
+        """Publish the results of one frame; what goes wrong is counted and logged."""
+        try:
+            if isinstance(output, Exception):
+                raise output
+            self._finish(pipeline, begun, output)
+        except Exception as error:
+            self._fail(error)
+
+    def _begin(self, pipeline: Pipeline, frame: Frame) -> BegunFrame:
+        started = time.monotonic()
         self._prepare(pipeline)
         picture = self._decode(frame.message)
         decoded = time.monotonic()
         self._reset_after_jump(pipeline, frame.stamp)
         stamp = frame.stamp * 1e-9
-        self.headers.put(stamp, header)  # first: a prompt may see the frame before we go on
-        result = pipeline.process(picture.pixels, stamp, picture.channel_order)
+        self.headers.put(stamp, frame.message.header)  # a prompt may see the frame before we go on
+        pending = pipeline.begin(picture.pixels, stamp, picture.channel_order)
+        return BegunFrame(frame, picture, pending, started - frame.arrival, decoded - started)
+
+    def _finish(self, pipeline: Pipeline, begun: BegunFrame, output: FrameOutput) -> None:
+        frame, picture, header = begun.frame, begun.picture, begun.frame.message.header
+        result = pipeline.finish(begun.pending, output)
         if self._newest_stamp is None:
             self._log_first(frame, picture)
         self._newest_stamp = frame.stamp
@@ -157,8 +189,8 @@ class Camera:
         self._done()
         fill, publish = self.publishers.publish(header, picture, result, pipeline)
         times = FrameTimes(
-            wait=started - frame.arrival,
-            decode=decoded - started,
+            wait=begun.wait,
+            decode=begun.decode,
             preprocess=result.times.preprocess,
             inference=result.times.inference,
             postprocess=result.times.postprocess,
@@ -176,8 +208,8 @@ class Camera:
         back = (self._newest_stamp - stamp) * 1e-9
         if back > self._backward_jump():
             self._logger.warning(
-                f"image stamps went back by {back:.3f} s (more than backward_jump): all tracks "
-                "end and new ones begin"
+                f"{self.scope.about('image')} stamps went back by {back:.3f} s (more than "
+                "backward_jump): all tracks end and new ones begin"
             )
             pipeline.reset()
 
@@ -185,20 +217,25 @@ class Camera:
         height, width = picture.pixels.shape[:2]
         encoding = getattr(frame.message, "encoding", "") or frame.message.format
         self._logger.info(
-            f"first image processed: {width} x {height}, {encoding}, from "
+            f"first {self.scope.about('image')} processed: {width} x {height}, {encoding}, from "
             f"'{frame.message.header.frame_id}', after {time.monotonic() - frame.arrival:.2f} s"
         )
 
-    def _fail(self, reason: str, details: str = "") -> None:
+    def _fail(self, error: Exception) -> None:
+        expected = isinstance(error, ImageError)
+        reason = str(error) if expected else f"{type(error).__name__}: {error}"
         self.statistics.fail(reason)
         self._logger.warning(
-            f"image not processed ({self.statistics.failed} so far): {reason}",
+            f"{self.scope.about('image')} not processed ({self.statistics.failed} so far): "
+            f"{reason}",
             throttle_duration_sec=LOG_PERIOD,
         )
-        if details:
+        if not expected:
+            details = "".join(traceback.format_exception(error))
             self._logger.error(details, throttle_duration_sec=LOG_PERIOD)
 
     def _on_overlay_error(self, error: Exception) -> None:
         self._logger.warning(
-            f"overlay not drawn: {type(error).__name__}: {error}", throttle_duration_sec=LOG_PERIOD
+            f"{self.scope.about('overlay')} not drawn: {type(error).__name__}: {error}",
+            throttle_duration_sec=LOG_PERIOD,
         )

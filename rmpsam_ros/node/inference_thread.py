@@ -1,8 +1,9 @@
-"""The one thread that owns the pipeline."""
+"""The one thread that owns the network."""
 
 from __future__ import annotations
 
 import threading
+from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent import futures
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
@@ -11,36 +12,52 @@ from rmpsam_ros.node.call_queue import CallQueue
 from rmpsam_ros.node.frame_slot import FrameSlot
 
 if TYPE_CHECKING:  # importing it takes seconds, which belong to the configuration of the node
-    from rmpsam_ros.pipeline import Pipeline
+    from rmpsam_ros.pipeline import PendingFrame, Pipeline
 
 T = TypeVar("T")
+
+
+class BegunFrame(Protocol):
+    """What a camera remembers of a frame while it is in the network."""
+
+    @property
+    def pending(self) -> PendingFrame:
+        """What the network takes."""
 
 
 class FrameConsumer(Protocol):
     """What the thread works for: a camera with a waiting frame and a way to process it."""
 
-    slot: FrameSlot[Any]
+    @property
+    def slot(self) -> FrameSlot[Any]:
+        """The waiting frame."""
 
-    def process(self, pipeline: Pipeline, frame: Any) -> None:
-        """Do everything for one frame; never raises."""
+    def begin(self, pipeline: Pipeline, frame: Any) -> BegunFrame | None:
+        """Do what comes before the network; None if the frame failed; never raises."""
+
+    def finish(self, pipeline: Pipeline, begun: Any, output: Any) -> None:
+        """Do what comes behind the network, of which `output` may be an error; never raises."""
 
 
 class InferenceThread:
-    """Makes the pipeline, hands it frames and calls one at a time, and closes it.
+    """Makes the pipelines, hands them frames and calls one at a time, and closes them.
 
-    Everything that touches the pipeline happens in this thread, because a GPU context belongs to
-    the thread that made it. Between two frames all waiting calls are answered.
+    Everything that touches the network happens in this thread, because a GPU context belongs to
+    the thread that made it. Between two passes of the network all waiting calls are answered.
+
+    The cameras are served in turn, so that a fast one does not keep a slow one waiting: one frame
+    each, the newest at its turn. Frames that wait at the same time go through the network in one
+    pass where that is faster.
 
     Args:
-        create: makes the pipeline.
-        cameras: served in turn, so that a fast one does not keep a slow one waiting.
+        create: makes one pipeline for each camera.
         work: the condition of the cameras' slots.
-        max_pending: calls that may be waiting or running at the same time.
+        max_pending: calls of each pipeline that may be waiting or running at the same time.
     """
 
     def __init__(
         self,
-        create: Callable[[], Pipeline],
+        create: Callable[[], Sequence[Pipeline]],
         cameras: Sequence[FrameConsumer],
         work: threading.Condition,
         max_pending: int,
@@ -49,29 +66,29 @@ class InferenceThread:
         self._cameras = cameras
         self._work = work
         self._calls = CallQueue(work, max_pending)
-        self._pipeline: futures.Future[Pipeline] = futures.Future()
+        self._pipelines: futures.Future[Sequence[Pipeline]] = futures.Future()
         # A daemon: a network that is being built cannot be interrupted, the process can end.
         self._thread = threading.Thread(target=self._run, name="inference", daemon=True)
         self._thread.start()
 
-    def wait_until_ready(self, timeout: float) -> Pipeline | None:
-        """Return the pipeline, or None if it is not there yet after `timeout` seconds.
+    def wait_until_ready(self, timeout: float) -> Sequence[Pipeline] | None:
+        """Return the pipelines, or None if they are not there yet after `timeout` seconds.
 
         Raises:
-            Exception: whatever making the pipeline raised.
+            Exception: whatever making the pipelines raised.
         """
-        futures.wait([self._pipeline], timeout)
-        return self._pipeline.result() if self._pipeline.done() else None
+        futures.wait([self._pipelines], timeout)
+        return self._pipelines.result() if self._pipelines.done() else None
 
-    def call(self, function: Callable[[Pipeline], T], timeout: float) -> T:
+    def call(self, pipeline: Pipeline, function: Callable[[Pipeline], T], timeout: float) -> T:
         """Run a function in the thread, before the next frame, and return what it returns.
 
         See `CallQueue.call`.
         """
-        return self._calls.call(function, timeout)
+        return self._calls.call(pipeline, function, timeout)
 
     def close(self, timeout: float) -> bool:
-        """End the thread and the pipeline; waiting calls raise StoppedError.
+        """End the thread and the pipelines; waiting calls raise StoppedError.
 
         Returns:
             False if the thread still runs after `timeout` seconds.
@@ -82,17 +99,18 @@ class InferenceThread:
 
     def _run(self) -> None:
         try:
-            pipeline = self._create()
+            pipelines = self._create()
         except Exception as error:
-            self._pipeline.set_exception(error)
+            self._pipelines.set_exception(error)
             return
-        self._pipeline.set_result(pipeline)
+        self._pipelines.set_result(pipelines)
         try:
-            self._serve(pipeline)
+            self._serve(deque(zip(self._cameras, pipelines, strict=True)))
         finally:
-            pipeline.close()
+            for pipeline in pipelines:
+                pipeline.close()
 
-    def _serve(self, pipeline: Pipeline) -> None:
+    def _serve(self, turns: deque[tuple[FrameConsumer, Pipeline]]) -> None:
         while True:
             with self._work:
                 self._work.wait_for(self._has_work)
@@ -102,11 +120,31 @@ class InferenceThread:
             for _ in range(waiting):
                 call = self._calls.take()
                 if call is not None:  # its caller may have given it up
-                    call.answer(pipeline)
-            for camera in self._cameras:
-                frame = camera.slot.take()
-                if frame is not None:
-                    camera.process(pipeline, frame)
+                    call.answer()
+            self._process_next(turns)
+
+    def _process_next(self, turns: deque[tuple[FrameConsumer, Pipeline]]) -> None:
+        """Process the frame of the next camera that has one, and those that go along with it."""
+        begun: list[tuple[FrameConsumer, Pipeline, BegunFrame]] = []
+        for _ in range(len(turns)):
+            camera, pipeline = turns[0]
+            turns.rotate(-1)
+            frame = camera.slot.take()
+            one = None if frame is None else camera.begin(pipeline, frame)
+            if one is None:
+                continue
+            begun.append((camera, pipeline, one))
+            if not pipeline.gains_from_company(one.pending):
+                break
+        if not begun:
+            return
+        outputs: Sequence[Any]
+        try:
+            outputs = begun[0][1].infer([one.pending for _, _, one in begun])
+        except Exception as error:
+            outputs = [error] * len(begun)
+        for (camera, pipeline, one), output in zip(begun, outputs, strict=True):
+            camera.finish(pipeline, one, output)
 
     def _has_work(self) -> bool:
         return self._calls.closed or bool(self._calls) or any(one.slot for one in self._cameras)

@@ -14,10 +14,6 @@ from rmpsam_ros.node.parameters import ParameterError
 from rmpsam_ros.node.process import initialize, spin, wait_for
 from rmpsam_ros.node.rmpsam_node import RmpsamNode
 
-# Threads of the executor besides those in which prompt requests wait: images, lifecycle and
-# parameters, autostart, report, clicks, reset of tracks, and two that are always free to answer
-# BUSY.
-OTHER_THREADS = 8
 END_TIMEOUT = 3.0  # seconds
 
 
@@ -34,7 +30,7 @@ def main(arguments: list[str] | None = None) -> int:
         get_logger("rmpsam").fatal(f"not started: {error}")
         rclpy.shutdown()
         return 1
-    executor = MultiThreadedExecutor(node.max_waiting_prompts + OTHER_THREADS)
+    executor = MultiThreadedExecutor(node.executor_threads)
     executor.add_node(node)
     spinner = threading.Thread(target=spin, args=(executor, stop), name="executor", daemon=True)
     spinner.start()

@@ -79,8 +79,9 @@ NODE_PARAMETERS: dict[str, tuple[Parameter, ...]] = {
         ),
         Parameter(
             "weights",
-            "",
-            "Checkpoint file (.safetensors or .pth). Empty: random weights, meaningless results.",
+            "demo",
+            "Checkpoint file (.safetensors or .pth), demo: the model in the package, or random: "
+            "meaningless results.",
             Change.UNCONFIGURED,
         ),
         Parameter(
@@ -186,6 +187,13 @@ NODE_PARAMETERS: dict[str, tuple[Parameter, ...]] = {
     ),
     "Topics": (
         Parameter(
+            "cameras",
+            "",
+            "Names of several cameras, separated by commas: each has its own input "
+            "`<camera>/image` and its own results below `~/<camera>/`. Empty: one camera, with "
+            "its input `image` and its results below `~/`.",
+        ),
+        Parameter(
             "image_transport",
             "raw",
             "raw: sensor_msgs/Image on `image`. compressed: JPEG or PNG on `image`/compressed.",
@@ -232,15 +240,16 @@ NODE_PARAMETERS: dict[str, tuple[Parameter, ...]] = {
         Parameter(
             "keep_megabytes",
             512,
-            "Most memory of the images that are kept for prompts, 10^6 bytes; the newest one is "
-            "always kept.",
+            "Most memory of the images of each camera that are kept for prompts, 10^6 bytes; the "
+            "newest one is always kept.",
             Change.UNCONFIGURED,
             range=(1, 1_000_000),
         ),
         Parameter(
             "max_prompts",
             16,
-            "Prompted objects that are followed at the same time; more are refused.",
+            "Prompted objects of each camera that are followed at the same time; more are "
+            "refused.",
             Change.UNCONFIGURED,
             range=(1, 256),
         ),
@@ -255,15 +264,16 @@ NODE_PARAMETERS: dict[str, tuple[Parameter, ...]] = {
         Parameter(
             "prompt_requests_rate",
             10.0,
-            "Prompt requests and clicks per second that are worked on; more are answered BUSY.",
+            "Prompt requests and clicks per second and camera that are worked on; more are "
+            "answered BUSY.",
             Change.LIVE,
             range=(0.1, 1000.0),
         ),
         Parameter(
             "max_waiting_prompts",
             4,
-            "Prompt requests that may wait or be worked on at the same time; more are answered "
-            "BUSY.",
+            "Prompt requests of each camera that may wait or be worked on at the same time; more "
+            "are answered BUSY.",
             range=(1, 32),
         ),
         Parameter(

@@ -11,28 +11,33 @@ from rclpy.node import Node
 
 from rmpsam_ros.node import qos
 from rmpsam_ros.node.camera import LOG_PERIOD
+from rmpsam_ros.node.camera_scope import CameraScope
 from rmpsam_ros.node.frame_headers import FrameHeaders
 from rmpsam_ros.node.prompt_desk import PromptDesk
 from rmpsam_ros.node.prompt_requests import Code, click_prompt
 
 
 class ClickTopics:
-    """Takes clicks on ``~/click``, ``<image>_mouse_left`` and ``~/overlay_mouse_left``.
+    """Takes clicks on ``click``, ``<image>_mouse_left`` and ``overlay_mouse_left`` of a camera.
 
     A click begins to follow the object there, or adds a foreground point to the followed object
     whose mask it hits. One click at a time waits for its answer; what cannot be answered is logged
     and shown on /diagnostics.
     """
 
-    def __init__(self, node: Node, desk: PromptDesk, headers: FrameHeaders) -> None:
+    def __init__(
+        self, node: Node, scope: CameraScope, desk: PromptDesk, headers: FrameHeaders
+    ) -> None:
         self._logger = node.get_logger()
+        self._scope = scope
         self._desk = desk
         self._headers = headers
         group = MutuallyExclusiveCallbackGroup()
+        image = node.resolve_topic_name(scope.input("image"))
         topics = (
-            (PointStamped, "~/click", self._on_stamped),
-            (Point, f"{node.resolve_topic_name('image')}_mouse_left", self._on_mouse),
-            (Point, "~/overlay_mouse_left", self._on_mouse),
+            (PointStamped, scope.own("click"), self._on_stamped),
+            (Point, f"{image}_mouse_left", self._on_mouse),
+            (Point, scope.own("overlay_mouse_left"), self._on_mouse),
         )
         self._subscriptions = [
             node.create_subscription(
@@ -67,7 +72,7 @@ class ClickTopics:
             )
         )
         self._logger.info(
-            f"click at ({x:g}, {y:g}): {result.object_id}, {result.mask.area} pixels, score "
-            f"{result.score:.2f}",
+            f"{self._scope.about('click')} at ({x:g}, {y:g}): {result.object_id}, "
+            f"{result.mask.area} pixels, score {result.score:.2f}",
             throttle_duration_sec=LOG_PERIOD,
         )

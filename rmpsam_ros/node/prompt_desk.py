@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from rclpy.node import Node
 
 from rmpsam_ros.node.camera import LOG_PERIOD
+from rmpsam_ros.node.camera_scope import CameraScope
 from rmpsam_ros.node.diagnostics import Level, Status
 from rmpsam_ros.node.inference_thread import InferenceThread
 from rmpsam_ros.node.prompt_requests import Code, Refusal, refusal
@@ -26,17 +27,23 @@ ERROR_MEMORY = 10.0  # seconds for which an error is warned about
 
 
 class PromptDesk:
-    """Has the pipeline answer requests, in a thread beside the inference where that is possible.
+    """Has the pipeline of one camera answer requests, beside the inference where possible.
 
     Args:
+        scope: which camera it is.
         active: returns whether requests are taken.
         settings: returns the value of a parameter.
     """
 
     def __init__(
-        self, node: Node, active: Callable[[], bool], settings: Callable[[str], Any]
+        self,
+        node: Node,
+        scope: CameraScope,
+        active: Callable[[], bool],
+        settings: Callable[[str], Any],
     ) -> None:
         self._logger = node.get_logger()
+        self._scope = scope
         self._active = active
         self._settings = settings
         self._limit = RateLimit(lambda: settings("prompt_requests_rate"))
@@ -49,29 +56,25 @@ class PromptDesk:
 
     # --- life cycle ---
 
-    def open(self, pipeline: Pipeline, inference: InferenceThread) -> None:
-        """Begin to answer, with a pipeline that has been loaded by this inference thread."""
-        if pipeline.prompts_run_beside:
-            most = self._settings("max_waiting_prompts")
-            self._beside = PromptThread(pipeline, most, self._on_follow_error)
-        self._pipeline, self._inference = pipeline, inference
+    def open(
+        self, pipeline: Pipeline, inference: InferenceThread, beside: PromptThread | None
+    ) -> None:
+        """Begin to answer, with a pipeline that has been loaded by this inference thread.
 
-    def close(self, timeout: float) -> bool:
-        """End the thread beside the inference; to be done before the pipeline is closed.
-
-        Returns:
-            False if it still runs after `timeout` seconds.
+        Args:
+            beside: the thread of the prompt engine, if it has one of its own.
         """
-        if self._beside is not None and not self._beside.close(timeout):
-            return False
+        self._pipeline, self._inference, self._beside = pipeline, inference, beside
+
+    def close(self) -> None:
+        """Answer no more; to be done after the thread of the prompt engine has ended."""
         self._pipeline = self._inference = self._beside = None
-        return True
 
     def on_frame(self) -> None:
         """Take note that a frame has been processed; returns at once."""
-        beside = self._beside
-        if beside is not None:
-            beside.on_frame()
+        pipeline, beside = self._pipeline, self._beside
+        if pipeline is not None and beside is not None:
+            beside.on_frame(pipeline, self._on_follow_error)
 
     # --- requests ---
 
@@ -92,7 +95,8 @@ class PromptDesk:
                 self._logger.error(traceback.format_exc(), throttle_duration_sec=LOG_PERIOD)
             code, message = known.code, str(known)
             self._logger.info(
-                f"{what} refused ({code.name}): {message}", throttle_duration_sec=LOG_PERIOD
+                f"{self._scope.about(what)} refused ({code.name}): {message}",
+                throttle_duration_sec=LOG_PERIOD,
             )
         with self._lock:
             self._answered[code.name] += 1
@@ -118,7 +122,7 @@ class PromptDesk:
             Refusal: the node is not active, or requests come too fast.
             Exception: as `CallQueue.call`.
         """
-        self.pipeline()
+        pipeline = self.pipeline()
         if not self._limit.take():
             rate = self._settings("prompt_requests_rate")
             raise Refusal(
@@ -128,15 +132,14 @@ class PromptDesk:
         thread = self._beside or self._inference
         if thread is None:
             raise Refusal(Code.NOT_ACTIVE, "the network is not loaded")
-        return thread.call(function, self._settings("prompt_timeout"))
+        return thread.call(pipeline, function, self._settings("prompt_timeout"))
 
     def ask_network(self, function: Callable[[Pipeline], T]) -> T:
         """Have the inference thread run a function between two frames, as `ask`."""
-        self.pipeline()
-        inference = self._inference
+        pipeline, inference = self.pipeline(), self._inference
         if inference is None:
             raise Refusal(Code.NOT_ACTIVE, "the network is not loaded")
-        return inference.call(function, self._settings("prompt_timeout"))
+        return inference.call(pipeline, function, self._settings("prompt_timeout"))
 
     # --- diagnostics ---
 
@@ -146,9 +149,9 @@ class PromptDesk:
 
     def status(self) -> Status:
         """Return how prompts do."""
-        pipeline = self._pipeline
+        pipeline, part = self._pipeline, self._scope.about("prompts")
         if pipeline is None:
-            return Status("prompts", Level.OK, "not loaded", {"last error": self._last_error})
+            return Status(part, Level.OK, "not loaded", {"last error": self._last_error})
         states = Counter(one.state.name for one in pipeline.list_prompts())
         tracked, lost = states["TRACKED"], states["LOST"]
         level, message = Level.OK, f"{tracked + lost} followed, {lost} of them lost"
@@ -164,9 +167,9 @@ class PromptDesk:
             **{f"answered {name}": answered.get(name, 0) for name in Code.__members__},
             "last error": self._last_error,
         }
-        return Status("prompts", level, message, values)
+        return Status(part, level, message, values)
 
     def _on_follow_error(self, error: Exception) -> None:
         text = f"prompted objects not followed: {type(error).__name__}: {error}"
-        self._logger.warning(text, throttle_duration_sec=LOG_PERIOD)
+        self._logger.warning(self._scope.about(text), throttle_duration_sec=LOG_PERIOD)
         self.show(text)

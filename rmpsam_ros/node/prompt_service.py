@@ -9,6 +9,7 @@ from rclpy.callback_groups import MutuallyExclusiveCallbackGroup, ReentrantCallb
 from rclpy.node import Node
 from std_srvs.srv import Trigger
 
+from rmpsam_ros.node.camera_scope import CameraScope
 from rmpsam_ros.node.frame_headers import FrameHeaders
 from rmpsam_ros.node.messages import prompted_mask_message
 from rmpsam_ros.node.prompt_desk import PromptDesk
@@ -17,19 +18,21 @@ from rmpsam_ros.srv import AddPrompt, ClearPrompts, ListPrompts, RemovePrompt, S
 
 
 class PromptService:
-    """Serves ``~/add_prompt`` and its companions, and ``~/reset_tracks``.
+    """Serves ``add_prompt`` and its companions, and ``reset_tracks``, of one camera.
 
     Requests wait in threads of the executor for the thread that answers them; images keep coming
     in meanwhile.
     """
 
-    def __init__(self, node: Node, desk: PromptDesk, headers: FrameHeaders) -> None:
+    def __init__(
+        self, node: Node, scope: CameraScope, desk: PromptDesk, headers: FrameHeaders
+    ) -> None:
         self._desk = desk
         self._headers = headers
         group = ReentrantCallbackGroup()
         self._services = [
             node.create_service(
-                kind, f"~/{name}", self._handler(name, answer), callback_group=group
+                kind, scope.own(name), self._handler(name, answer), callback_group=group
             )
             for kind, name, answer in (
                 (AddPrompt, "add_prompt", self._add),
@@ -42,7 +45,7 @@ class PromptService:
         self._services.append(
             node.create_service(  # one at a time: they wait for the network's thread
                 Trigger,
-                "~/reset_tracks",
+                scope.own("reset_tracks"),
                 self._on_reset_tracks,
                 callback_group=MutuallyExclusiveCallbackGroup(),
             )
@@ -73,7 +76,7 @@ class PromptService:
         if not self._desk.pipeline().remove_prompt(request.object_id):
             raise Refusal(
                 Code.NOT_FOUND,
-                f"there is no prompted object '{request.object_id[:128]}'; ~/list_prompts names "
+                f"there is no prompted object '{request.object_id[:128]}'; list_prompts names "
                 "those there are",
             )
 

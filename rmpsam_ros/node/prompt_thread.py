@@ -20,31 +20,33 @@ NICENESS = 5  # above that of the process: on a full CPU frames come before prom
 class PromptThread:
     """Answers prompts and follows prompted objects, so that frames do not wait for it.
 
+    The pipelines it is called with are those of one prompt engine; they stay open until this
+    thread has ended.
+
     Args:
-        pipeline: one of which prompts run beside; it stays open until this thread has ended.
-        max_pending: calls that may be waiting or running at the same time.
-        on_error: called with what following the objects raised.
+        max_pending: calls of each pipeline that may be waiting or running at the same time.
     """
 
-    def __init__(
-        self, pipeline: Pipeline, max_pending: int, on_error: Callable[[Exception], None]
-    ) -> None:
-        self._pipeline = pipeline
-        self._on_error = on_error
+    def __init__(self, max_pending: int) -> None:
         self._work = threading.Condition()
         self._calls = CallQueue(self._work, max_pending)
-        self._new_frame = False
+        # Pipelines with a new frame, the one that has waited longest first.
+        self._to_follow: dict[Pipeline, Callable[[Exception], None]] = {}
         self._thread = threading.Thread(target=self._run, name="prompts", daemon=True)
         self._thread.start()
 
-    def call(self, function: Callable[[Pipeline], T], timeout: float) -> T:
+    def call(self, pipeline: Pipeline, function: Callable[[Pipeline], T], timeout: float) -> T:
         """Run a function in the thread and return what it returns; see `CallQueue.call`."""
-        return self._calls.call(function, timeout)
+        return self._calls.call(pipeline, function, timeout)
 
-    def on_frame(self) -> None:
-        """Look for the followed objects, if it is time to; returns at once."""
+    def on_frame(self, pipeline: Pipeline, on_error: Callable[[Exception], None]) -> None:
+        """Look for the followed objects of a pipeline, if it is time to; returns at once.
+
+        Args:
+            on_error: called with what following the objects raised.
+        """
         with self._work:
-            self._new_frame = True
+            self._to_follow.setdefault(pipeline, on_error)
             self._work.notify_all()
 
     def close(self, timeout: float) -> bool:
@@ -63,14 +65,21 @@ class PromptThread:
             os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), niceness)
         while True:
             with self._work:
-                self._work.wait_for(lambda: self._calls.closed or self._calls or self._new_frame)
+                self._work.wait_for(lambda: self._calls.closed or self._calls or self._to_follow)
                 if self._calls.closed:
                     return
                 call = self._calls.take()
-                self._new_frame = False
             if call is not None:
-                call.answer(self._pipeline)
-            try:
-                self._pipeline.follow()  # also after a call: a flood of them must not prevent it
-            except Exception as error:
-                self._on_error(error)
+                call.answer()
+            self._follow_one()  # also after a call: a flood of them must not prevent it
+
+    def _follow_one(self) -> None:
+        with self._work:
+            if not self._to_follow:
+                return
+            pipeline = next(iter(self._to_follow))
+            on_error = self._to_follow.pop(pipeline)
+        try:
+            pipeline.follow()
+        except Exception as error:
+            on_error(error)

@@ -18,6 +18,7 @@ from rmpsam_ros.msg import (
     PromptedMaskArray,
 )
 from rmpsam_ros.node import messages, qos
+from rmpsam_ros.node.camera_scope import CameraScope
 from rmpsam_ros.node.frame_headers import FrameHeaders
 from rmpsam_ros.node.images import Picture
 from rmpsam_ros.node.overlay_thread import Drawing, OverlayThread
@@ -30,6 +31,7 @@ class ResultPublishers:
     """Publishes what somebody subscribes to; nothing is computed for the other topics.
 
     Args:
+        scope: which camera it is.
         overlay_rate: returns how many overlays per second there may be.
         on_overlay_error: called with the reason when an overlay fails.
         headers: headers of the newest frames, to which prompted masks may belong.
@@ -38,22 +40,23 @@ class ResultPublishers:
     def __init__(
         self,
         node: Node,
+        scope: CameraScope,
         overlay_rate: Callable[[], float],
         on_overlay_error: Callable[[Exception], None],
         headers: FrameHeaders,
     ) -> None:
         def create(message_type: type[Any], topic: str) -> Publisher:
             return node.create_publisher(
-                message_type, topic, qos.result(), **qos.publisher_options()
+                message_type, scope.own(topic), qos.result(), **qos.publisher_options()
             )
 
-        self._panoptic = create(PanopticSegmentation, "~/panoptic")
-        self._tracks = create(InstanceTrackArray, "~/tracks")
-        self._semantic = create(Image, "~/panoptic/semantic")
-        self._instance = create(Image, "~/panoptic/instance")
-        self._prompted = create(PromptedMaskArray, "~/prompted_masks")
-        self._overlay = create(Image, "~/overlay")
-        self._latency = create(Latency, "~/latency")
+        self._panoptic = create(PanopticSegmentation, "panoptic")
+        self._tracks = create(InstanceTrackArray, "tracks")
+        self._semantic = create(Image, "panoptic/semantic")
+        self._instance = create(Image, "panoptic/instance")
+        self._prompted = create(PromptedMaskArray, "prompted_masks")
+        self._overlay = create(Image, "overlay")
+        self._latency = create(Latency, "latency")
         self._headers = headers
         self._prompts_shown = False
         self._semantic_message, self._instance_message = Image(), Image()

@@ -1,11 +1,11 @@
-"""The perception node: a managed node around one pipeline and one camera."""
+"""The perception node: a managed node around one network and its cameras."""
 
 from __future__ import annotations
 
 import threading
 import time
 import traceback
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from rclpy.callback_groups import MutuallyExclusiveCallbackGroup
@@ -14,21 +14,27 @@ from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackRet
 
 from rmpsam_ros.node import qos
 from rmpsam_ros.node.camera import Camera
+from rmpsam_ros.node.camera_scope import camera_scopes
 from rmpsam_ros.node.diagnostics import Level, Status
 from rmpsam_ros.node.inference_thread import InferenceThread
 from rmpsam_ros.node.label_publishers import LabelPublishers
+from rmpsam_ros.node.live_thresholds import LiveThresholds
 from rmpsam_ros.node.parameters import NODE_PARAMETERS, Value
-from rmpsam_ros.node.prompt_clicks import ClickTopics
-from rmpsam_ros.node.prompt_desk import PromptDesk
-from rmpsam_ros.node.prompt_service import PromptService
+from rmpsam_ros.node.prompt_thread import PromptThread
 from rmpsam_ros.node.ros_parameters import RosParameters
 from rmpsam_ros.node.self_report import SelfReport
+from rmpsam_ros.node.station import Station
 
 if TYPE_CHECKING:
     from rmpsam_ros.pipeline import Pipeline
 
 CLOSE_TIMEOUT = 30.0  # seconds for the frame that is being processed to end
 PROGRESS_PERIOD = 10.0  # seconds between two signs of life while the network is loaded
+
+# Threads of the executor besides those in which prompt requests wait. For each camera: its images,
+# its clicks, the reset of its tracks. For all: lifecycle and parameters, autostart, report, and
+# two that are always free to answer BUSY.
+CAMERA_THREADS, OTHER_THREADS = 3, 5
 
 Progress = Callable[[str], None]
 PipelineFactory = Callable[[Mapping[str, Any], Progress], "Pipeline"]
@@ -47,7 +53,7 @@ def make_pipeline(values: Mapping[str, Any], progress: Progress) -> Pipeline:
 
 
 class RmpsamNode(LifecycleNode):
-    """Segments the images of one camera topic and answers prompts about them.
+    """Segments the images of one or several cameras and answers prompts about them.
 
     Topics, services and parameters are described in docs/. Publishers, subscriptions and services
     live as long as the node; what changes with the state is whether images and prompts are taken.
@@ -63,35 +69,26 @@ class RmpsamNode(LifecycleNode):
         super().__init__("rmpsam", **options)
         self._make_pipeline = pipeline_factory
         self._thread: InferenceThread | None = None
-        self._pipeline: Pipeline | None = None
+        self._prompt_thread: PromptThread | None = None
+        self._pipelines: Sequence[Pipeline] = ()  # one for each camera while the network is loaded
         self._stopping = threading.Event()
         self._network_status = Status("network", Level.OK, "not loaded")
         self._settings = RosParameters(
             self, NODE_PARAMETERS, lambda: self._thread is not None, self._check_parameter
         )
         settings = self._settings
-        self._applied_thresholds: tuple[Any, ...] = ()
+        thresholds = LiveThresholds(settings)
         self._work = threading.Condition()
-        self._camera = Camera(
-            self,
-            self._work,
-            compressed=settings["image_transport"] == "compressed",
-            overlay_rate=lambda: settings["overlay_rate"],
-            backward_jump=lambda: settings["backward_jump"],
-            prepare=self._apply_thresholds,
-            done=lambda: self._desk.on_frame(),
-        )
-        self._desk = PromptDesk(self, lambda: self._camera.active, lambda name: settings[name])
-        self._labels = LabelPublishers(self)
-        self._prompts = PromptService(self, self._desk, self._camera.headers)
-        self._clicks = ClickTopics(self, self._desk, self._camera.headers)
+        self._stations = [
+            Station(self, scope, settings, self._work, thresholds.apply)
+            for scope in camera_scopes(settings["cameras"])
+        ]
+        self._labels = LabelPublishers(self, [one.camera.scope for one in self._stations])
         self._report = SelfReport(
             self,
-            self._camera,
+            [one.report for one in self._stations],
             lambda: self._network_status,
-            self._desk.status,
-            lambda: settings["input_timeout"],
-            lambda: "" if self._pipeline is None else self._pipeline.engine_info.device,
+            lambda: self._pipelines[0].engine_info.device if self._pipelines else "",
         )
         for line in settings.unknown_names():
             self.get_logger().warning(line)
@@ -105,9 +102,15 @@ class RmpsamNode(LifecycleNode):
             )
 
     @property
-    def max_waiting_prompts(self) -> int:
-        """Prompt requests that may block a thread of the executor at the same time."""
-        return int(self._settings["max_waiting_prompts"])
+    def executor_threads(self) -> int:
+        """Threads that the executor needs so that no callback waits for an unrelated one."""
+        each = int(self._settings["max_waiting_prompts"]) + CAMERA_THREADS
+        return len(self._stations) * each + OTHER_THREADS
+
+    @property
+    def cameras(self) -> list[Camera]:
+        """The cameras, in the order of parameter ``cameras``."""
+        return [one.camera for one in self._stations]
 
     # Lifecycle --------------------------------------------------------------------------------
 
@@ -121,14 +124,14 @@ class RmpsamNode(LifecycleNode):
         """
         started = time.monotonic()
         try:
-            pipeline = self._load()
+            pipelines = self._load()
         except InterruptedError:
             return TransitionCallbackReturn.FAILURE  # the process ends
         except Exception as error:
             self._release()
             self._fail(error)
             return TransitionCallbackReturn.FAILURE
-        self._pipeline = pipeline
+        self._pipelines, pipeline = pipelines, pipelines[0]
         self._labels.publish(pipeline.label_set, self._settings["score_threshold"])
         info = pipeline.engine_info
         random = "random" in info.weights
@@ -153,13 +156,14 @@ class RmpsamNode(LifecycleNode):
         Returns:
             SUCCESS: the node is active.
         """
-        self._camera.start()
-        subscription = self._camera.subscription
-        self.get_logger().info(
-            f"active: waiting for {subscription.msg_type.__name__} on {subscription.topic_name} "
-            f"({qos.describe(subscription.qos_profile)}), results on "
-            f"{self.resolve_topic_name('~/panoptic')} and others"
-        )
+        for camera in self.cameras:
+            camera.start()
+            subscription = camera.subscription
+            self.get_logger().info(
+                f"active: waiting for {subscription.msg_type.__name__} on "
+                f"{subscription.topic_name} ({qos.describe(subscription.qos_profile)}), results "
+                f"on {self.resolve_topic_name(camera.scope.own('panoptic'))} and others"
+            )
         return TransitionCallbackReturn.SUCCESS
 
     def on_deactivate(self, state: LifecycleState) -> TransitionCallbackReturn:
@@ -168,7 +172,8 @@ class RmpsamNode(LifecycleNode):
         Returns:
             SUCCESS: the node is inactive.
         """
-        self._camera.stop()
+        for camera in self.cameras:
+            camera.stop()
         self.get_logger().info("inactive: images and prompts are not taken")
         return TransitionCallbackReturn.SUCCESS
 
@@ -226,24 +231,26 @@ class RmpsamNode(LifecycleNode):
         """
         self._stopping.set()
         stopped = self._release(timeout)
-        self._camera.publishers.close()
+        for camera in self.cameras:
+            camera.publishers.close()
         return stopped
 
     # Network ----------------------------------------------------------------------------------
 
-    def _load(self) -> Pipeline:
-        """Make the inference thread and wait until it has made the pipeline."""
+    def _load(self) -> Sequence[Pipeline]:
+        """Make the inference thread and wait until it has made the pipelines."""
         values = self._settings.values()
-        self._camera.forget()
+        for camera in self.cameras:
+            camera.forget()
         self._set_network_status(Level.OK, "loading")
         self._thread = thread = InferenceThread(
-            lambda: self._make_pipeline(values, self._on_progress),
-            [self._camera],
+            lambda: self._make_pipelines(values),
+            self.cameras,
             self._work,
-            self.max_waiting_prompts,
+            values["max_waiting_prompts"],
         )
         started = sign_of_life = time.monotonic()
-        while (pipeline := thread.wait_until_ready(0.1)) is None:
+        while (pipelines := thread.wait_until_ready(0.1)) is None:
             now = time.monotonic()
             if self._stopping.is_set():
                 raise InterruptedError("stopped while loading")
@@ -252,18 +259,30 @@ class RmpsamNode(LifecycleNode):
                 self.get_logger().info(
                     f"still loading after {now - started:.0f} s: {self._network_status.message}"
                 )
-        self._desk.open(pipeline, thread)
-        return pipeline
+        if pipelines[0].prompts_run_beside:
+            self._prompt_thread = PromptThread(values["max_waiting_prompts"])
+        for station, pipeline in zip(self._stations, pipelines, strict=True):
+            station.desk.open(pipeline, thread, self._prompt_thread)
+        return pipelines
+
+    def _make_pipelines(self, values: Mapping[str, Any]) -> list[Pipeline]:
+        """Load the network once; the cameras share it."""
+        first = self._make_pipeline(values, self._on_progress)
+        return [first, *(first.for_another_camera() for _ in self._stations[1:])]
 
     def _release(self, timeout: float = CLOSE_TIMEOUT) -> bool:
-        """Stop taking images and end the threads, first the one that only uses the pipeline."""
-        self._camera.stop()
-        if not self._desk.close(timeout):
+        """Stop taking images and end the threads, first the one that only uses the pipelines."""
+        for camera in self.cameras:
+            camera.stop()
+        if self._prompt_thread is not None and not self._prompt_thread.close(timeout):
             return False
+        for station in self._stations:
+            station.desk.close()
         thread = self._thread
         if thread is not None and not thread.close(timeout):
             return False
-        self._thread = self._pipeline = None
+        self._thread = self._prompt_thread = None
+        self._pipelines = ()
         return True
 
     def _on_progress(self, line: str) -> None:
@@ -286,17 +305,7 @@ class RmpsamNode(LifecycleNode):
 
     def _check_parameter(self, name: str, value: Value) -> None:
         """Refuse class names that the loaded label set does not have."""
-        if name == "classes" and self._pipeline is not None:
+        if name == "classes" and self._pipelines:
             from rmpsam_ros.node.configuration import class_ids
 
-            class_ids(str(value), self._pipeline.label_set)
-
-    def _apply_thresholds(self, pipeline: Pipeline) -> None:
-        """Carry changed thresholds over to the pipeline; runs before every frame."""
-        from rmpsam_ros.node.configuration import LIVE_NAMES, fusion_config
-
-        wanted = tuple(self._settings[name] for name in LIVE_NAMES)
-        if wanted != self._applied_thresholds:
-            values = dict(zip(LIVE_NAMES, wanted, strict=True))
-            pipeline.fusion = fusion_config(values, pipeline.label_set)
-            self._applied_thresholds = wanted
+            class_ids(str(value), self._pipelines[0].label_set)

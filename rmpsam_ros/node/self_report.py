@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import fields
 from statistics import fmean
 
@@ -25,32 +25,25 @@ ALL_FAIL = 10  # failures in a row that are an error
 
 
 class SelfReport:
-    """Publishes the statuses of network, input, processing, prompts and outputs.
+    """Publishes the statuses of the network, and of input, processing, prompts and outputs.
 
     Args:
+        cameras: their reports.
         network: returns the status of the network.
-        prompts: returns the status of prompts.
-        input_timeout: returns how many seconds without an image are too many.
         hardware_id: returns what the network runs on.
     """
 
     def __init__(
         self,
         node: Node,
-        camera: Camera,
+        cameras: Sequence[CameraReport],
         network: Callable[[], Status],
-        prompts: Callable[[], Status],
-        input_timeout: Callable[[], float],
         hardware_id: Callable[[], str],
     ) -> None:
         self._node = node
-        self._camera = camera
+        self._cameras = cameras
         self._network = network
-        self._prompts = prompts
-        self._input_timeout = input_timeout
         self._hardware_id = hardware_id
-        self._received, self._processed = RateMeter(), RateMeter()
-        self._known_problems: dict[str, str] = {}
         self._publisher = node.create_publisher(
             DiagnosticArray, "/diagnostics", qos.result(), **qos.publisher_options(False)
         )
@@ -71,16 +64,39 @@ class SelfReport:
 
     def report(self) -> None:
         """Publish all statuses and log what is new."""
-        statuses = [
-            self._network(),
-            self._input(),
-            self._processing(),
-            self._prompts(),
-            self._outputs(),
-        ]
+        statuses = [self._network()]
+        for camera in self._cameras:
+            statuses += camera.statuses()
         stamp = self._node.get_clock().now().to_msg()
         name = self._node.get_name()
         self._publisher.publish(diagnostics_message(name, self._hardware_id(), statuses, stamp))
+
+
+class CameraReport:
+    """How one camera does.
+
+    Args:
+        prompts: returns the status of its prompts.
+        input_timeout: returns how many seconds without an image are too many.
+    """
+
+    def __init__(
+        self,
+        node: Node,
+        camera: Camera,
+        prompts: Callable[[], Status],
+        input_timeout: Callable[[], float],
+    ) -> None:
+        self._node = node
+        self._camera = camera
+        self._prompts = prompts
+        self._input_timeout = input_timeout
+        self._received, self._processed = RateMeter(), RateMeter()
+        self._known_problems: dict[str, str] = {}
+
+    def statuses(self) -> list[Status]:
+        """Return all statuses and log what is new."""
+        return [self._input(), self._processing(), self._prompts(), self._outputs()]
 
     def _input(self) -> Status:
         camera, subscription = self._camera, self._camera.subscription
@@ -91,6 +107,7 @@ class SelfReport:
             topic=topic,
             type_name=_type_name(subscription.msg_type),
             wants=qos.describe(profile),
+            remapped=camera.scope.input("image"),
             publishers=peers,
             received=camera.slot.received,
             lost=camera.losses.recent_share(camera.slot.received),
@@ -111,7 +128,7 @@ class SelfReport:
             "lost on the way": camera.losses.lost,
             "age on arrival (s)": f"{camera.last_age:.3f}",
         }
-        return _status("input", problem, message, values)
+        return _status(camera.scope.about("input"), problem, message, values)
 
     def _processing(self) -> Status:
         camera, statistics = self._camera, self._camera.statistics
@@ -135,7 +152,7 @@ class SelfReport:
         for stage in fields(FrameTimes) if recent else ():
             mean = fmean(getattr(one, stage.name) for one in recent)
             values[f"{stage.name} (ms)"] = f"{1000.0 * mean:.2f}"
-        return Status("processing", level, message, values)
+        return Status(camera.scope.about("processing"), level, message, values)
 
     def _outputs(self) -> Status:
         values: dict[str, object] = {}
@@ -148,7 +165,8 @@ class SelfReport:
             self._log(topic, problem, f"all subscribers of {topic} can be served")
             if problem is not None:
                 problems.append(problem)
-        return _status("outputs", problems[0] if problems else None, "", values)
+        part = self._camera.scope.about("outputs")
+        return _status(part, problems[0] if problems else None, "", values)
 
     def _log(self, subject: str, problem: Problem | None, solved: str) -> None:
         """Log a problem when it appears or changes, and when it is gone."""

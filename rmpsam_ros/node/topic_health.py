@@ -44,6 +44,7 @@ class InputState:
 
     Attributes:
         topic, type_name, wants: our end: full name, message type, quality of service in words.
+        remapped: the relative name that is to be remapped to another topic.
         publishers: the other ends.
         received: messages since activation.
         lost: share of recent messages that were sent and did not arrive, 0 to 1.
@@ -54,6 +55,7 @@ class InputState:
     topic: str
     type_name: str
     wants: str
+    remapped: str
     publishers: Sequence[Peer]
     received: int
     lost: float
@@ -110,12 +112,12 @@ def input_problem(state: InputState) -> Problem | None:
         one = others[0]
         text = (
             f"{silence}: {one.node} publishes {one.type_name} there, this node subscribes to "
-            f"{state.type_name}; set image_transport, or remap image to another topic"
+            f"{state.type_name}; set image_transport, or remap {state.remapped} to another topic"
         )
         return Problem(Level.ERROR, "other type", text)
     text = (
-        f"{silence}: there is no publisher; start the camera, or remap image to its topic "
-        "(--ros-args -r image:=/camera/image_raw), and check ROS_DOMAIN_ID"
+        f"{silence}: there is no publisher; start the camera, or remap {state.remapped} to its "
+        f"topic (--ros-args -r {state.remapped}:=/camera/image_raw), and check ROS_DOMAIN_ID"
     )
     return Problem(Level.WARN, "no publisher", text)
 

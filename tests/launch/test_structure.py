@@ -118,7 +118,8 @@ def test_rviz_shows_topics_of_the_node(source_root: Path) -> None:
         path.read_text() for path in (source_root / "rmpsam_ros" / "node").glob("*.py")
     )
     for topic in topics:
-        assert topic.replace("/rmpsam/", "~/") in sources, f"the node has no topic {topic}"
+        name = topic.removeprefix("/rmpsam/")
+        assert f'"{name}"' in sources, f"the node has no topic {topic}"
 
 
 def test_rviz_windows_belong_to_displays(source_root: Path) -> None:

@@ -152,7 +152,7 @@ def fake_pipeline():
     class FakePrompts:
         """Sees the same rectangle whatever it is asked, in the thread that `beside` says."""
 
-        name, weights = "fake", "no weights"
+        name, weights, info = "fake", "no weights", "fake (no weights)"
         runs_beside = False
         error = None
 
@@ -188,6 +188,7 @@ def fake_pipeline():
 
     class FakePipeline(Pipeline):
         def __init__(self, labels="coco_panoptic"):
+            self.labels, self.others, self.passes, self.together = labels, [], [], False
             self.label_set = load_label_set(labels)
             self.engine_info = EngineInfo("fake 1", "fp32", "nowhere", "fake", "fake weights")
             self.fusion = FusionConfig()
@@ -200,11 +201,33 @@ def fake_pipeline():
             self.prompts = FakePrompts()
             self._prompter = Prompter(self.prompts, PromptingConfig(max_objects=3, prompt_rate=0))
 
-        def process(self, image, stamp, channel_order="rgb"):
-            self.entered.release()
-            assert self.gate.wait(DEADLINE)
-            if self.error is not None:
-                raise self.error
+        def for_another_camera(self):
+            other = FakePipeline(self.labels)
+            other.prompts = self.prompts
+            other._prompter = Prompter(self.prompts, PromptingConfig(max_objects=3, prompt_rate=0))
+            self.others.append(other)
+            return other
+
+        def begin(self, image, stamp, channel_order="rgb"):
+            return SimpleNamespace(
+                pipeline=self, image=image, stamp=stamp, channel_order=channel_order
+            )
+
+        def gains_from_company(self, frame):
+            return self.together
+
+        def infer(self, frames):
+            self.passes.append(len(frames))
+            outputs = []
+            for one in frames:
+                pipeline = one.pipeline
+                pipeline.entered.release()
+                assert pipeline.gate.wait(DEADLINE)
+                outputs.append(pipeline.error)
+            return outputs
+
+        def finish(self, pending, output):
+            image, stamp, channel_order = pending.image, pending.stamp, pending.channel_order
             self.stamps.append(stamp)
             self.pictures.append((image.copy(), channel_order))
             self.fusions.append(self.fusion)
@@ -263,7 +286,7 @@ def fake_pipeline():
 @pytest.fixture
 def feed():
     """Give a node in this process an image for certain; the middleware may lose some."""
-    return lambda node, image: node._camera.subscription.callback(image, {})
+    return lambda node, image, camera=0: node.cameras[camera].subscription.callback(image, {})
 
 
 @pytest.fixture
@@ -272,7 +295,6 @@ def make_node(ros, fake_pipeline):
     from rclpy.executors import MultiThreadedExecutor
     from rclpy.parameter import Parameter
 
-    from rmpsam_ros.node.main import OTHER_THREADS
     from rmpsam_ros.node.process import spin
     from rmpsam_ros.node.rmpsam_node import RmpsamNode
 
@@ -281,7 +303,7 @@ def make_node(ros, fake_pipeline):
     def make(factory=lambda values, progress: fake_pipeline, spinning=True, **parameters):
         overrides = [Parameter(name, value=value) for name, value in parameters.items()]
         node = RmpsamNode(factory, parameter_overrides=overrides)
-        executor = MultiThreadedExecutor(node.max_waiting_prompts + OTHER_THREADS)
+        executor = MultiThreadedExecutor(node.executor_threads)
         executor.add_node(node)
         stop = threading.Event()
         thread = threading.Thread(target=spin, args=(executor, stop), daemon=True)
@@ -291,7 +313,8 @@ def make_node(ros, fake_pipeline):
         return node
 
     yield make
-    fake_pipeline.gate.set()
+    for pipeline in (fake_pipeline, *fake_pipeline.others):
+        pipeline.gate.set()
     fake_pipeline.prompts.gate.set()
     for one in running:
         one.stop.set()

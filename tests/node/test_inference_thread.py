@@ -1,6 +1,7 @@
 """One thread owns the pipeline: frames, calls, failures and the end."""
 
 import threading
+from types import SimpleNamespace
 
 import pytest
 
@@ -16,6 +17,7 @@ class Pipeline:
 
     def __init__(self):
         self.threads = [threading.current_thread()]
+        self.together, self.passes, self.error = False, [], None
         self.closed = False
 
     def touch(self):
@@ -25,21 +27,34 @@ class Pipeline:
         self.touch()
         self.closed = True
 
+    def gains_from_company(self, pending):
+        return self.together
+
+    def infer(self, frames):
+        self.passes.append(frames)
+        if self.error:
+            raise self.error
+        return [f"output of {frame}" for frame in frames]
+
 
 class Camera:
     """Collects the frames it was given; stops at each one until it is let go."""
 
     def __init__(self, work):
         self.slot = FrameSlot(work)
-        self.done = []
+        self.done, self.bad = [], ()
         self.started = threading.Semaphore(0)
         self.go_on = threading.Semaphore(10**6)
 
-    def process(self, pipeline, frame):
+    def begin(self, pipeline, frame):
         pipeline.touch()
         self.started.release()
         assert self.go_on.acquire(timeout=SOON)
-        self.done.append(frame)
+        return None if frame in self.bad else SimpleNamespace(pending=frame)
+
+    def finish(self, pipeline, begun, output):
+        self.done.append(begun.pending)
+        self.output = output
 
 
 class Rig:
@@ -48,7 +63,16 @@ class Rig:
     def __init__(self, cameras=1, max_waiting=4, create=Pipeline):
         self.work = threading.Condition()
         self.cameras = [Camera(self.work) for _ in range(cameras)]
-        self.thread = InferenceThread(create, self.cameras, self.work, max_waiting)
+        self.thread = InferenceThread(
+            lambda: [create() for _ in self.cameras], self.cameras, self.work, max_waiting
+        )
+
+    @property
+    def pipelines(self):
+        return self.thread.wait_until_ready(SOON)
+
+    def call(self, function, timeout=SOON, camera=0):
+        return self.thread.call(self.pipelines[camera], function, timeout)
 
     def hold(self):
         """Have the thread process a frame of the first camera until `go_on` is released."""
@@ -97,9 +121,9 @@ def in_background(function):
 
 def test_one_thread_makes_uses_and_closes_the_pipeline(make_rig):
     rig = make_rig()
-    pipeline = rig.thread.wait_until_ready(SOON)
+    (pipeline,) = rig.pipelines
     rig.cameras[0].slot.put("a")
-    rig.thread.call(lambda one: one.touch(), SOON)
+    rig.call(lambda one: one.touch())
     assert rig.cameras[0].started.acquire(timeout=SOON)
     assert rig.thread.close(SOON)
     assert pipeline.closed
@@ -117,7 +141,7 @@ def test_not_ready_yet_is_none():
     rig = Rig(create=create)
     assert rig.thread.wait_until_ready(0.01) is None
     go_on.set()
-    assert isinstance(rig.thread.wait_until_ready(SOON), Pipeline)
+    assert [type(one) for one in rig.pipelines] == [Pipeline]
     assert rig.thread.close(SOON)
 
 
@@ -135,7 +159,7 @@ def test_a_timeout_of_the_function_is_not_ours(make_rig):
         raise TimeoutError("disk does not answer")
 
     with pytest.raises(TimeoutError, match="disk"):
-        make_rig().thread.call(fail, SOON)
+        make_rig().call(fail)
     with pytest.raises(TimeoutError, match="disk"):
         make_rig(create=fail).thread.wait_until_ready(SOON)
 
@@ -143,9 +167,9 @@ def test_a_timeout_of_the_function_is_not_ours(make_rig):
 def test_a_call_that_takes_too_long_is_given_up(make_rig):
     rig, go_on = make_rig(), threading.Event()
     with pytest.raises(TimeoutError, match="of work"):
-        rig.thread.call(lambda _: go_on.wait(SOON), 0.05)
+        rig.call(lambda _: go_on.wait(SOON), 0.05)
     go_on.set()
-    assert rig.thread.call(lambda _: "alive", SOON) == "alive"
+    assert rig.call(lambda _: "alive") == "alive"
 
 
 def test_only_the_newest_frame_is_processed(make_rig):
@@ -171,19 +195,75 @@ def test_a_fast_camera_does_not_keep_a_slow_one_waiting(make_rig):
     assert rig.cameras[1].done == ["slow"]
 
 
+def test_two_fast_cameras_are_served_in_turn(make_rig):
+    """However fast one sends, the other waits for one frame at most; and the newest is taken."""
+    rig = make_rig(cameras=2)
+    order = []
+    for number, camera in enumerate(rig.cameras):
+
+        def finish(pipeline, begun, output, number=number, slot=camera.slot):
+            order.append((number, begun.pending))
+            if len(order) < 20:
+                for extra in range(3 if number == 0 else 1):  # the first is three times as fast
+                    slot.put(f"{len(order)} {extra}")
+
+        camera.finish = finish
+    rig.hold()
+    rig.cameras[0].slot.put("newest of the first")
+    rig.cameras[1].slot.put("first of the second")
+    rig.let_go()
+    with rig.work:
+        assert rig.work.wait_for(lambda: len(order) >= 20, SOON)
+    assert rig.thread.close(SOON)
+    assert [number for number, _ in order[1:20]] == [1, 0] * 9 + [1]
+    assert all(frame.endswith("2") for number, frame in order[4:] if number == 0)
+    assert rig.cameras[0].slot.dropped >= 18
+
+
+def test_waiting_frames_go_through_the_network_together_where_that_is_faster(make_rig):
+    rig = make_rig(cameras=3)
+    for pipeline in rig.pipelines:
+        pipeline.together = True
+    rig.hold()
+    rig.cameras[2].bad = ("bad",)
+    for camera, frame in zip(rig.cameras, ("a", "b", "bad"), strict=True):
+        camera.slot.put(frame)
+    rig.let_go()
+    for camera in rig.cameras[1:]:
+        assert camera.started.acquire(timeout=SOON)
+    rig.call(lambda _: None)
+    assert [one.done for one in rig.cameras] == [["held", "a"], ["b"], []]
+    assert rig.cameras[1].output == "output of b"
+    passes = [sorted(one) for pipeline in rig.pipelines for one in pipeline.passes]
+    # The frame that was held began before the others had come, but they came along.
+    assert sum(map(len, passes)) == 3 and max(map(len, passes)) >= 2
+
+
+def test_a_network_that_raises_fails_the_frames_and_nothing_else(make_rig):
+    rig = make_rig(cameras=2)
+    rig.pipelines[0].error = RuntimeError("out of memory")
+    rig.cameras[0].slot.put("a")
+    rig.cameras[1].slot.put("b")
+    rig.call(lambda _: None)
+    rig.call(lambda _: None)
+    rig.call(lambda _: None)
+    assert rig.cameras[0].output is rig.pipelines[0].error
+    assert rig.cameras[1].output == "output of b"
+
+
 def test_calls_return_and_raise_what_the_function_does(make_rig):
     rig = make_rig()
-    assert rig.thread.call(lambda pipeline: (pipeline.closed, 7), SOON) == (False, 7)
+    assert rig.call(lambda pipeline: (pipeline.closed, 7)) == (False, 7)
     with pytest.raises(ZeroDivisionError):
-        rig.thread.call(lambda pipeline: 1 / 0, SOON)
-    assert rig.thread.call(lambda pipeline: "alive", SOON) == "alive"
+        rig.call(lambda pipeline: 1 / 0)
+    assert rig.call(lambda pipeline: "alive") == "alive"
 
 
 def test_calls_come_before_the_next_frame(make_rig):
     rig = make_rig()
     rig.hold()
     rig.cameras[0].slot.put("next")
-    join = in_background(lambda: rig.thread.call(lambda _: list(rig.cameras[0].done), SOON))
+    join = in_background(lambda: rig.call(lambda _: list(rig.cameras[0].done)))
     with rig.work:
         rig.work.wait_for(lambda: rig.thread._calls, SOON)
     rig.let_go()
@@ -198,20 +278,34 @@ def wait_for_calls(rig, number):
 def test_too_many_waiting_calls_are_refused_at_once(make_rig):
     rig = make_rig(max_waiting=2)
     rig.hold()
-    joins = [in_background(lambda: rig.thread.call(lambda _: "done", SOON)) for _ in range(2)]
+    joins = [in_background(lambda: rig.call(lambda _: "done")) for _ in range(2)]
     wait_for_calls(rig, 2)
     with pytest.raises(BusyError, match="2 requests are waiting"):
-        rig.thread.call(lambda _: "never", SOON)
+        rig.call(lambda _: "never")
     rig.let_go()
     assert [join() for join in joins] == ["done", "done"]
+
+
+def test_the_calls_of_one_camera_do_not_shut_out_another(make_rig):
+    rig = make_rig(cameras=2, max_waiting=1)
+    rig.hold()
+    join = in_background(lambda: rig.call(lambda _: "first"))
+    wait_for_calls(rig, 1)
+    with pytest.raises(BusyError):
+        rig.call(lambda _: "never")
+    other = in_background(lambda: rig.call(lambda pipeline: pipeline, camera=1))
+    wait_for_calls(rig, 2)
+    rig.let_go()
+    assert join() == "first"
+    assert other() is rig.pipelines[1]
 
 
 def test_a_call_that_is_not_worked_on_in_time_is_given_up(make_rig):
     rig, ran = make_rig(max_waiting=1), []
     rig.hold()
     with pytest.raises(TimeoutError, match=r"0\.05 s"):
-        rig.thread.call(lambda _: ran.append("late"), 0.05)
-    join = in_background(lambda: rig.thread.call(lambda _: "its place is free", SOON))
+        rig.call(lambda _: ran.append("late"), 0.05)
+    join = in_background(lambda: rig.call(lambda _: "its place is free"))
     wait_for_calls(rig, 1)
     rig.let_go()
     assert join() == "its place is free"
@@ -221,11 +315,11 @@ def test_a_call_that_is_not_worked_on_in_time_is_given_up(make_rig):
 def test_closing_cancels_what_waits_and_ends_the_thread(make_rig):
     rig = make_rig()
     rig.hold()
-    join = in_background(lambda: rig.thread.call(lambda _: "never", SOON))
+    join = in_background(lambda: rig.call(lambda _: "never"))
     wait_for_calls(rig, 1)
     assert not rig.thread.close(0.01), "a frame is being processed"
     assert isinstance(join(), StoppedError)
     rig.let_go()
     assert rig.thread.close(SOON)
     with pytest.raises(StoppedError):
-        rig.thread.call(lambda _: "never", SOON)
+        rig.call(lambda _: "never")

@@ -39,9 +39,9 @@ def ask(listener):
 def node(make_node, feed, make_image, wait_for, fake_pipeline):
     """An active node that has processed the image of stamp 2.5."""
     node = make_node(max_waiting_prompts=2, prompt_requests_rate=1000.0)
-    wait_for(lambda: node._camera.active, "the active state")
+    wait_for(lambda: node.cameras[0].active, "the active state")
     feed(node, make_image(2.5, frame_id="hand"))
-    wait_for(lambda: node._camera.statistics.processed, "the frame")
+    wait_for(lambda: node.cameras[0].statistics.processed, "the frame")
     while fake_pipeline.entered.acquire(blocking=False):
         pass
     return node
@@ -137,7 +137,7 @@ def test_bad_requests_get_a_code_and_a_reason(node, ask, name):
 
 def test_before_any_image(make_node, ask, wait_for):
     node = make_node()
-    wait_for(lambda: node._camera.active, "the active state")
+    wait_for(lambda: node.cameras[0].active, "the active state")
     answer = ask(points=[point()])
     assert answer.code == AddPrompt.Response.NO_FRAME
     assert "send images" in answer.message
@@ -200,9 +200,9 @@ def test_images_come_in_and_more_requests_are_refused_while_some_wait(
         answer = ask(points=[point()])
         assert answer.code == AddPrompt.Response.BUSY
         assert "2 requests are waiting" in answer.message
-    received = node._camera.slot.received
+    received = node.cameras[0].slot.received
     feed(node, make_image(4.0))
-    wait_for(lambda: node._camera.slot.received > received, "an image meanwhile")
+    wait_for(lambda: node.cameras[0].slot.received > received, "an image meanwhile")
     fake_pipeline.gate.set()
     assert [caller.result().code for caller in waiting] == [OK, OK]
     assert [caller.result().header.stamp.sec for caller in waiting] == [3, 3]
@@ -212,7 +212,7 @@ def test_a_request_that_waits_too_long_is_answered(
     make_node, feed, ask, make_image, wait_for, fake_pipeline
 ):
     node = make_node(prompt_timeout=0.2)
-    wait_for(lambda: node._camera.active, "the active state")
+    wait_for(lambda: node.cameras[0].active, "the active state")
     hold(fake_pipeline, node, feed, make_image)
     answer = ask(points=[point()])
     assert answer.code == AddPrompt.Response.BUSY

@@ -37,7 +37,7 @@ class Camera:
         self.node, self._feed, self._make, self._wait = node, feed, make_image, wait_for
 
     def frame(self, stamp, frame_id="hand"):
-        statistics = self.node._camera.statistics
+        statistics = self.node.cameras[0].statistics
         before = statistics.processed + statistics.failed
         self._feed(self.node, self._make(stamp, frame_id=frame_id))
         self._wait(lambda: statistics.processed + statistics.failed > before, "the frame")
@@ -47,7 +47,7 @@ class Camera:
 def start(make_node, feed, make_image, wait_for):
     def run(**parameters):
         node = make_node(**{"prompt_requests_rate": 1000.0, **parameters})
-        wait_for(lambda: node._camera.active, "the active state")
+        wait_for(lambda: node.cameras[0].active, "the active state")
         return Camera(node, feed, make_image, wait_for)
 
     return run
@@ -103,7 +103,7 @@ def test_the_refusal_names_the_window(camera, ask):
 
 def test_a_stamp_that_differs_by_less_than_seconds_can_tell_is_refused(start, ask):
     camera = start()
-    camera.node._camera.headers.put(1.7e9 + 1e-9, Header(stamp=Time(sec=1_700_000_000)))
+    camera.node.cameras[0].headers.put(1.7e9 + 1e-9, Header(stamp=Time(sec=1_700_000_000)))
     answer = ask(stamp=Time(sec=1_700_000_000, nanosec=1))
     assert answer.code == Code.FRAME_NOT_KEPT
     assert "1700000000.000000001 s is not kept" in answer.message
@@ -119,7 +119,9 @@ def test_a_followed_object_is_on_the_topic_for_every_image_until_it_is_removed(
     camera, ask, listener, fake_pipeline, wait_for, beside
 ):
     received = listener.subscribe(PromptedMaskArray, "/rmpsam/prompted_masks")
-    wait_for(camera.node._camera.publishers._prompted.get_subscription_count, "the subscription")
+    wait_for(
+        camera.node.cameras[0].publishers._prompted.get_subscription_count, "the subscription"
+    )
     camera.frame(4.0)
     assert ask(object_id="cup", track=True, stamp=Time(sec=2)).code == Code.OK
     for stamp in (5.0, 6.0, 7.0):
@@ -134,14 +136,14 @@ def test_a_followed_object_is_on_the_topic_for_every_image_until_it_is_removed(
     fake_pipeline.prompts.visible = False
 
     def lost():
-        camera.frame(camera.node._camera._newest_stamp * 1e-9 + 0.25)
+        camera.frame(camera.node.cameras[0]._newest_stamp * 1e-9 + 0.25)
         return received[-1].masks[0].state == PromptedMask.LOST
 
     wait_for(lost, "the loss")
     assert received[-1].masks[0].reason == "nothing was found where it was last"
     assert len(received[-1].masks[0].mask.counts) == 0
     assert ask(RemovePrompt, object_id="cup").code == Code.OK
-    last = camera.node._camera._newest_stamp * 1e-9
+    last = camera.node.cameras[0]._newest_stamp * 1e-9
     for step in (1, 2, 3):
         camera.frame(last + step)
     wait_for(lambda: not received[-1].masks, "the empty message")
@@ -166,7 +168,7 @@ def test_frames_go_on_while_a_prompt_is_answered(start, ask, fake_pipeline, wait
     assert answers[0].header.stamp == Time(sec=1)
 
     def newest():
-        return camera.node._pipeline.list_prompts()[0].stamp
+        return camera.node._pipelines[0].list_prompts()[0].stamp
 
     wait_for(lambda: newest() == 4.0, "the object in the newest frame")
 
@@ -181,7 +183,7 @@ def test_objects_are_refined_listed_removed_and_cleared(camera, ask):
         ("b", PromptedMask.SINGLE),
     ]
     assert [one.stamp.sec for one in answer.masks] == [3, 1]
-    known = camera.node._pipeline.list_prompts()[0].prompt
+    known = camera.node._pipelines[0].list_prompts()[0].prompt
     assert known.labels.tolist() == [1, 0]
     assert ask(RemovePrompt, object_id="a").code == Code.OK
     gone = ask(RemovePrompt, object_id="a")
@@ -259,7 +261,7 @@ def test_who_waits_for_an_answer_gets_one_when_the_node_stops(start, ask, fake_p
     ]
     for thread in threads:
         thread.start()
-    desk = camera.node._desk
+    desk = camera.node._stations[0].desk
     wait_for(lambda: len(desk._beside._calls) == 2, "two waiting requests")
     assert not camera.node._release(0.1), "one is being answered"
     wait_for(lambda: len(codes) == 2, "the answers of those that waited")
@@ -284,7 +286,7 @@ def test_following_that_fails_is_reported_and_goes_on(
     wait_for_status("prompts", {1}, "not followed: RuntimeError: device lost")
     fake_pipeline.prompts.error = None
     camera.frame(3.0)
-    wait_for(lambda: camera.node._pipeline.list_prompts()[0].stamp == 3.0, "the object")
+    wait_for(lambda: camera.node._pipelines[0].list_prompts()[0].stamp == 3.0, "the object")
 
 
 # Clicks ---------------------------------------------------------------------------------------
@@ -300,7 +302,7 @@ CLICKS = {
 def test_a_click_follows_an_object_and_a_click_on_it_refines_it(camera, listener, wait_for, topic):
     make = CLICKS[topic]
     clicks = listener.publisher(type(make(0.0, 0.0)), topic)
-    objects = camera.node._pipeline.list_prompts
+    objects = camera.node._pipelines[0].list_prompts
     clicks.publish(make(5.0, 3.0))
     wait_for(objects, "an object")
     clicks.publish(make(6.0, 4.0))
@@ -315,8 +317,8 @@ def test_a_click_follows_an_object_and_a_click_on_it_refines_it(camera, listener
 def test_a_click_is_answered_on_the_image_of_its_stamp(camera, listener, wait_for):
     clicks = listener.publisher(PointStamped, "/rmpsam/click")
     clicks.publish(PointStamped(header=Header(stamp=Time(sec=2)), point=Point(x=5.0, y=3.0)))
-    wait_for(camera.node._pipeline.list_prompts, "an object")
-    assert camera.node._pipeline.list_prompts()[0].prompt_stamp == 2.0
+    wait_for(camera.node._pipelines[0].list_prompts, "an object")
+    assert camera.node._pipelines[0].list_prompts()[0].prompt_stamp == 2.0
 
 
 @pytest.mark.parametrize(
@@ -334,7 +336,7 @@ def test_clicks_that_cannot_be_answered_are_on_diagnostics(
     clicks = listener.publisher(PointStamped, "/rmpsam/click")
     clicks.publish(PointStamped(header=Header(stamp=Time(sec=stamp)), point=Point(x=x, y=3.0)))
     wait_for_status("prompts", {1}, words)
-    assert camera.node._pipeline.list_prompts() == ()
+    assert camera.node._pipelines[0].list_prompts() == ()
 
 
 def test_diagnostics_tell_engine_objects_and_answers(camera, ask, wait_for_status):

@@ -218,7 +218,7 @@ def test_only_the_newest_image_is_processed_and_the_others_are_counted(
     active, feed, make_image, wait_for, fake_pipeline
 ):
     node = active()
-    camera = node._camera
+    camera = node.cameras[0]
     fake_pipeline.gate.clear()
     feed(node, make_image(1.0))
     assert fake_pipeline.entered.acquire(timeout=60.0)
@@ -239,10 +239,10 @@ def test_bad_images_are_counted_and_reported_and_the_next_good_one_is_processed(
     bad = make_image()
     bad.data = bad.data[:-1]
     feed(node, bad)
-    wait_for(lambda: node._camera.statistics.failed == 1, "the failure")
+    wait_for(lambda: node.cameras[0].statistics.failed == 1, "the failure")
     wait_for_status("processing", {1, 2}, "data has 14399 bytes")
     feed(node, make_image())
-    wait_for(lambda: node._camera.statistics.processed == 1, "the good image")
+    wait_for(lambda: node.cameras[0].statistics.processed == 1, "the good image")
 
 
 def test_a_failing_network_is_an_error_and_recovers(
@@ -251,13 +251,13 @@ def test_a_failing_network_is_an_error_and_recovers(
     node = active()
     fake_pipeline.error = RuntimeError("out of memory on the device")
     wait_for(
-        lambda: feed(node, make_image()) or node._camera.statistics.failures_in_a_row >= 10,
+        lambda: feed(node, make_image()) or node.cameras[0].statistics.failures_in_a_row >= 10,
         "ten failures",
     )
     wait_for_status("processing", {2}, "every image fails: RuntimeError: out of memory")
     fake_pipeline.error = None
-    wait_for(lambda: feed(node, make_image()) or node._camera.statistics.processed, "a result")
-    assert node._camera.statistics.failures_in_a_row == 0
+    wait_for(lambda: feed(node, make_image()) or node.cameras[0].statistics.processed, "a result")
+    assert node.cameras[0].statistics.failures_in_a_row == 0
 
 
 @pytest.mark.parametrize(
@@ -306,7 +306,7 @@ def test_an_overlay_that_fails_does_not_stop_the_others(
     with monkeypatch.context() as patch:
         patch.setattr(fake_pipeline, "overlay", fail)
         wait_for(
-            lambda: feed(node, make_image()) or node._camera.statistics.processed > 5, "frames"
+            lambda: feed(node, make_image()) or node.cameras[0].statistics.processed > 5, "frames"
         )
     assert not overlays
     wait_for(lambda: feed(node, make_image()) or overlays, "an overlay")
@@ -317,9 +317,9 @@ def test_overlays_come_at_most_at_the_given_rate(active, listener, make_image, w
     overlays = listener.subscribe(Image, "/rmpsam/overlay")
     images = listener.publisher(Image, "/image")
     wait_for(lambda: images.publish(make_image()) or overlays, "the first overlay")
-    first = node._camera.statistics.processed
+    first = node.cameras[0].statistics.processed
     wait_for(
-        lambda: images.publish(make_image()) or node._camera.statistics.processed > first + 20,
+        lambda: images.publish(make_image()) or node.cameras[0].statistics.processed > first + 20,
         "many frames",
     )
     assert len(overlays) < 20

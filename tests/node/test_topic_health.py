@@ -23,7 +23,9 @@ IMAGE, COMPRESSED = "sensor_msgs/msg/Image", "sensor_msgs/msg/CompressedImage"
 GOOD = Peer("/driver", IMAGE, "reliable", "")
 BAD = Peer("/driver", IMAGE, "best effort", "best effort cannot serve reliable")
 OTHER = Peer("/driver", COMPRESSED, "reliable", "")
-QUIET = InputState("/cam/image", IMAGE, "best effort, keep last 1", (), 0, 0.0, 6.0, 5.0)
+QUIET = InputState(
+    "/cam/image", IMAGE, "best effort, keep last 1", "front/image", (), 0, 0.0, 6.0, 5.0
+)
 
 
 @pytest.mark.parametrize(

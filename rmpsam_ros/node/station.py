@@ -1,0 +1,62 @@
+"""Everything that one camera of the node has of its own."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from rclpy.node import Node
+
+from rmpsam_ros.node.camera import Camera
+from rmpsam_ros.node.camera_scope import CameraScope
+from rmpsam_ros.node.prompt_clicks import ClickTopics
+from rmpsam_ros.node.prompt_desk import PromptDesk
+from rmpsam_ros.node.prompt_service import PromptService
+from rmpsam_ros.node.ros_parameters import RosParameters
+from rmpsam_ros.node.self_report import CameraReport
+
+if TYPE_CHECKING:
+    from rmpsam_ros.pipeline import Pipeline
+
+
+class Station:
+    """A camera, the requests about its images, and how it does.
+
+    Args:
+        scope: where its topics and services are.
+        work: notified when an image has arrived.
+        prepare: called in the inference thread before every frame.
+
+    Attributes:
+        camera: images and results.
+        desk: prompt requests.
+        report: statuses.
+    """
+
+    def __init__(
+        self,
+        node: Node,
+        scope: CameraScope,
+        settings: RosParameters,
+        work: threading.Condition,
+        prepare: Callable[[Pipeline], None],
+    ) -> None:
+        self.camera = Camera(
+            node,
+            scope,
+            work,
+            compressed=settings["image_transport"] == "compressed",
+            overlay_rate=lambda: settings["overlay_rate"],
+            backward_jump=lambda: settings["backward_jump"],
+            prepare=prepare,
+            done=lambda: self.desk.on_frame(),
+        )
+        self.desk = PromptDesk(
+            node, scope, lambda: self.camera.active, lambda name: settings[name]
+        )
+        self._services = PromptService(node, scope, self.desk, self.camera.headers)
+        self._clicks = ClickTopics(node, scope, self.desk, self.camera.headers)
+        self.report = CameraReport(
+            node, self.camera, self.desk.status, lambda: settings["input_timeout"]
+        )
