@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import importlib.util
 import os
 import random
@@ -53,20 +54,37 @@ def test_wrong_choice_is_refused(source_root: Path) -> None:
         arguments["image_transport"].execute(context)
 
 
+COMMON = ("namespace:=/robot", "node_name:=eyes", "source_rate:=5.0", "engine:=torch")
+COMMON += ("weights:=random",)
+LAUNCHES = {
+    "camera": (*COMMON, "image_topic:=/front/image", "source:={0}"),
+    "multi_camera": (*COMMON, "image_topics:=/front/image_raw", "sources:={0},{1}"),
+}
+RESULTS = {
+    "camera": {"/robot/eyes/panoptic": "camera"},
+    "multi_camera": {"/robot/eyes/front/panoptic": "front", "/robot/eyes/rear/panoptic": "rear"},
+}
+
+
+@pytest.fixture(params=sorted(LAUNCHES))
+def kind(request: pytest.FixtureRequest) -> str:
+    """Every launch file of cameras in turn."""
+    return str(request.param)
+
+
 @pytest.fixture
 def launched(
-    source_root: Path, monkeypatch: pytest.MonkeyPatch
+    kind: str, source_root: Path, monkeypatch: pytest.MonkeyPatch
 ) -> Iterator[subprocess.Popen[str]]:
-    """camera.launch.py of the installed package, on the demo's footage, in a domain of its own."""
+    """A launch file of the installed package, on the demo's footage, in a domain of its own."""
     ros2 = shutil.which("ros2")
     if ros2 is None:
         pytest.skip("the ros2 command is not installed")
     footage = sorted((source_root / "demo" / "footage").glob("*.mp4"))
     monkeypatch.setenv("ROS_DOMAIN_ID", str(random.randrange(20, 100)))
-    arguments = ["image_topic:=/front/image", "namespace:=/robot", "node_name:=eyes"]
-    arguments += [f"source:={footage[0]}", "source_rate:=5.0", "engine:=torch"]
+    arguments = [one.format(footage[0], footage[-1]) for one in LAUNCHES[kind]]
     process = subprocess.Popen(
-        [sys.executable, ros2, "launch", "rmpsam_ros", "camera.launch.py", *arguments],
+        [sys.executable, ros2, "launch", "rmpsam_ros", f"{kind}.launch.py", *arguments],
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
@@ -79,25 +97,29 @@ def launched(
 
 
 @pytest.mark.slow
-def test_camera_launch_gives_results(launched: subprocess.Popen[str]) -> None:
+def test_launched_nodes_give_results(kind: str, launched: subprocess.Popen[str]) -> None:
     import rclpy
 
     from rmpsam_ros.msg import PanopticSegmentation
 
-    received: list[PanopticSegmentation] = []
+    received: dict[str, PanopticSegmentation] = {}
     rclpy.init()
     node = rclpy.create_node("listener")
     try:
-        node.create_subscription(PanopticSegmentation, "/robot/eyes/panoptic", received.append, 1)
+        for topic in RESULTS[kind]:
+            node.create_subscription(
+                PanopticSegmentation, topic, functools.partial(received.__setitem__, topic), 1
+            )
         deadline = time.monotonic() + START_UP_SECONDS
-        while not received and time.monotonic() < deadline and launched.poll() is None:
+        missing = set(RESULTS[kind])
+        while missing - set(received) and time.monotonic() < deadline and launched.poll() is None:
             rclpy.spin_once(node, timeout_sec=0.2)
         launched.send_signal(signal.SIGINT)
         output, _ = launched.communicate(timeout=60.0)
     finally:
         node.destroy_node()
         rclpy.shutdown()
-    assert received, output
-    assert received[0].header.frame_id == "camera"
+    frames = {topic: message.header.frame_id for topic, message in received.items()}
+    assert frames == RESULTS[kind], output
     assert launched.returncode == 0, output
     assert "Traceback" not in output

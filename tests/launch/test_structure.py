@@ -6,6 +6,7 @@ import ast
 from collections.abc import Callable
 from pathlib import Path
 
+import pytest
 import yaml
 
 from rmpsam_ros.node.parameters import CAMERA_SOURCE_PARAMETERS, NODE_PARAMETERS
@@ -27,7 +28,7 @@ def declared_arguments(path: Path, calls: Calls) -> list[str]:
 
 def test_there_are_launch_files(source_root: Path) -> None:
     names = {path.name for path in (source_root / "launch").iterdir() if path.is_file()}
-    assert {"camera.launch.py", "rviz.launch.py"} <= names
+    assert {"camera.launch.py", "multi_camera.launch.py", "rviz.launch.py"} <= names
 
 
 def test_every_argument_is_described(launch_file: Path, calls: Calls) -> None:
@@ -94,8 +95,11 @@ def test_executables_are_installed(
             assert keyword(node, "package") == executable == "rviz2"
 
 
-def test_camera_arguments_are_parameters_of_the_nodes(source_root: Path, calls: Calls) -> None:
-    path = source_root / "launch" / "camera.launch.py"
+@pytest.mark.parametrize("name", ["camera.launch.py", "multi_camera.launch.py"])
+def test_camera_arguments_are_parameters_of_the_nodes(
+    name: str, source_root: Path, calls: Calls
+) -> None:
+    path = source_root / "launch" / name
     assignments = [
         node
         for node in ast.parse(path.read_text()).body
@@ -105,7 +109,7 @@ def test_camera_arguments_are_parameters_of_the_nodes(source_root: Path, calls: 
     declared = set(declared_arguments(path, calls))
     assert overrides <= declared
     assert overrides <= table_names(NODE_PARAMETERS)
-    source = {name.removeprefix("source_") for name in declared if name.startswith("source")}
+    source = {name.removeprefix("source_") for name in declared if name.startswith("source_")}
     assert source <= table_names(CAMERA_SOURCE_PARAMETERS)
 
 

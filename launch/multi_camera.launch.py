@@ -1,0 +1,236 @@
+"""Starts one perception node for several cameras, and camera sources from files if some are named.
+
+    ros2 launch rmpsam_ros multi_camera.launch.py cameras:=front,rear \
+        image_topics:=/front/image_raw,/rear/image_raw
+"""
+
+from launch import Condition, LaunchContext, LaunchDescription, Substitution
+from launch.actions import DeclareLaunchArgument, GroupAction, SetLaunchConfiguration
+from launch.substitutions import LaunchConfiguration, PathJoinSubstitution
+from launch_ros.actions import Node, SetRemap
+from launch_ros.parameter_descriptions import ParameterValue
+from launch_ros.substitutions import FindPackageShare
+
+PACKAGE = "rmpsam_ros"
+MAX_CAMERAS = 16  # the node's own limit
+
+# Arguments that replace the node parameter of the same name in params_file, if they are given.
+OVERRIDES = (
+    "image_transport",
+    "weights",
+    "engine",
+    "device",
+)
+
+
+class Item(Substitution):
+    """One item of an argument that is a list with commas, and a suffix."""
+
+    def __init__(self, argument: str, index: int, suffix: str = "") -> None:
+        super().__init__()
+        self._argument = argument
+        self._index = index
+        self._suffix = suffix
+
+    def perform(self, context: LaunchContext) -> str:
+        """Return the item; empty: the list is shorter, or the item is empty."""
+        text = LaunchConfiguration(self._argument).perform(context)
+        items = [item.strip() for item in text.split(",")]
+        item = items[self._index] if self._index < len(items) else ""
+        return item + self._suffix if item else ""
+
+
+class ImageTopic(Substitution):
+    """Where the images of a camera are: what is named for it, or its input's own name."""
+
+    def __init__(self, index: int) -> None:
+        super().__init__()
+        self._named = Item("image_topics", index)
+        self._own = Item("cameras", index, "/image")
+
+    def perform(self, context: LaunchContext) -> str:
+        """Return the topic."""
+        return self._named.perform(context) or self._own.perform(context)
+
+
+def given(value: Substitution) -> Condition:
+    """True if the value is not empty."""
+    return Condition(predicate=lambda context: value.perform(context) != "")
+
+
+def parameter_names() -> list[SetLaunchConfiguration]:
+    """Sets, for every override, the name of the parameter that gets the argument's value.
+
+    Parameters cannot be left out conditionally, but the node ignores names that it does not
+    declare: an argument that is not given goes to such a name.
+    """
+    nowhere = [
+        SetLaunchConfiguration(f"{argument}_parameter", f"not_given.{argument}")
+        for argument in OVERRIDES
+    ]
+    own_names = [
+        SetLaunchConfiguration(
+            f"{argument}_parameter", argument, condition=given(LaunchConfiguration(argument))
+        )
+        for argument in OVERRIDES
+    ]
+    return nowhere + own_names
+
+
+def text(value: Substitution) -> ParameterValue:
+    """The value as a string parameter, even if it looks like a number."""
+    return ParameterValue(value, value_type=str)
+
+
+def input_remappings() -> list[SetRemap]:
+    """From the inputs of every camera to the topics that are named for it."""
+    return [
+        SetRemap(
+            src=[Item("cameras", index, f"/{topic}")],
+            dst=[Item(argument, index)],
+            condition=given(Item(argument, index)),
+        )
+        for index in range(MAX_CAMERAS)
+        for argument, topic in (
+            ("image_topics", "image"),
+            ("camera_info_topics", "camera_info"),
+            ("depth_topics", "depth"),
+        )
+    ]
+
+
+def generate_launch_description() -> LaunchDescription:
+    arguments = [
+        DeclareLaunchArgument(
+            "cameras",
+            default_value="front,rear",
+            description="Names of the cameras, separated by commas; the results of each are below "
+            "<node_name>/<camera>.",
+        ),
+        DeclareLaunchArgument(
+            "image_topics",
+            default_value="",
+            description="Image topics in the order of the cameras, separated by commas; empty: "
+            "<camera>/image.",
+        ),
+        DeclareLaunchArgument(
+            "camera_info_topics",
+            default_value="",
+            description="Topics of the calibrations, like image_topics; empty: "
+            "<camera>/camera_info.",
+        ),
+        DeclareLaunchArgument(
+            "depth_topics",
+            default_value="",
+            description="Topics of the depth images, like image_topics; empty: <camera>/depth.",
+        ),
+        DeclareLaunchArgument(
+            "image_transport",
+            default_value="",
+            choices=["", "raw", "compressed"],
+            description="raw, or compressed for JPEG or PNG on <image topic>/compressed, for all "
+            "cameras; empty: as in params_file.",
+        ),
+        DeclareLaunchArgument(
+            "params_file",
+            default_value=PathJoinSubstitution(
+                [FindPackageShare(PACKAGE), "config", "rmpsam.yaml"]
+            ),
+            description="YAML file with the parameters of the perception node. The arguments that "
+            "say so replace single values.",
+        ),
+        DeclareLaunchArgument(
+            "weights",
+            default_value="",
+            description="Checkpoint of the network (.safetensors or .pth); empty: as in "
+            "params_file.",
+        ),
+        DeclareLaunchArgument(
+            "engine",
+            default_value="",
+            description="What executes the network; empty: as in params_file.",
+        ),
+        DeclareLaunchArgument(
+            "device",
+            default_value="",
+            description="Where the network runs: auto, cpu, cuda, cuda:N; empty: as in "
+            "params_file.",
+        ),
+        DeclareLaunchArgument(
+            "autostart",
+            default_value="true",
+            choices=["true", "false"],
+            description="Configure and activate the node at once; false: a lifecycle manager "
+            "does it.",
+        ),
+        DeclareLaunchArgument(
+            "namespace", default_value="", description="Namespace of the nodes."
+        ),
+        DeclareLaunchArgument(
+            "node_name",
+            default_value="rmpsam",
+            description="Name of the perception node; its topics and services are below it.",
+        ),
+        DeclareLaunchArgument(
+            "log_level",
+            default_value="info",
+            choices=["debug", "info", "warn", "error", "fatal"],
+            description="The least severe messages that are logged.",
+        ),
+        DeclareLaunchArgument(
+            "sources",
+            default_value="",
+            description="Video files, folders of images, or devices to publish on the image "
+            "topics, in the order of the cameras; empty: camera drivers do that.",
+        ),
+        DeclareLaunchArgument(
+            "source_rate",
+            default_value="0.0",
+            description="Images per second of the sources; 0.0: the rate of the video or device.",
+        ),
+    ]
+    overrides = {
+        LaunchConfiguration(f"{argument}_parameter"): text(LaunchConfiguration(argument))
+        for argument in OVERRIDES
+    }
+    autostart = ParameterValue(LaunchConfiguration("autostart"), value_type=bool)
+    log_level = ["--log-level", LaunchConfiguration("log_level")]
+    perception = Node(
+        package=PACKAGE,
+        executable="rmpsam_node",
+        name=LaunchConfiguration("node_name"),
+        namespace=LaunchConfiguration("namespace"),
+        parameters=[
+            LaunchConfiguration("params_file"),
+            {
+                "autostart": autostart,
+                "cameras": text(LaunchConfiguration("cameras")),
+                **overrides,
+            },
+        ],
+        ros_arguments=log_level,
+        output="screen",
+    )
+    camera_sources = [
+        Node(
+            package=PACKAGE,
+            executable="camera_source",
+            name=Item("cameras", index, "_source"),
+            namespace=LaunchConfiguration("namespace"),
+            parameters=[
+                {
+                    "source": text(Item("sources", index)),
+                    "rate": ParameterValue(LaunchConfiguration("source_rate"), value_type=float),
+                    "loop": True,
+                    "frame_id": text(Item("cameras", index)),
+                }
+            ],
+            remappings=[("image", ImageTopic(index))],
+            ros_arguments=log_level,
+            output="screen",
+            condition=given(Item("sources", index)),
+        )
+        for index in range(MAX_CAMERAS)
+    ]
+    group = GroupAction([*input_remappings(), perception, *camera_sources])
+    return LaunchDescription([*arguments, *parameter_names(), group])
