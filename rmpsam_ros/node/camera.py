@@ -17,11 +17,13 @@ from rmpsam_ros.node import qos
 from rmpsam_ros.node.camera_scope import CameraScope
 from rmpsam_ros.node.camera_statistics import CameraStatistics, FrameTimes
 from rmpsam_ros.node.compressed_images import decode_compressed
+from rmpsam_ros.node.consumers import ConsumerTopics
 from rmpsam_ros.node.frame_headers import FrameHeaders, nanoseconds
 from rmpsam_ros.node.frame_slot import FrameSlot
 from rmpsam_ros.node.images import ImageError, Picture, decode_image
 from rmpsam_ros.node.messages import latency_message
 from rmpsam_ros.node.publishers import ResultPublishers
+from rmpsam_ros.node.spatial_results import SpatialResults
 from rmpsam_ros.node.transport_losses import TransportLosses
 
 if TYPE_CHECKING:
@@ -70,6 +72,8 @@ class Camera:
         backward_jump: returns by how many seconds a stamp may go back.
         prepare: called in the inference thread before every frame.
         done: called there after every processed frame, before its results are published.
+        consumers: topics in the forms of other packages.
+        spatial: topics that need depth; None: there is no depth.
 
     Attributes:
         scope: as given.
@@ -81,6 +85,7 @@ class Camera:
             clock.
         last_age: how old that image was when it came, seconds, by its stamp and the node's clock.
         headers: headers of the newest images.
+        spatial: as given.
     """
 
     def __init__(
@@ -93,6 +98,8 @@ class Camera:
         backward_jump: Callable[[], float],
         prepare: Callable[[Pipeline], None],
         done: Callable[[], None],
+        consumers: ConsumerTopics,
+        spatial: SpatialResults | None,
     ) -> None:
         self.scope = scope
         self._logger = node.get_logger()
@@ -104,8 +111,9 @@ class Camera:
         self.statistics, self.losses = CameraStatistics(), TransportLosses()
         self.headers = FrameHeaders()
         self.publishers = ResultPublishers(
-            node, scope, overlay_rate, self._on_overlay_error, self.headers
+            node, scope, overlay_rate, self._on_overlay_error, self.headers, consumers, spatial
         )
+        self.spatial = spatial
         self.active = False
         self.last_arrival = self.last_age = 0.0
         self._newest_stamp: int | None = None  # as `Frame.stamp`
@@ -125,12 +133,16 @@ class Camera:
         """Take in images from now on."""
         self.last_arrival = time.monotonic()
         self.losses = TransportLosses()  # what was sent meanwhile is not lost
+        if self.spatial is not None:
+            self.spatial.start()
         self.active = True
 
     def stop(self) -> None:
         """Take in no more images; the one that waits is dropped."""
         self.active = False
         self.slot.clear()
+        if self.spatial is not None:
+            self.spatial.stop()
 
     def forget(self) -> None:
         """Begin anew, with another pipeline: no newest frame, all counts at 0."""
@@ -174,6 +186,8 @@ class Camera:
         picture = self._decode(frame.message)
         decoded = time.monotonic()
         self._reset_after_jump(pipeline, frame.stamp)
+        if self.spatial is not None:
+            self.spatial.hold(frame.stamp)
         stamp = frame.stamp * 1e-9
         self.headers.put(stamp, frame.message.header)  # a prompt may see the frame before we go on
         pending = pipeline.begin(picture.pixels, stamp, picture.channel_order)
@@ -187,7 +201,7 @@ class Camera:
         self._newest_stamp = frame.stamp
         self.headers.newest = header
         self._done()
-        fill, publish = self.publishers.publish(header, picture, result, pipeline)
+        fill, publish = self.publishers.publish(header, frame.stamp, picture, result, pipeline)
         times = FrameTimes(
             wait=begun.wait,
             decode=begun.decode,

@@ -214,6 +214,48 @@ NODE_PARAMETERS: dict[str, tuple[Parameter, ...]] = {
             range=(0.1, 120.0),
         ),
     ),
+    "Depth and other packages": (
+        Parameter(
+            "use_depth",
+            False,
+            "Subscribe to `depth` and find tracks and pixels in space: `~/positions`, "
+            "`~/markers`, `~/labelled_cloud`, `~/detections_3d`.",
+        ),
+        Parameter(
+            "rectified",
+            False,
+            "The images are rectified (image_rect): their camera is P of camera_info, without "
+            "distortion; else K and D.",
+        ),
+        Parameter(
+            "depth_tolerance",
+            0.03,
+            "Stamps of an image and its depth image may lie this far apart, seconds.",
+            Change.LIVE,
+            range=(0.0, 10.0),
+        ),
+        Parameter(
+            "cloud_rate",
+            5.0,
+            "Labelled clouds per second at most.",
+            Change.LIVE,
+            range=(0.1, 120.0),
+        ),
+        Parameter(
+            "cloud_stride",
+            4,
+            "The labelled cloud has a point for every so many pixels, in both directions.",
+            Change.LIVE,
+            range=(1, 64),
+        ),
+        Parameter(
+            "mask_classes",
+            "",
+            "Classes that are 255 on `~/mask/image`: names of the label set, separated by commas. "
+            "Empty: no mask is published.",
+            Change.LIVE,
+        ),
+    ),
     "Prompts": (
         Parameter(
             "prompt_engine",

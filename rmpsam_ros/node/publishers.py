@@ -19,9 +19,12 @@ from rmpsam_ros.msg import (
 )
 from rmpsam_ros.node import messages, qos
 from rmpsam_ros.node.camera_scope import CameraScope
+from rmpsam_ros.node.consumers import ConsumerTopics
+from rmpsam_ros.node.depth_thread import Job
 from rmpsam_ros.node.frame_headers import FrameHeaders
 from rmpsam_ros.node.images import Picture
 from rmpsam_ros.node.overlay_thread import Drawing, OverlayThread
+from rmpsam_ros.node.spatial_results import SpatialResults
 
 if TYPE_CHECKING:
     from rmpsam_ros.pipeline import FrameResult, Pipeline
@@ -35,6 +38,8 @@ class ResultPublishers:
         overlay_rate: returns how many overlays per second there may be.
         on_overlay_error: called with the reason when an overlay fails.
         headers: headers of the newest frames, to which prompted masks may belong.
+        consumers: topics in the forms of other packages.
+        spatial: topics that need depth; None: there is no depth.
     """
 
     def __init__(
@@ -44,6 +49,8 @@ class ResultPublishers:
         overlay_rate: Callable[[], float],
         on_overlay_error: Callable[[Exception], None],
         headers: FrameHeaders,
+        consumers: ConsumerTopics,
+        spatial: SpatialResults | None,
     ) -> None:
         def create(message_type: type[Any], topic: str) -> Publisher:
             return node.create_publisher(
@@ -58,6 +65,7 @@ class ResultPublishers:
         self._overlay = create(Image, "overlay")
         self._latency = create(Latency, "latency")
         self._headers = headers
+        self._consumers, self._spatial = consumers, spatial
         self._prompts_shown = False
         self._semantic_message, self._instance_message = Image(), Image()
         self._overlay_thread = OverlayThread(self._overlay, overlay_rate, on_overlay_error)
@@ -73,18 +81,25 @@ class ResultPublishers:
             self._prompted,
             self._overlay,
             self._latency,
+            *self._consumers.all,
+            *(() if self._spatial is None else self._spatial.all),
         )
 
     def publish(
-        self, header: Header, picture: Picture, result: FrameResult, pipeline: Pipeline
+        self, header: Header, stamp: int, picture: Picture, result: FrameResult, pipeline: Pipeline
     ) -> tuple[float, float]:
-        """Fill and publish everything that is subscribed to; the overlay is only handed over.
+        """Fill and publish everything that is subscribed to; other threads draw, and use depth.
+
+        Args:
+            stamp: of the frame in the pipeline's time, nanoseconds.
 
         Returns:
             Seconds spent filling messages and seconds spent publishing them.
         """
         if self._overlay.get_subscription_count():
             self._overlay_thread.slot.put(Drawing(header, picture, result, pipeline))
+        if self._spatial is not None:
+            self._spatial.put(Job(header, stamp, picture, result, pipeline))
         labels = pipeline.label_set
         prompts_shown, self._prompts_shown = self._prompts_shown, bool(result.prompted)
         fill_seconds = publish_seconds = 0.0
@@ -94,6 +109,7 @@ class ResultPublishers:
             (self._semantic, lambda: self._fill_semantic(header, result, pipeline)),
             (self._instance, lambda: self._fill_instance(header, result, pipeline)),
             (self._prompted, lambda: self._fill_prompted(header, result)),
+            *self._consumers.fills(header, result, labels),
         ):
             if not publisher.get_subscription_count():
                 continue
@@ -102,7 +118,8 @@ class ResultPublishers:
             started = time.perf_counter()
             message = fill()
             filled = time.perf_counter()
-            publisher.publish(message)
+            if message is not None:
+                publisher.publish(message)
             fill_seconds += filled - started
             publish_seconds += time.perf_counter() - filled
         return fill_seconds, publish_seconds
@@ -112,8 +129,10 @@ class ResultPublishers:
         self._latency.publish(message)
 
     def close(self) -> None:
-        """End the overlay thread."""
+        """End the threads."""
         self._overlay_thread.close(timeout=5.0)
+        if self._spatial is not None:
+            self._spatial.close()
 
     def _fill_prompted(self, header: Header, result: FrameResult) -> PromptedMaskArray:
         return messages.prompted_masks_message(header, result.prompted, self._headers)

@@ -12,7 +12,7 @@ from rclpy.callback_groups import MutuallyExclusiveCallbackGroup
 from rclpy.clock import Clock, ClockType
 from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
 
-from rmpsam_ros.node import qos
+from rmpsam_ros.node import detections, qos
 from rmpsam_ros.node.camera import Camera
 from rmpsam_ros.node.camera_scope import camera_scopes
 from rmpsam_ros.node.diagnostics import Level, Status
@@ -32,9 +32,9 @@ CLOSE_TIMEOUT = 30.0  # seconds for the frame that is being processed to end
 PROGRESS_PERIOD = 10.0  # seconds between two signs of life while the network is loaded
 
 # Threads of the executor besides those in which prompt requests wait. For each camera: its images,
-# its clicks, the reset of its tracks. For all: lifecycle and parameters, autostart, report, and
-# two that are always free to answer BUSY.
-CAMERA_THREADS, OTHER_THREADS = 3, 5
+# depth and calibration, its clicks, the reset of its tracks. For all: lifecycle and parameters,
+# autostart, report, and two that are always free to answer BUSY.
+CAMERA_THREADS, OTHER_THREADS = 5, 5
 
 Progress = Callable[[str], None]
 PipelineFactory = Callable[[Mapping[str, Any], Progress], "Pipeline"]
@@ -44,11 +44,12 @@ def make_pipeline(values: Mapping[str, Any], progress: Progress) -> Pipeline:
     """Make the pipeline that the parameter values describe."""
     # Importing PyTorch takes seconds; by now the node is up and can say what it is doing.
     progress("loading PyTorch")
-    from rmpsam_ros.node.configuration import fusion_config, pipeline_config
+    from rmpsam_ros.node.configuration import class_ids, fusion_config, pipeline_config
     from rmpsam_ros.pipeline import create_pipeline
 
     pipeline = create_pipeline(pipeline_config(values), progress)
     pipeline.fusion = fusion_config(values, pipeline.label_set)
+    class_ids(values["mask_classes"], pipeline.label_set, "mask_classes")
     return pipeline
 
 
@@ -92,6 +93,8 @@ class RmpsamNode(LifecycleNode):
         )
         for line in settings.unknown_names():
             self.get_logger().warning(line)
+        if not detections.installed():
+            self.get_logger().info(detections.NOT_INSTALLED)
         if settings["autostart"]:
             # In a group of its own, so that lifecycle services answer while the network is loaded.
             self._autostart_timer = self.create_timer(
@@ -305,7 +308,7 @@ class RmpsamNode(LifecycleNode):
 
     def _check_parameter(self, name: str, value: Value) -> None:
         """Refuse class names that the loaded label set does not have."""
-        if name == "classes" and self._pipelines:
+        if name in ("classes", "mask_classes") and self._pipelines:
             from rmpsam_ros.node.configuration import class_ids
 
-            class_ids(str(value), self._pipelines[0].label_set)
+            class_ids(str(value), self._pipelines[0].label_set, name)

@@ -17,6 +17,7 @@ from rmpsam_ros.node import qos, topic_health
 from rmpsam_ros.node.camera import LOG_PERIOD, Camera
 from rmpsam_ros.node.camera_statistics import FrameTimes, RateMeter
 from rmpsam_ros.node.diagnostics import Level, Status, diagnostics_message
+from rmpsam_ros.node.spatial_results import SpatialResults
 from rmpsam_ros.node.topic_health import InputState, Problem
 
 PERIOD = 1.0  # seconds
@@ -91,12 +92,15 @@ class CameraReport:
         self._camera = camera
         self._prompts = prompts
         self._input_timeout = input_timeout
-        self._received, self._processed = RateMeter(), RateMeter()
+        self._received, self._processed, self._found = RateMeter(), RateMeter(), RateMeter()
         self._known_problems: dict[str, str] = {}
 
     def statuses(self) -> list[Status]:
         """Return all statuses and log what is new."""
-        return [self._input(), self._processing(), self._prompts(), self._outputs()]
+        parts = [self._input(), self._processing(), self._prompts(), self._outputs()]
+        return (
+            parts if self._camera.spatial is None else [*parts, self._depth(self._camera.spatial)]
+        )
 
     def _input(self) -> Status:
         camera, subscription = self._camera, self._camera.subscription
@@ -167,6 +171,14 @@ class CameraReport:
                 problems.append(problem)
         part = self._camera.scope.about("outputs")
         return _status(part, problems[0] if problems else None, "", values)
+
+    def _depth(self, spatial: SpatialResults) -> Status:
+        about = self._camera.scope.about("depth")
+        rate = self._found.read(spatial.found)
+        problem = spatial.problem(self._input_timeout())
+        self._log("depth", problem, f"{about} is used")
+        message = f"{rate:.1f} results per second" if self._camera.active else "not active"
+        return _status(about, problem, message, spatial.values())
 
     def _log(self, subject: str, problem: Problem | None, solved: str) -> None:
         """Log a problem when it appears or changes, and when it is gone."""

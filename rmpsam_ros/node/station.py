@@ -8,13 +8,16 @@ from typing import TYPE_CHECKING
 
 from rclpy.node import Node
 
+from rmpsam_ros.node.calibration import Calibration
 from rmpsam_ros.node.camera import Camera
 from rmpsam_ros.node.camera_scope import CameraScope
+from rmpsam_ros.node.consumers import ConsumerTopics
 from rmpsam_ros.node.prompt_clicks import ClickTopics
 from rmpsam_ros.node.prompt_desk import PromptDesk
 from rmpsam_ros.node.prompt_service import PromptService
 from rmpsam_ros.node.ros_parameters import RosParameters
 from rmpsam_ros.node.self_report import CameraReport
+from rmpsam_ros.node.spatial_results import SpatialResults
 
 if TYPE_CHECKING:
     from rmpsam_ros.pipeline import Pipeline
@@ -42,6 +45,10 @@ class Station:
         work: threading.Condition,
         prepare: Callable[[Pipeline], None],
     ) -> None:
+        calibration = Calibration(node, scope, settings["rectified"])
+        spatial = None
+        if settings["use_depth"]:
+            spatial = SpatialResults(node, scope, lambda name: settings[name], calibration)
         self.camera = Camera(
             node,
             scope,
@@ -51,6 +58,8 @@ class Station:
             backward_jump=lambda: settings["backward_jump"],
             prepare=prepare,
             done=lambda: self.desk.on_frame(),
+            consumers=ConsumerTopics(node, scope, lambda: settings["mask_classes"], calibration),
+            spatial=spatial,
         )
         self.desk = PromptDesk(
             node, scope, lambda: self.camera.active, lambda name: settings[name]
