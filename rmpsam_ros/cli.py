@@ -8,8 +8,9 @@ from rmpsam_ros import __version__, commands
 from rmpsam_ros.evaluation import commands as evaluation_commands
 from rmpsam_ros.runtime import commands as runtime_commands
 from rmpsam_ros.training import commands as training_commands
+from rmpsam_ros.video import commands as video_commands
 
-COMMANDS = (commands, runtime_commands, training_commands, evaluation_commands)
+COMMANDS = (commands, video_commands, runtime_commands, training_commands, evaluation_commands)
 
 
 def build_parser() -> argparse.ArgumentParser:

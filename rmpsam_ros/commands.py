@@ -1,14 +1,13 @@
-"""Sub-commands that segment files: ``image`` and ``video``."""
+"""Sub-command ``image``, and what sub-commands that segment files have in common."""
 
 import argparse
-from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
-from tqdm import tqdm
 
 from rmpsam_ros.pipeline import (
     FrameResult,
@@ -25,19 +24,17 @@ class CommandError(RuntimeError):
 
 
 def add_parsers(subparsers: Any) -> None:
-    """Add ``image`` and ``video`` to the sub-commands of ``rmpsam``."""
-    for name, run, text in (
-        ("image", run_image, "segment one picture and write it with the result drawn over it"),
-        ("video", run_video, "segment and track a video and write it with the result drawn over"),
-    ):
-        parser = subparsers.add_parser(name, help=text, description=text)
-        parser.add_argument("input", type=Path)
-        parser.add_argument("output", type=Path)
-        _add_model_options(parser)
-        parser.set_defaults(run=run)
+    """Add ``image`` to the sub-commands of ``rmpsam``."""
+    text = "segment one picture and write it with the result drawn over it"
+    parser = subparsers.add_parser("image", help=text, description=text)
+    parser.add_argument("input", type=Path)
+    parser.add_argument("output", type=Path)
+    add_model_options(parser)
+    parser.set_defaults(run=run_image)
 
 
-def _add_model_options(parser: argparse.ArgumentParser) -> None:
+def add_model_options(parser: argparse.ArgumentParser) -> None:
+    """Add the options of `make_pipeline`."""
     network, pipeline = ModelConfig(), PipelineConfig()
     add = parser.add_argument
     add("--model", default=network.model, help="network configuration (default: %(default)s)")
@@ -50,7 +47,14 @@ def _add_model_options(parser: argparse.ArgumentParser) -> None:
     add("--short-side", type=int, default=pipeline.short_side, help="default: %(default)s pixels")
 
 
-def _pipeline(options: argparse.Namespace) -> Pipeline:
+def make_pipeline(
+    options: argparse.Namespace, clip_frames: int = 1, **settings: Any
+) -> Pipeline:
+    """Return the pipeline that the options choose; ``settings``: further ones of PipelineConfig.
+
+    Raises:
+        CommandError: it cannot be made.
+    """
     config = PipelineConfig(
         network=ModelConfig(
             model=options.model,
@@ -63,6 +67,8 @@ def _pipeline(options: argparse.Namespace) -> Pipeline:
         long_side=options.long_side,
         short_side=options.short_side,
     )
+    network = replace(config.network, clip_frames=clip_frames)
+    config = replace(config, network=network, **settings)
     try:
         pipeline = create_pipeline(config, lambda line: print(line, flush=True))
     except PipelineError as error:
@@ -77,51 +83,19 @@ def run_image(options: argparse.Namespace) -> None:
     if read is None:
         raise CommandError(f"'{options.input}' is not a picture that can be read")
     image = read.astype(np.uint8, copy=False)
-    pipeline = _pipeline(options)
+    pipeline = make_pipeline(options)
     result = pipeline.process(image, 0.0, "bgr")
-    _write_image(options.output, _overlay(pipeline, image, result))
+    _write_image(options.output, draw_bgr(pipeline, image, result))
     for segment in result.panoptic.segments:
         name = pipeline.label_set.labels[segment.class_id].name
         print(f"{name:24s} {segment.score:.2f}  {segment.area:8d} px  box {segment.box}")
     print(f"wrote {options.output}")
 
 
-def run_video(options: argparse.Namespace) -> None:
-    """Segment and track ``options.input`` and write the overlay to ``options.output``."""
-    capture = cv2.VideoCapture(str(options.input))
-    if not capture.isOpened():
-        raise CommandError(f"'{options.input}' is not a video that can be read")
-    rate = capture.get(cv2.CAP_PROP_FPS) or 25.0
-    pipeline = _pipeline(options)
-    size = (
-        int(capture.get(cv2.CAP_PROP_FRAME_WIDTH)),
-        int(capture.get(cv2.CAP_PROP_FRAME_HEIGHT)),
-    )
-    writer = cv2.VideoWriter(str(options.output), cv2.VideoWriter.fourcc(*"mp4v"), rate, size)
-    if not writer.isOpened():
-        raise CommandError(f"'{options.output}' cannot be written; use a writable .mp4 path")
-    total = int(capture.get(cv2.CAP_PROP_FRAME_COUNT))
-    ids: set[int] = set()
-    for index, frame in enumerate(tqdm(_frames(capture), total=total, unit="frame")):
-        result = pipeline.process(frame, index / rate, "bgr")
-        ids.update(result.track_masks)
-        writer.write(_overlay(pipeline, frame, result))
-    writer.release()
-    capture.release()
-    print(f"wrote {options.output}: {len(ids)} tracks")
-
-
-def _frames(capture: cv2.VideoCapture) -> Iterator[NDArray[np.uint8]]:
-    while True:
-        good, frame = capture.read()
-        if not good:
-            return
-        yield frame.astype(np.uint8, copy=False)
-
-
-def _overlay(
+def draw_bgr(
     pipeline: Pipeline, bgr: NDArray[np.uint8], result: FrameResult
 ) -> NDArray[np.uint8]:
+    """Draw a result over its image, (H, W, 3), both BGR as OpenCV has them."""
     overlay = pipeline.overlay(np.ascontiguousarray(bgr[..., ::-1]), result)
     return np.ascontiguousarray(overlay[..., ::-1])
 

@@ -1,0 +1,1 @@
+"""Whole videos from files: overlays and results that evaluation tools read."""
