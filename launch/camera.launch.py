@@ -1,7 +1,13 @@
-"""Starts the perception node on one camera, and a camera source from files if one is named."""
+"""Starts the perception node on one camera, and if wanted what publishes its images.
 
-from launch import Condition, LaunchContext, LaunchDescription
-from launch.actions import DeclareLaunchArgument, SetLaunchConfiguration
+ros2 launch rmpsam_ros camera.launch.py image_topic:=/front/image_raw
+ros2 launch rmpsam_ros camera.launch.py source:=drive.mp4
+ros2 launch rmpsam_ros camera.launch.py driver:=realsense2_camera depth_topic:=/camera/depth
+"""
+
+from ament_index_python.packages import PackageNotFoundError, get_package_prefix
+from launch import Condition, LaunchContext, LaunchDescription, Substitution
+from launch.actions import DeclareLaunchArgument, ExecuteProcess, SetLaunchConfiguration
 from launch.substitutions import LaunchConfiguration, PathJoinSubstitution
 from launch_ros.actions import Node
 from launch_ros.parameter_descriptions import ParameterValue
@@ -19,6 +25,45 @@ OVERRIDES = (
     "engine",
     "device",
 )
+# Node parameters that are set by a value if an argument is given.
+GIVEN_BY = {**{name: name for name in OVERRIDES}, "use_depth": "depth_topic"}
+
+
+class Installed(Substitution):
+    """The name of a package, which must be there."""
+
+    def __init__(self, package: str) -> None:
+        super().__init__()
+        self._package = package
+
+    def perform(self, context: LaunchContext) -> str:
+        """Return the name; raise RuntimeError with what to do if the package is not there."""
+        try:
+            get_package_prefix(self._package)
+        except PackageNotFoundError:
+            debian = self._package.replace("_", "-")
+            raise RuntimeError(
+                f"package {self._package} is not installed: apt install "
+                f"ros-$ROS_DISTRO-{debian}, or start the camera in another way and leave out "
+                "driver:="
+            ) from None
+        return self._package
+
+
+class Beside(Substitution):
+    """The topic that an argument names, else the one of a name beside the images."""
+
+    def __init__(self, argument: str, name: str) -> None:
+        super().__init__()
+        self._argument = argument
+        self._name = name
+
+    def perform(self, context: LaunchContext) -> str:
+        """Return the topic; camera drivers put camera_info beside image_raw."""
+        images = LaunchConfiguration("image_topic").perform(context)
+        folder, slash, _ = images.rpartition("/")
+        named = LaunchConfiguration(self._argument).perform(context)
+        return named or f"{folder}{slash}{self._name}"
 
 
 def given(argument: str) -> Condition:
@@ -30,19 +75,25 @@ def given(argument: str) -> Condition:
     return Condition(predicate=is_given)
 
 
+def chosen(driver: str) -> Condition:
+    """True if this is the driver to start."""
+    return Condition(
+        predicate=lambda context: LaunchConfiguration("driver").perform(context) == driver
+    )
+
+
 def parameter_names() -> list[SetLaunchConfiguration]:
-    """Sets, for every override, the name of the parameter that gets the argument's value.
+    """Sets, for every parameter of GIVEN_BY, the name under which the node gets its value.
 
     Parameters cannot be left out conditionally, but the node ignores names that it does not
-    declare: an argument that is not given goes to such a name.
+    declare: one whose argument is not given goes to such a name.
     """
     nowhere = [
-        SetLaunchConfiguration(f"{argument}_parameter", f"not_given.{argument}")
-        for argument in OVERRIDES
+        SetLaunchConfiguration(f"{name}_parameter", f"not_given.{name}") for name in GIVEN_BY
     ]
     own_names = [
-        SetLaunchConfiguration(f"{argument}_parameter", argument, condition=given(argument))
-        for argument in OVERRIDES
+        SetLaunchConfiguration(f"{name}_parameter", name, condition=given(argument))
+        for name, argument in GIVEN_BY.items()
     ]
     return nowhere + own_names
 
@@ -52,12 +103,72 @@ def text(argument: str) -> ParameterValue:
     return ParameterValue(LaunchConfiguration(argument), value_type=str)
 
 
+def drivers() -> list[Node | ExecuteProcess]:
+    """What argument driver starts; the drivers' own documentation tells of their parameters."""
+    topics = [
+        ("image_raw", LaunchConfiguration("image_topic")),
+        ("camera_info", Beside("camera_info_topic", "camera_info")),
+    ]
+    realsense_topics = [
+        ("~/color/image_raw", LaunchConfiguration("image_topic")),
+        ("~/color/camera_info", Beside("camera_info_topic", "camera_info")),
+        ("~/aligned_depth_to_color/image_raw", Beside("depth_topic", "depth")),
+    ]
+    common = {"namespace": LaunchConfiguration("namespace"), "output": "screen"}
+    usb_cam = Node(
+        package=Installed("usb_cam"),
+        executable="usb_cam_node_exe",
+        name="usb_cam",
+        parameters=[{"video_device": text("video_device")}],
+        remappings=topics,
+        condition=chosen("usb_cam"),
+        **common,
+    )
+    v4l2_camera = Node(
+        package=Installed("v4l2_camera"),
+        executable="v4l2_camera_node",
+        name="v4l2_camera",
+        parameters=[{"video_device": text("video_device")}],
+        remappings=topics,
+        condition=chosen("v4l2_camera"),
+        **common,
+    )
+    realsense = Node(
+        package=Installed("realsense2_camera"),
+        executable="realsense2_camera_node",
+        name="realsense",
+        parameters=[{"enable_color": True, "enable_depth": True, "align_depth.enable": True}],
+        remappings=realsense_topics,
+        condition=chosen("realsense2_camera"),
+        **common,
+    )
+    rosbag = ExecuteProcess(
+        cmd=["ros2", "bag", "play", "--loop", LaunchConfiguration("bag")],
+        output="screen",
+        condition=chosen("rosbag"),
+    )
+    return [usb_cam, v4l2_camera, realsense, rosbag]
+
+
 def generate_launch_description() -> LaunchDescription:
     arguments = [
         DeclareLaunchArgument(
             "image_topic",
             default_value="/camera/image_raw",
             description="Images to process: the base topic of the camera driver.",
+        ),
+        DeclareLaunchArgument(
+            "camera_info_topic",
+            default_value="",
+            description="Calibration of the camera, for depth and ~/mask/camera_info; empty: "
+            "camera_info beside image_topic.",
+        ),
+        DeclareLaunchArgument(
+            "depth_topic",
+            default_value="",
+            description="Depth images aligned to the images, as they come from "
+            "aligned_depth_to_color or depth_registered; sets use_depth. Empty: as in "
+            "params_file.",
         ),
         DeclareLaunchArgument(
             "image_transport",
@@ -128,6 +239,23 @@ def generate_launch_description() -> LaunchDescription:
             description="The least severe messages that are logged.",
         ),
         DeclareLaunchArgument(
+            "driver",
+            default_value="none",
+            choices=["none", "usb_cam", "v4l2_camera", "realsense2_camera", "rosbag"],
+            description="Camera driver to start with its images on image_topic, if its package is "
+            "installed; rosbag plays a bag with its own topics; none: something else publishes.",
+        ),
+        DeclareLaunchArgument(
+            "video_device",
+            default_value="/dev/video0",
+            description="Device of the drivers usb_cam and v4l2_camera.",
+        ),
+        DeclareLaunchArgument(
+            "bag",
+            default_value="",
+            description="Bag that driver:=rosbag plays again and again.",
+        ),
+        DeclareLaunchArgument(
             "source",
             default_value="",
             description="Video file, folder of images, or device like /dev/video0 to publish on "
@@ -152,9 +280,14 @@ def generate_launch_description() -> LaunchDescription:
         ),
     ]
     overrides = {
-        LaunchConfiguration(f"{argument}_parameter"): text(argument) for argument in OVERRIDES
+        LaunchConfiguration(f"{name}_parameter"): text(name) if name in OVERRIDES else True
+        for name in GIVEN_BY
     }
-    remappings = [("image", LaunchConfiguration("image_topic"))]
+    remappings = [
+        ("image", LaunchConfiguration("image_topic")),
+        ("camera_info", Beside("camera_info_topic", "camera_info")),
+        ("depth", Beside("depth_topic", "depth")),
+    ]
     autostart = ParameterValue(LaunchConfiguration("autostart"), value_type=bool)
     perception = Node(
         package=PACKAGE,
@@ -187,4 +320,7 @@ def generate_launch_description() -> LaunchDescription:
         output="screen",
         condition=given("source"),
     )
-    return LaunchDescription([*arguments, *parameter_names(), perception, camera_source])
+    # Drivers first: if one is not installed, nothing is started.
+    return LaunchDescription(
+        [*arguments, *parameter_names(), *drivers(), perception, camera_source]
+    )

@@ -20,7 +20,8 @@ import pytest
 pytest.importorskip("launch_ros", reason="launch_ros is not installed; it comes with ROS 2")
 
 from launch import LaunchContext
-from launch.actions import DeclareLaunchArgument
+from launch.actions import DeclareLaunchArgument, ExecuteProcess, SetLaunchConfiguration
+from launch_ros.actions import Node
 
 START_UP_SECONDS = 120.0
 
@@ -52,6 +53,80 @@ def test_wrong_choice_is_refused(source_root: Path) -> None:
     context.launch_configurations["image_transport"] = "pigeon"
     with pytest.raises(RuntimeError, match="pigeon"):
         arguments["image_transport"].execute(context)
+
+
+def execute(path: Path, **arguments: str) -> tuple[LaunchContext, list[Any]]:
+    """The context of a launch file's arguments, and its actions whose condition is true."""
+    context = LaunchContext()
+    description = describe(path)
+    for argument in description.get_launch_arguments():
+        value = arguments.get(argument.name)
+        if value is None:
+            value = "".join(one.perform(context) for one in argument.default_value)
+        context.launch_configurations[argument.name] = value
+    actions = []
+    for entity in description.entities:
+        if isinstance(entity, DeclareLaunchArgument):
+            continue
+        if entity.condition is None or entity.condition.evaluate(context):
+            if isinstance(entity, SetLaunchConfiguration):
+                entity.execute(context)
+            actions.append(entity)
+    return context, actions
+
+
+@pytest.mark.parametrize("driver", ["usb_cam", "v4l2_camera", "realsense2_camera"])
+def test_a_driver_that_is_not_installed_is_named(
+    source_root: Path, monkeypatch: pytest.MonkeyPatch, driver: str
+) -> None:
+    monkeypatch.setenv("AMENT_PREFIX_PATH", "/nowhere")
+    path = source_root / "launch" / "camera.launch.py"
+    context, actions = execute(path, driver=driver, params_file="any.yaml")
+    chosen = [one for one in actions if isinstance(one, Node)]
+    assert len(chosen) == 2  # the driver comes first, so that nothing else is started
+    with pytest.raises(RuntimeError, match=f"package {driver} is not installed: apt install"):
+        chosen[0].execute(context)
+
+
+@pytest.mark.parametrize("driver", ["none", "rosbag"])
+def test_other_drivers_start_no_node(source_root: Path, driver: str) -> None:
+    path = source_root / "launch" / "camera.launch.py"
+    _, actions = execute(path, driver=driver, params_file="any.yaml", bag="drive")
+    assert len([one for one in actions if isinstance(one, Node)]) == 1
+    assert len([one for one in actions if isinstance(one, ExecuteProcess)]) == 1 + (
+        driver == "rosbag"
+    )
+
+
+@pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [
+        ({}, ("/camera/camera_info", "/camera/depth", "not_given.use_depth")),
+        ({"image_topic": "image"}, ("camera_info", "depth", "not_given.use_depth")),
+        (
+            {"image_topic": "/a/b/image_raw", "depth_topic": "/a/d/image_raw"},
+            ("/a/b/camera_info", "/a/d/image_raw", "use_depth"),
+        ),
+        (
+            {"camera_info_topic": "/info"},
+            ("/info", "/camera/depth", "not_given.use_depth"),
+        ),
+    ],
+)
+def test_topics_of_depth(
+    source_root: Path, arguments: dict[str, str], expected: tuple[str, str, str]
+) -> None:
+    path = source_root / "launch" / "camera.launch.py"
+    context, actions = execute(path, params_file="any.yaml", **arguments)
+    (perception,) = (one for one in actions if isinstance(one, Node))
+    remappings = {
+        "".join(part.perform(context) for part in old): "".join(
+            part.perform(context) for part in new
+        )
+        for old, new in perception._Node__remappings
+    }
+    parameter = context.launch_configurations["use_depth_parameter"]
+    assert (remappings["camera_info"], remappings["depth"], parameter) == expected
 
 
 COMMON = ("namespace:=/robot", "node_name:=eyes", "source_rate:=5.0", "engine:=torch")

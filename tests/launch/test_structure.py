@@ -15,7 +15,15 @@ Calls = Callable[[Path, str], list[ast.Call]]
 Keyword = Callable[[ast.Call, str], object]
 
 # They hide arguments from --show-args, run other programs, or evaluate text as code.
-FORBIDDEN = {"OpaqueFunction", "PythonExpression", "ExecuteProcess", "Command", "eval", "exec"}
+FORBIDDEN = {"OpaqueFunction", "PythonExpression", "Command", "eval", "exec", "subprocess"}
+# The one program that is started: it has no executable of a package.
+ALLOWED_PROGRAM = ["ros2", "bag", "play", "--loop"]
+# Executables of camera drivers, by their packages.
+DRIVERS = {
+    "usb_cam": "usb_cam_node_exe",
+    "v4l2_camera": "v4l2_camera_node",
+    "realsense2_camera": "realsense2_camera_node",
+}
 
 
 def table_names(table: dict[str, tuple[object, ...]]) -> set[str]:
@@ -76,7 +84,17 @@ def test_nothing_is_evaluated_or_installed(launch_file: Path) -> None:
     assert not foreign
 
 
-WELCOME = {"launch", "launch_ros", "__future__"}
+WELCOME = {"launch", "launch_ros", "ament_index_python", "__future__"}
+
+
+def test_programs_are_started_without_a_shell(launch_file: Path, calls: Calls) -> None:
+    for call in calls(launch_file, "ExecuteProcess"):
+        words = {word.arg: word.value for word in call.keywords}
+        assert "shell" not in words
+        command = words["cmd"]
+        assert isinstance(command, ast.List)
+        fixed = [ast.literal_eval(one) for one in command.elts if isinstance(one, ast.Constant)]
+        assert fixed == ALLOWED_PROGRAM
 
 
 def test_executables_are_installed(
@@ -91,6 +109,10 @@ def test_executables_are_installed(
         if ast.unparse(words["package"]) == "PACKAGE":
             assert (source_root / "scripts" / str(executable)).is_file()
             assert f"scripts/{executable}" in install_rules
+        elif isinstance(words["package"], ast.Call):
+            assert ast.unparse(words["package"].func) == "Installed"
+            assert executable == DRIVERS[ast.literal_eval(words["package"].args[0])]
+            assert "condition" in words
         else:
             assert keyword(node, "package") == executable == "rviz2"
 
