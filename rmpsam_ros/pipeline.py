@@ -189,7 +189,8 @@ class Pipeline:
         """Segment one frame, carry the tracks on, and keep the frame for prompts.
 
         Args:
-            image: (H, W, 3) uint8.
+            image: (H, W, 3) uint8 of any strides. It is kept for prompts as it is, without a
+                copy: do not write to it afterwards.
             stamp: time of the frame in seconds. One that goes back by more than
                 ``TrackerConfig.backward_jump`` ends all tracks, prompted objects and kept frames;
                 one that is equal to the last, or goes back by less, counts as the same moment.
@@ -258,7 +259,7 @@ class Pipeline:
         confirmed = {track.id for track in tracks if track.state is TrackState.CONFIRMED}
         kept = KeptFrame(
             stamp=frame.stamp,
-            image=frame.image.copy(),
+            image=frame.image,
             channel_order=frame.channel_order,
             geometry=frame.geometry,
             features=None if self.prompts_run_beside else output.features,

@@ -15,6 +15,9 @@ from rmpsam_ros.node.process import initialize, spin, wait_for
 from rmpsam_ros.node.rmpsam_node import RmpsamNode
 
 END_TIMEOUT = 3.0  # seconds
+# Seconds after which a thread lets another one run. With Python's own 5 ms the thread of the
+# network begins late with a frame, because that of the executor prepares to wait for the next.
+SWITCH_INTERVAL = 0.0005
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -24,6 +27,7 @@ def main(arguments: list[str] | None = None) -> int:
         0 after a signal, 1 if a parameter value given at start is not accepted.
     """
     stop = initialize(arguments)
+    sys.setswitchinterval(SWITCH_INTERVAL)
     try:
         node = RmpsamNode()
     except (ParameterError, RuntimeError) as error:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+import gc
 import threading
 import time
 import traceback
@@ -37,6 +39,7 @@ PROGRESS_PERIOD = 10.0  # seconds between two signs of life while the network is
 CAMERA_THREADS, OTHER_THREADS = 5, 5
 
 Progress = Callable[[str], None]
+Transition = Callable[["RmpsamNode", LifecycleState], TransitionCallbackReturn]
 PipelineFactory = Callable[[Mapping[str, Any], Progress], "Pipeline"]
 
 
@@ -51,6 +54,23 @@ def make_pipeline(values: Mapping[str, Any], progress: Progress) -> Pipeline:
     pipeline.fusion = fusion_config(values, pipeline.label_set)
     class_ids(values["mask_classes"], pipeline.label_set, "mask_classes")
     return pipeline
+
+
+def reported(transition: Transition) -> Transition:
+    """Have what a transition raises logged and reported; the node goes on to on_error.
+
+    ROS 2 would turn it into ERROR without a word.
+    """
+
+    @functools.wraps(transition)
+    def run(self: RmpsamNode, state: LifecycleState) -> TransitionCallbackReturn:
+        try:
+            return transition(self, state)
+        except Exception as error:
+            self.report_error(f"{transition.__name__} failed", error)
+            return TransitionCallbackReturn.ERROR
+
+    return run
 
 
 class RmpsamNode(LifecycleNode):
@@ -117,6 +137,7 @@ class RmpsamNode(LifecycleNode):
 
     # Lifecycle --------------------------------------------------------------------------------
 
+    @reported
     def on_configure(self, state: LifecycleState) -> TransitionCallbackReturn:
         """Load the network and publish the label table.
 
@@ -132,7 +153,7 @@ class RmpsamNode(LifecycleNode):
             return TransitionCallbackReturn.FAILURE  # the process ends
         except Exception as error:
             self._release()
-            self._fail(error)
+            self.report_error("network cannot be loaded", error)
             return TransitionCallbackReturn.FAILURE
         self._pipelines, pipeline = pipelines, pipelines[0]
         self._labels.publish(pipeline.label_set, self._settings["score_threshold"])
@@ -153,6 +174,7 @@ class RmpsamNode(LifecycleNode):
         log(f"network: {info}; loaded in {time.monotonic() - started:.1f} s")
         return TransitionCallbackReturn.SUCCESS
 
+    @reported
     def on_activate(self, state: LifecycleState) -> TransitionCallbackReturn:
         """Take in images and prompts.
 
@@ -169,6 +191,7 @@ class RmpsamNode(LifecycleNode):
             )
         return TransitionCallbackReturn.SUCCESS
 
+    @reported
     def on_deactivate(self, state: LifecycleState) -> TransitionCallbackReturn:
         """Take in no more images and prompts; the network stays loaded.
 
@@ -180,6 +203,7 @@ class RmpsamNode(LifecycleNode):
         self.get_logger().info("inactive: images and prompts are not taken")
         return TransitionCallbackReturn.SUCCESS
 
+    @reported
     def on_cleanup(self, state: LifecycleState) -> TransitionCallbackReturn:
         """Give back the network's memory.
 
@@ -194,6 +218,7 @@ class RmpsamNode(LifecycleNode):
         self.get_logger().info("unconfigured: the network is unloaded")
         return TransitionCallbackReturn.SUCCESS
 
+    @reported
     def on_shutdown(self, state: LifecycleState) -> TransitionCallbackReturn:
         """Give back everything.
 
@@ -266,6 +291,9 @@ class RmpsamNode(LifecycleNode):
             self._prompt_thread = PromptThread(values["max_waiting_prompts"])
         for station, pipeline in zip(self._stations, pipelines, strict=True):
             station.desk.open(pipeline, thread, self._prompt_thread)
+        # What was loaded stays: none of it needs to be searched for garbage between two frames.
+        gc.collect()
+        gc.freeze()
         return pipelines
 
     def _make_pipelines(self, values: Mapping[str, Any]) -> list[Pipeline]:
@@ -286,20 +314,23 @@ class RmpsamNode(LifecycleNode):
             return False
         self._thread = self._prompt_thread = None
         self._pipelines = ()
+        gc.unfreeze()
         return True
 
     def _on_progress(self, line: str) -> None:
+        if self._stopping.is_set():  # ends the building of an engine, too, which takes minutes
+            raise InterruptedError("stopped while loading")
         self._set_network_status(Level.OK, line)
         self.get_logger().info(line)
 
-    def _fail(self, error: Exception) -> None:
-        """Log and report why the network cannot be loaded."""
+    def report_error(self, what: str, error: Exception) -> None:
+        """Log and report why something could not be done."""
         known = isinstance(error, RuntimeError | ValueError)
         reason = str(error) if known else f"{type(error).__name__}: {error}"
-        self._set_network_status(Level.ERROR, f"cannot be loaded: {reason}")
+        self._set_network_status(Level.ERROR, f"{what}: {reason}")
         if not known:
             self.get_logger().error("".join(traceback.format_exception(error)))
-        self.get_logger().error(f"network cannot be loaded: {reason}")
+        self.get_logger().error(f"{what}: {reason}")
 
     def _set_network_status(self, level: Level, message: str, **values: object) -> None:
         self._network_status = Status("network", level, message, values)

@@ -31,7 +31,7 @@ class KeptFrame:
 
     Attributes:
         stamp: seconds, as it was given to the pipeline.
-        image: (H, W, 3) uint8 in ``channel_order``, a copy of its own.
+        image: (H, W, 3) uint8 in ``channel_order``, never written to.
         geometry: how the image was fitted into the network input.
         features: the network's own handle; None if a prompt engine of its own answers.
         queries: masks of the object queries.

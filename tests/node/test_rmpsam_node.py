@@ -1,6 +1,7 @@
 """The node in this process with a fake pipeline: life cycle, frames, failures, parameters."""
 
 import threading
+import time
 
 import numpy as np
 import pytest
@@ -72,6 +73,24 @@ def test_starts_by_itself_and_answers_meanwhile(
     wait_until_active(wait_for, get_state)
 
 
+def test_stopping_ends_a_long_build(make_node, fake_pipeline, wait_for_status):
+    ended = threading.Event()
+
+    def build(values, progress):
+        try:
+            for percent in range(100_000):
+                progress(f"building the engine, step {percent}")
+                time.sleep(0.05)
+        finally:
+            ended.set()
+        return fake_pipeline
+
+    node = make_node(build)
+    wait_for_status("network", {0}, "building the engine")
+    assert node.stop(30.0)
+    assert ended.is_set()
+
+
 def test_every_transition(
     make_node,
     fake_pipeline,
@@ -138,6 +157,24 @@ def test_a_network_that_cannot_be_loaded_is_reported_and_can_be_tried_again(
     assert change_state("configure")
     assert change_state("activate")
     wait_for_status("network", {0})
+
+
+def test_a_transition_that_raises_is_reported_and_can_be_tried_again(
+    make_node, change_state, get_state, wait_for_status, monkeypatch
+):
+    node = make_node(autostart=False)
+
+    def fail(*_):
+        raise KeyError("label")
+
+    monkeypatch.setattr(node._labels, "publish", fail)
+    assert not change_state("configure")
+    wait_for_status("network", {2}, "on_configure failed: KeyError: 'label'")
+    assert get_state() == "unconfigured"
+    assert "inference" not in {one.name for one in threading.enumerate()}
+    monkeypatch.undo()
+    assert change_state("configure")
+    assert get_state() == "inactive"
 
 
 def test_random_weights_are_a_warning(make_node, fake_pipeline, wait_for_status):
