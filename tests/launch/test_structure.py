@@ -148,10 +148,23 @@ def test_rviz_shows_topics_of_the_node(source_root: Path) -> None:
         assert f'"{name}"' in sources, f"the node has no topic {topic}"
 
 
+def test_every_topic_of_rviz_can_be_that_of_another_node(source_root: Path) -> None:
+    config = yaml.safe_load((source_root / "rviz" / "rmpsam.rviz").read_text())
+    shown = {one["Topic"]["Value"] for one in config["Visualization Manager"]["Displays"]}
+    assignments = [
+        node
+        for node in ast.parse((source_root / "launch" / "rviz.launch.py").read_text()).body
+        if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == "TOPICS"
+    ]
+    remapped = {f"/rmpsam/{topic}" for topic in ast.literal_eval(assignments[0].value)}
+    assert remapped == shown
+
+
 def test_rviz_windows_belong_to_displays(source_root: Path) -> None:
     config = yaml.safe_load((source_root / "rviz" / "rmpsam.rviz").read_text())
     manager = config["Visualization Manager"]
     for display in manager["Displays"]:
-        assert display["Name"] in config["Window Geometry"]
+        has_window = display["Class"].endswith("/Image")
+        assert (display["Name"] in config["Window Geometry"]) == has_window
     defaults = {p.name: p.default for group in CAMERA_SOURCE_PARAMETERS.values() for p in group}
     assert manager["Global Options"]["Fixed Frame"] == defaults["frame_id"]
