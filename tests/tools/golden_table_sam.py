@@ -1,6 +1,7 @@
 """Compare the SAM family with every golden output of a folder and print a Markdown table.
 
-    python tests/tools/golden_table_sam.py <reference folder> [--only rwkv_sam]
+    python tests/tools/golden_table_sam.py <reference folder> [--only rwkv_sam] \
+        [--engine onnxruntime]
 
 The folder holds the official key lists (``*_state_dict.json``) and ``golden/*.npz``. Pictures are
 found through RMPSAM_SHARED, or in ``../shared`` beside the repository. The exit status is 1 if
@@ -18,7 +19,8 @@ import torch
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 
-from sam_golden import GROUPS, PicturesMissing, Reference, compare, find_shared
+from sam_executors import EXECUTORS
+from sam_golden import ENGINE_GROUPS, GROUPS, PicturesMissing, Reference, compare, find_shared
 
 
 def main() -> int:
@@ -26,15 +28,17 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("folder", type=Path, help="folder with key lists and golden/*.npz")
     parser.add_argument("--only", default="", help="only groups whose name starts like this")
+    parser.add_argument("--engine", choices=sorted(EXECUTORS), default="torch")
     parser.add_argument("--details", action="store_true", help="a line for every array")
     arguments = parser.parse_args()
     torch.set_num_threads(min(2, torch.get_num_threads()))
-    reference = Reference(arguments.folder, find_shared())
+    reference = Reference(arguments.folder, find_shared(), EXECUTORS[arguments.engine]())
+    groups = GROUPS if arguments.engine == "torch" else ENGINE_GROUPS
 
     print("| file, part | arrays | max error | tolerance | of | ok |")
     print("|---|---:|---:|---:|---|---|")
     failed = False
-    for group in (name for name in GROUPS if name.startswith(arguments.only)):
+    for group in (name for name in groups if name.startswith(arguments.only)):
         start = time.perf_counter()
         try:
             rows = compare(group, reference)

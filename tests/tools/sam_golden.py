@@ -15,12 +15,13 @@ import os
 import zlib
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import cv2
 import numpy as np
 import torch
+from sam_executors import Executor, TorchExecutor
 from sam_random_weights import make_frame, make_tensor, uniform, unit_std
 from torch import Tensor, nn
 
@@ -32,6 +33,7 @@ from rmpsam_ros.model.sam.layers import fold_batch_norm
 from rmpsam_ros.model.sam.prompt_encoder import join_prompts
 from rmpsam_ros.model.sam.rwkv import RwkvBackbone, RwkvBlock, q_shift
 from rmpsam_ros.segmentation.everything import (
+    Decode,
     point_grid,
     segment_with_boxes,
     segment_with_grid,
@@ -69,10 +71,11 @@ class PicturesMissing(Exception):
 
 @dataclass(frozen=True)
 class Reference:
-    """A folder of goldens and manifests, and where the pictures are."""
+    """A folder of goldens and manifests, where the pictures are, and what is compared."""
 
     folder: Path
     shared: Path | None
+    executor: Executor = field(default_factory=TorchExecutor)
 
     def golden(self, name: str) -> Arrays:
         inner = self.folder / "golden"
@@ -204,12 +207,13 @@ def check_synthetic(reference: Reference) -> Iterator[Row]:
     golden = reference.golden("mobile_sam")
     model = mobile_sam()
     features = unit_std("mobile_sam.synthetic_embedding", (1, 256, 64, 64), 0.25)
-    embedding = ImageEmbedding(torch.from_numpy(features))
+    kept = reference.executor.features(model, ImageEmbedding(torch.from_numpy(features)))
+    engine = reference.executor.engine(model)
     boxes = torch.from_numpy(golden["synthetic/boxes"])
     sparse = model.prompt_encoder(*join_prompts(None, None, boxes))
     yield close("synthetic/sparse", sparse, golden["synthetic/sparse"])
     for kind, multimask in (("single", False), ("multi", True)):
-        logits, iou = model.decode(embedding, None, None, boxes, multimask=multimask)
+        logits, iou = engine.decode(kept, None, None, boxes, multimask=multimask)
         part = f"synthetic/low_{kind}_sub"
         yield close(part, logits[:, :, ::4, ::4], golden[part])
         yield close(f"synthetic/iou_{kind}", iou, golden[f"synthetic/iou_{kind}"])
@@ -237,9 +241,18 @@ def check_picture(name: str, reference: Reference) -> Iterator[Row]:
         embedding = model.encode(frame)
     features = embedding.features[0].numpy()
     yield from _encoder_rows(name, features, maps, golden)
+    yield from check_picture_prompts(name, reference)
+
+
+def check_picture_prompts(name: str, reference: Reference) -> Iterator[Row]:
+    """MobileSAM on a picture: all kinds of prompts, masks, a mask as prompt."""
+    golden = reference.golden("mobile_sam")
+    frame, geometry = transforms.preprocess(reference.picture(name))
+    engine = reference.executor.engine(mobile_sam())
+    decode = functools.partial(engine.decode, engine.encode(frame))
     for kind in PROMPT_KINDS:
-        yield from _prompt_rows(f"{name}/{kind}", embedding, geometry, golden)
-    yield from _second_round_rows(name, embedding, geometry, golden)
+        yield from _prompt_rows(f"{name}/{kind}", decode, geometry, golden)
+    yield from _second_round_rows(name, decode, geometry, golden)
 
 
 def _encoder_rows(
@@ -262,7 +275,7 @@ def _encoder_rows(
 
 
 def _prompt_rows(
-    prefix: str, embedding: ImageEmbedding, geometry: transforms.FrameGeometry, golden: Arrays
+    prefix: str, decode: Decode, geometry: transforms.FrameGeometry, golden: Arrays
 ) -> Iterator[Row]:
     points = labels = boxes = None
     if f"{prefix}/point_coords" in golden:
@@ -275,7 +288,7 @@ def _prompt_rows(
     sparse = mobile_sam().prompt_encoder(*join_prompts(points, labels, boxes))
     yield close(f"{prefix}/sparse", sparse[0], golden[f"{prefix}/sparse"])
     for kind, multimask in (("single", False), ("multi", True)):
-        logits, iou = mobile_sam().decode(embedding, points, labels, boxes, multimask=multimask)
+        logits, iou = decode(points, labels, boxes, multimask=multimask)
         part = f"{prefix}/{kind}"
         masks = transforms.masks_to_picture(logits, geometry)[0]
         yield same_mask(f"{part}_mask_bits", masks, golden[f"{part}_mask_bits"])
@@ -297,7 +310,7 @@ def _prompt_rows(
 
 
 def _second_round_rows(
-    name: str, embedding: ImageEmbedding, geometry: transforms.FrameGeometry, golden: Arrays
+    name: str, decode: Decode, geometry: transforms.FrameGeometry, golden: Arrays
 ) -> Iterator[Row]:
     """The best mask of the point goes in again, together with the point."""
     prefix = f"{name}/point_then_mask"
@@ -306,10 +319,10 @@ def _second_round_rows(
     model = mobile_sam()
     points = transforms.points_to_frame(golden[f"{name}/point/point_coords"][None], geometry)
     labels = torch.from_numpy(golden[f"{name}/point/point_labels"][None])
-    logits, iou = model.decode(embedding, points, labels, multimask=True)
+    logits, iou = decode(points, labels, multimask=True)
     best = logits[:, iou[0].argmax()][None]
     dense = model.prompt_encoder.embed_masks(best)
-    logits, iou = model.decode(embedding, points, labels, mask_input=best)
+    logits, iou = decode(points, labels, mask_input=best)
     actual = {
         "mask_input_sub": best[0, :, ::4, ::4],
         "dense_sub": dense[0, ::8, ::4, ::4],
@@ -460,6 +473,8 @@ def check_rwkv_decoder(name: str, reference: Reference) -> Iterator[Row]:
     features = torch.from_numpy(unit_std("rwkv_sam.embedding", (1, 256, 64, 64), 0.5))
     with recorded(hr=fusion.hr_feat_proj, mr=fusion.mr_feat_proj) as projected:
         embedding = ImageEmbedding(features, fusion.image_part(high, middle))
+    kept = reference.executor.features(model, embedding)
+    engine = reference.executor.engine(model)
     yield from close_where_kept(
         golden,
         {f"{prefix}/{k}_proj_sub": v[0, ::4, ::16, ::16] for k, v in projected.items()},
@@ -473,7 +488,7 @@ def check_rwkv_decoder(name: str, reference: Reference) -> Iterator[Row]:
         part = f"{prefix}/{kind}"
         sparse = model.prompt_encoder(*join_prompts(*prompt))
         yield close(f"{part}/sparse", sparse, golden[f"{part}/sparse"])
-        logits, iou = model.decode(embedding, *prompt)
+        logits, iou = engine.decode(kept, *prompt)
         yield close(f"{part}/low_sub", logits[:, :, ::4, ::4], golden[f"{part}/low_sub"])
         exact = logits[:, 0].double().numpy()
         mean = np.abs(exact.mean((1, 2)) - golden[f"{part}/low_mean_f64"]).max()
@@ -486,15 +501,17 @@ def check_rwkv_end_to_end(reference: Reference) -> Iterator[Row]:
     golden = reference.golden("rwkv_sam")
     frame, _ = transforms.preprocess(reference.picture("000000000034"))
     model = random_model("rwkv_sam_s", reference)
-    embedding = model.encode(frame)
+    engine = reference.executor.engine(model)
+    kept = engine.encode(frame)
     box = torch.from_numpy(golden["e2e_small/box"])
-    logits, iou = model.decode(embedding, None, None, box)
+    logits, iou = engine.decode(kept, None, None, box)
     actual = {
-        "paper/neck_sub": embedding.features[0, ::8, ::4, ::4],
         "paper/iou": iou,
         "paper/low_sub": logits[0, :, ::4, ::4],
         "low_full": logits[0, 0],
     }
+    if isinstance(kept.tensors, ImageEmbedding):
+        actual["paper/neck_sub"] = kept.tensors.features[0, ::8, ::4, ::4]
     yield from close_where_kept(golden, {f"e2e_small/{k}": v for k, v in actual.items()})
 
 
@@ -509,7 +526,8 @@ def check_everything_boxes(reference: Reference) -> Iterator[Row]:
     in_frame = transforms.boxes_to_frame(boxes, geometry)
     part = f"{prefix}/boxes_model_frame"
     yield close(part, in_frame, golden[part])
-    decode = functools.partial(mobile_sam().decode, mobile_sam().encode(frame))
+    engine = reference.executor.engine(mobile_sam())
+    decode = functools.partial(engine.decode, engine.encode(frame))
     logits, _ = decode(None, None, in_frame)
     yield close(f"{prefix}/low_sub", logits[:, :, ::4, ::4], golden[f"{prefix}/low_sub"])
     everything = segment_with_boxes(decode, geometry, boxes)
@@ -524,7 +542,8 @@ def check_everything_grid(name: str, reference: Reference) -> Iterator[Row]:
     golden = reference.golden("segment_everything")
     prefix = f"amg/{name}"
     frame, geometry = transforms.preprocess(reference.picture(name))
-    decode = functools.partial(mobile_sam().decode, mobile_sam().encode(frame))
+    engine = reference.executor.engine(mobile_sam())
+    decode = functools.partial(engine.decode, engine.encode(frame))
     side = int(golden[f"{prefix}/points_per_side"])
     found = segment_with_grid(decode, geometry, side)
     first, last = np.split(found.boxes, 2, axis=1)
@@ -565,8 +584,20 @@ GROUPS: dict[str, Callable[[Reference], Iterator[Row]]] = {
 }
 """What can be compared; a group may raise PicturesMissing."""
 
+ENGINE_GROUPS: dict[str, Callable[[Reference], Iterator[Row]]] = {
+    **{f"mobile_sam/{name}": functools.partial(check_picture_prompts, name) for name in PICTURES},
+    **{
+        name: check
+        for name, check in GROUPS.items()
+        if name == "mobile_sam/synthetic"
+        or name.startswith(("rwkv_sam/decoder", "rwkv_sam/end_to_end", "segment_everything"))
+    },
+}
+"""What can be compared with other executors than PyTorch, which show no inner tensors."""
+
 
 def compare(group: str, reference: Reference) -> list[Row]:
     """All comparisons of one group."""
+    groups = GROUPS if reference.executor.name == "torch" else ENGINE_GROUPS
     with torch.inference_mode():
-        return list(GROUPS[group](reference))
+        return list(groups[group](reference))

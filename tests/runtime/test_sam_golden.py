@@ -1,0 +1,44 @@
+"""The exported SAM family in ONNX Runtime against outputs of the official implementations."""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+TESTS = Path(__file__).resolve().parents[1]
+sys.path.append(str(TESTS / "tools"))
+
+pytest.importorskip("onnxruntime", reason="ONNX Runtime is not installed")
+
+from sam_executors import OnnxExecutor  # noqa: E402
+from sam_golden import (  # noqa: E402
+    ENGINE_GROUPS,
+    PicturesMissing,
+    Reference,
+    compare,
+    find_shared,
+)
+
+FAST = {"mobile_sam/synthetic", "rwkv_sam/decoder_small"}
+
+
+@pytest.fixture(scope="module")
+def reference() -> Reference:
+    return replace(Reference(TESTS / "data" / "sam", find_shared()), executor=OnnxExecutor())
+
+
+@pytest.mark.parametrize(
+    "group",
+    [pytest.param(g, marks=() if g in FAST else pytest.mark.slow) for g in ENGINE_GROUPS],
+)
+def test_every_stored_array_is_reproduced(group: str, reference: Reference) -> None:
+    """Points, boxes, both, masks as prompts, three masks, everything: as in PyTorch."""
+    try:
+        rows = compare(group, reference)
+    except PicturesMissing as reason:
+        pytest.skip(str(reason))
+    assert rows
+    assert [row for row in rows if not row.ok] == []
