@@ -1,7 +1,7 @@
 """Figures of identity on annotated video: tracks that keep their id, prompted objects.
 
     python tests/tools/video_figures.py davis FOLDER [SEQUENCE ...] --weights WEIGHTS
-    python tests/tools/video_figures.py lmo FOLDER --weights WEIGHTS
+    python tests/tools/video_figures.py lmo FOLDER --weights WEIGHTS [--clip-frames 5]
 
 Runs the live pipeline, frame by frame, as the node does. ``davis`` reads DAVIS 2016 (one annotated
 object each): identity switches and fragmentations of the object's panoptic track, and J and F of
@@ -24,7 +24,6 @@ from typing import Any
 
 import cv2
 import numpy as np
-import torch
 
 from rmpsam_ros.evaluation.interactive import click_position
 from rmpsam_ros.evaluation.tasks import tight_box
@@ -170,13 +169,19 @@ def make_pipeline(options: argparse.Namespace) -> Pipeline:
     """The pipeline of the node, but every frame is searched for prompted objects."""
     config = PipelineConfig(
         network=ModelConfig(
-            model=options.model, weights=options.weights, engine=options.engine, num_threads=1
+            model=options.model,
+            weights=options.weights,
+            engine=options.engine,
+            num_threads=options.num_threads,
+            clip_frames=options.clip_frames,
         ),
         labels=options.labels,
         long_side=options.long_side,
         short_side=options.short_side,
         fusion=FusionConfig(options.score, options.overlap),
-        prompting=PromptingConfig(engine=options.prompt_engine, prompt_rate=0.0),
+        prompting=PromptingConfig(
+            engine=options.prompt_engine, weights=options.prompt_weights, prompt_rate=0.0
+        ),
     )
     return create_pipeline(config, print)
 
@@ -193,14 +198,16 @@ def main() -> None:
     add("--weights", default="")
     add("--labels", default=pipeline.labels)
     add("--engine", default=network.engine)
+    add("--num-threads", type=int, default=0, help="0: one per core")
+    add("--clip-frames", type=int, default=1, help="frames of the tube (default: single frames)")
     add("--prompt-engine", default="mobile_sam")
+    add("--prompt-weights", default="")
     add("--long-side", type=int, default=pipeline.long_side)
     add("--short-side", type=int, default=pipeline.short_side)
     add("--score", type=float, default=pipeline.fusion.score_threshold)
     add("--overlap", type=float, default=pipeline.fusion.overlap_threshold)
     add("--out", type=Path, help="JSON file to write")
     options = parser.parse_args()
-    torch.set_num_threads(1)
     run = {"davis": davis, "lmo": lmo}[options.data]
     figures = run(make_pipeline(options), options)
     if options.out:
