@@ -56,8 +56,8 @@ class EngineCache:
         """
         if not self._usable:
             return build()
-        complete = {"format": FORMAT, **key}
-        path = self._folder / f"{name}-{_digest(complete)[:16]}.engine"
+        complete = _complete(key)
+        path = self._path(name, complete)
         with self._locked(path):
             engine = self._read(path, complete)
             if engine is None:
@@ -67,9 +67,12 @@ class EngineCache:
 
     def discard(self, name: str, key: Mapping[str, Any]) -> None:
         """Delete an entry that the library which executes it has refused."""
-        path = self._folder / f"{name}-{_digest({'format': FORMAT, **key})[:16]}.engine"
         with contextlib.suppress(OSError):
-            _sidecar(path).unlink(missing_ok=True)
+            _sidecar(self._path(name, _complete(key))).unlink(missing_ok=True)
+
+    def _path(self, name: str, complete: Mapping[str, Any]) -> Path:
+        digest = hashlib.sha256(json.dumps(complete, sort_keys=True).encode()).hexdigest()
+        return self._folder / f"{name}-{digest[:16]}.engine"
 
     def _prepare_folder(self) -> bool:
         try:
@@ -150,8 +153,10 @@ def _sidecar(path: Path) -> Path:
     return path.with_suffix(".json")
 
 
-def _digest(key: Mapping[str, Any]) -> str:
-    return hashlib.sha256(json.dumps(key, sort_keys=True).encode()).hexdigest()
+def _complete(key: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a key as it comes back from a sidecar: JSON has lists where Python has tuples."""
+    complete: dict[str, Any] = json.loads(json.dumps({"format": FORMAT, **key}))
+    return complete
 
 
 def _write_atomically(path: Path, data: bytes) -> None:

@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from concurrent.futures import TimeoutError as FutureTimeoutError
 from dataclasses import asdict, dataclass, field
+from queue import SimpleQueue
 from types import ModuleType
 from typing import Any, TypeAlias
 
@@ -168,23 +169,31 @@ def build_plan(
 
     Args:
         graph: serialised ONNX model in GridSample form.
-        progress: called with a line every few seconds.
+        progress: called with a line every few seconds, from the calling thread; what it raises
+            ends the build and is passed on.
         cancelled: setting it ends the build.
 
     Raises:
         EngineError: TensorRT refused the graph, the build failed or was cancelled.
     """
+    lines: SimpleQueue[str] = SimpleQueue()
     with ThreadPoolExecutor(1, "tensorrt build") as executor:
-        future = executor.submit(_build, trt, graph, settings, progress, cancelled)
-        while True:
-            try:
-                return future.result(timeout=0.2)
-            except FutureTimeoutError:
-                if future.done():
-                    raise
-            except KeyboardInterrupt:
-                cancelled.set()
-                raise
+        future = executor.submit(_build, trt, graph, settings, lines.put, cancelled)
+        plan: bytes | None = None
+        try:
+            while plan is None:
+                try:
+                    plan = future.result(timeout=0.2)
+                except FutureTimeoutError:
+                    if future.done():
+                        raise
+                while not lines.empty():
+                    progress(lines.get())
+        except BaseException:
+            if not future.done():
+                cancelled.set()  # and the executor waits until it has ended
+            raise
+        return plan
 
 
 def _build(

@@ -58,6 +58,17 @@ def test_builds_once(cache, folder, lines):
     assert build.calls == 1 and lines == []
 
 
+def test_a_key_of_tuples_is_found_again(cache, folder, lines):
+    """As a range of shapes has them: JSON knows lists only."""
+    key, build = {"profiles": ({"image": ((1, 3), (4, 3))},)}, Builder()
+    cache.fetch("net", key, build)
+    assert cache.fetch("net", key, build) == build.engine
+    assert build.calls == 1 and lines == []
+    cache.discard("net", key)
+    cache.fetch("net", key, build)
+    assert build.calls == 2
+
+
 def test_only_this_user_can_read_it(cache, folder):
     cache.fetch("net", KEY, Builder())
     assert stat.S_IMODE(folder.stat().st_mode) == 0o700

@@ -182,6 +182,9 @@ def test_the_keyboard_cancels_a_build(graphs, monkeypatch):
             assert started.wait(10)
             raise KeyboardInterrupt
 
+        def done(self) -> bool:
+            return False
+
     class Executor(tensorrt_build.ThreadPoolExecutor):  # type: ignore[name-defined, misc]
         def submit(self, *arguments: Any) -> Any:
             super().submit(*arguments)
@@ -192,6 +195,48 @@ def test_the_keyboard_cancels_a_build(graphs, monkeypatch):
     with pytest.raises(KeyboardInterrupt):
         build_plan(None, b"", BuildSettings((), False), print, cancelled)
     assert ended == [True]
+
+
+def test_who_is_told_of_the_progress_can_end_the_build(monkeypatch):
+    """So does a node that is stopped while it builds its engine at its first start."""
+    cancelled = threading.Event()
+    told: list[int] = []
+
+    def slow_build(trt: Any, graph: Any, settings: Any, progress: Any, stop: Any) -> bytes:
+        progress("10 %")
+        assert stop.wait(10)
+        raise EngineError("the TensorRT build was cancelled")
+
+    def progress(line: str) -> None:
+        told.append(threading.get_ident())
+        raise InterruptedError("stopped while loading")
+
+    monkeypatch.setattr(tensorrt_build, "_build", slow_build)
+    with pytest.raises(InterruptedError, match="stopped while loading"):
+        build_plan(None, b"", BuildSettings((), False), progress, cancelled)
+    assert cancelled.is_set() and told == [threading.get_ident()]
+
+
+def test_a_failing_build_does_not_cancel_those_that_come_next(monkeypatch):
+    def fail(*arguments: Any) -> bytes:
+        raise EngineError("out of memory")
+
+    monkeypatch.setattr(tensorrt_build, "_build", fail)
+    cancelled = threading.Event()
+    with pytest.raises(EngineError, match="out of memory"):
+        build_plan(None, b"", BuildSettings((), False), print, cancelled)
+    assert not cancelled.is_set()
+
+
+def test_no_line_is_lost_when_a_build_ends_at_once(monkeypatch):
+    def quick(trt: Any, graph: Any, settings: Any, progress: Any, stop: Any) -> bytes:
+        progress("99 %")
+        return b"plan"
+
+    monkeypatch.setattr(tensorrt_build, "_build", quick)
+    lines: list[str] = []
+    assert build_plan(None, b"", BuildSettings((), False), lines.append, threading.Event())
+    assert lines == ["99 %"]
 
 
 @pytest.mark.parametrize(
