@@ -9,8 +9,16 @@ from rmpsam_ros.evaluation import commands as evaluation_commands
 from rmpsam_ros.runtime import commands as runtime_commands
 from rmpsam_ros.training import commands as training_commands
 from rmpsam_ros.video import commands as video_commands
+from rmpsam_ros.weights_store import commands as weights_commands
 
-COMMANDS = (commands, video_commands, runtime_commands, training_commands, evaluation_commands)
+COMMANDS = (
+    commands,
+    video_commands,
+    weights_commands,
+    runtime_commands,
+    training_commands,
+    evaluation_commands,
+)
 
 
 def build_parser() -> argparse.ArgumentParser:

@@ -12,7 +12,8 @@ class PromptingConfig:
     Attributes:
         engine: what answers them, a name of `rmpsam_ros.prompting.PROMPT_ENGINES`.
         weights: weights of that engine (.safetensors, .pt, .pth); empty: those in the package,
-            which mobile_sam has. Not for rmpsam, which uses the weights of the network.
+            which mobile_sam has, or fetched by ``rmpsam weights fetch``. Not for rmpsam, which
+            uses the weights of the network.
         keep_seconds: prompts are answered on the frames of the last so many seconds.
         keep_megabytes: most memory of these frames, 10^6 bytes; the newest one is always kept.
         max_objects: most objects that are followed at the same time.

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
-from importlib import resources
 from pathlib import Path
 
 from rmpsam_ros.model.sam import PROMPT_MODELS
@@ -13,12 +12,10 @@ from rmpsam_ros.prompting.config import PromptingConfig
 from rmpsam_ros.prompting.sam_prompts import SamPrompts
 from rmpsam_ros.runtime import EngineError, ModelConfig
 from rmpsam_ros.runtime.sam_load import load_sam_engine
+from rmpsam_ros.weights_store import find_weights
 
 PROMPT_ENGINES = ("rmpsam", *PROMPT_MODELS)
 """Names of all prompt engines: the network's own decoder, and the SAM family."""
-
-PACKAGED_WEIGHTS = ("mobile_sam",)
-"""Engines whose weights come with the package."""
 
 
 def load_prompt_engine(
@@ -67,12 +64,10 @@ def _weights(config: PromptingConfig) -> Path:
         if not path.is_file():
             raise PromptEngineError(f"weights '{path}' of the prompt engine are not a file")
         return path
-    if config.engine not in PACKAGED_WEIGHTS:
+    found = find_weights(config.engine)
+    if found is None:
         raise PromptEngineError(
             f"prompt engine '{config.engine}' needs a file with its weights; in the package are "
-            f"those of {', '.join(PACKAGED_WEIGHTS)} only"
+            "those of mobile_sam only, and rmpsam weights list tells what can be fetched"
         )
-    path = Path(str(resources.files("rmpsam_ros") / "weights" / f"{config.engine}.safetensors"))
-    if not path.is_file():
-        raise PromptEngineError(f"the package lacks {path.name}; install it completely")
-    return path
+    return found

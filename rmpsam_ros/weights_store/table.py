@@ -1,0 +1,85 @@
+"""The table of known weights, and where their files lie on this machine."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass, fields
+from importlib import resources
+from pathlib import Path
+
+import yaml
+
+
+class WeightsError(RuntimeError):
+    """Weights cannot be had or are not what they should be; the message is one line."""
+
+
+@dataclass(frozen=True, slots=True)
+class WeightsEntry:
+    """One known file with weights.
+
+    Attributes:
+        name: how the command calls it.
+        model: the network configuration or prompt engine that it is for.
+        file: its name.
+        licence, origin: for people, who are to judge whether they may use it.
+        url: where `fetch` takes it from; empty: there is no address for programs.
+        sha256: of the file; empty: unknown.
+        max_megabytes: nothing larger, 10^6 bytes, is downloaded.
+        packaged: whether it comes with the package.
+    """
+
+    name: str
+    model: str
+    file: str
+    licence: str
+    origin: str
+    url: str = ""
+    sha256: str = ""
+    max_megabytes: int = 1000
+    packaged: bool = False
+
+    @property
+    def path(self) -> Path:
+        """Where the file is, or would be."""
+        if self.packaged:
+            return Path(str(resources.files("rmpsam_ros") / "weights" / self.file))
+        return store_folder() / self.file
+
+
+def store_folder() -> Path:
+    """Return the folder of fetched weights: rmpsam_ros/weights in the user's data folder."""
+    data = os.environ.get("XDG_DATA_HOME", "")
+    # The standard asks for relative paths to be ignored.
+    base = Path(data) if data.startswith("/") else Path.home() / ".local" / "share"
+    return base / "rmpsam_ros" / "weights"
+
+
+def load_table(path: Path | None = None) -> dict[str, WeightsEntry]:
+    """Return all known weights by name, those of the package by default.
+
+    Raises:
+        WeightsError: the file is no such table.
+    """
+    text = (path or resources.files("rmpsam_ros.weights_store") / "table.yaml").read_text()
+    known = {one.name for one in fields(WeightsEntry)}
+    try:
+        entries = [WeightsEntry(**row) for row in yaml.safe_load(text)]
+    except (yaml.YAMLError, TypeError) as error:
+        reason = " ".join(str(error).split())
+        raise WeightsError(
+            f"no table of weights with the fields {sorted(known)}: {reason}"
+        ) from error
+    for one in entries:
+        if Path(one.file).name != one.file:
+            raise WeightsError(f"weights '{one.name}': '{one.file}' is no plain file name")
+    return {one.name: one for one in entries}
+
+
+def find_weights(model: str) -> Path | None:
+    """Return a file for a prompt engine, of the package or else fetched before; None: no file."""
+    entries = [one for one in load_table().values() if one.model == model]
+    for one in sorted(entries, key=lambda entry: not entry.packaged):
+        if one.path.is_file():
+            return one.path
+    return None
