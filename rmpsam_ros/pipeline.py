@@ -174,6 +174,11 @@ class Pipeline:
         return other
 
     @property
+    def engine(self) -> Engine:
+        """What executes the network, for whole-video procedures; in the network's thread."""
+        return self._engine
+
+    @property
     def prompts_run_beside(self) -> bool:
         """Whether `prompt`, `segment_everything` and `follow` may run in a second thread."""
         return self._prompter.engine.runs_beside

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import argparse
+import functools
 import itertools
 import json
 import os
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,12 +23,29 @@ from rmpsam_ros.frame_sources import FrameSource, SourceError, open_source
 from rmpsam_ros.pipeline import Pipeline, PromptingConfig, StageTimes
 from rmpsam_ros.prompting import PROMPT_ENGINES
 from rmpsam_ros.runtime import EngineError
+from rmpsam_ros.segmentation.labels import LabelSet
 from rmpsam_ros.segmentation.panoptic import FusionConfig
+from rmpsam_ros.segmentation.prompt_overlay import draw_prompted
 from rmpsam_ros.segmentation.prompts import PromptError, validate_prompt
+from rmpsam_ros.segmentation.run_length import encode_mask
+from rmpsam_ros.tracking import clip_size_for
+from rmpsam_ros.training.datasets.run_lengths import decode_coco
+from rmpsam_ros.video.near_online import LengthError, check_length, near_online_results
 from rmpsam_ros.video.overlay_file import OutputError, VideoFile, check_output, video_file
 from rmpsam_ros.video.prompts import FollowedObjects, parse_prompt
 from rmpsam_ros.video.vis_results import VisResults
 
+Report: TypeAlias = Callable[[float], None]  # prints; takes the seconds that all took
+
+FAILURES = (
+    OutputError,
+    SourceError,
+    PromptError,
+    LengthError,
+    EngineError,
+    FloatingPointError,
+    OSError,
+)
 DEFAULT_PROMPT_ENGINE = "mobile_sam"  # its weights are in the package
 
 
@@ -54,6 +72,12 @@ def add_parsers(subparsers: Any) -> None:
         type=float,
         default=fusion.score_threshold,
         help="class probability of a segment, at least (default: %(default)s)",
+    )
+    add(
+        "--near-online",
+        action="store_true",
+        help="results by the paper's procedure for whole videos: clips of 5 (or --clip-frames) "
+        "without overlap, no tracker; --score then only says what is drawn",
     )
     add("--rate", type=float, help="frames per second (default: of the video; 10 for a folder)")
     add("--video-id", type=int, default=1, help="video_id in the results (default: %(default)s)")
@@ -86,20 +110,82 @@ def run_video(options: argparse.Namespace) -> None:
             check_output(path, ".json")
         rate = options.rate or source.rate
         with video_file(outputs[0], rate) as file:
-            frames = _frames(source)
-            first = next(frames)
-            for one in options.prompt:
-                validate_prompt(one.prompt, first.shape[:2])
-            pipeline = _pipeline(options)
-            run = _Run(pipeline, file, options)
-            for index, frame in enumerate(tqdm(itertools.chain([first], frames), unit="frame")):
-                run.add(frame, index / rate)
-            file.finish()
-        run.write(outputs)
+            if options.near_online:
+                report = _near_online(source, file, outputs, options)
+            else:
+                report = _live(source, file, outputs, rate, options)
         source.close()
-    except (OutputError, SourceError, PromptError, EngineError, FloatingPointError, OSError) as e:
+    except FAILURES as e:
         raise CommandError(" ".join(str(e).split())) from e
-    run.report(outputs, time.perf_counter() - started)
+    report(time.perf_counter() - started)
+
+
+def _live(
+    source: FrameSource,
+    file: VideoFile,
+    outputs: list[Path],
+    rate: float,
+    options: argparse.Namespace,
+) -> Report:
+    """Run the live pipeline over the video, and write everything."""
+    frames = _frames(source)
+    first = next(frames)
+    for one in options.prompt:
+        validate_prompt(one.prompt, first.shape[:2])
+    pipeline = _pipeline(options, options.clip_frames)
+    run = _Run(pipeline, file, options)
+    for index, frame in enumerate(tqdm(itertools.chain([first], frames), unit="frame")):
+        run.add(frame, index / rate)
+    file.finish()
+    run.write(outputs)
+    return functools.partial(run.report, outputs)
+
+
+def _near_online(
+    source: FrameSource, file: VideoFile, outputs: list[Path], options: argparse.Namespace
+) -> Report:
+    """Segment the whole video by the paper's procedure, and write everything."""
+    if options.prompt:
+        raise PromptError("--prompt is for the live pipeline; leave --near-online out")
+    num_frames = sum(1 for _ in _frames(source))
+    check_length(num_frames)
+    clip_size = options.clip_frames if options.clip_frames > 1 else clip_size_for(num_frames)
+    pipeline = _pipeline(options, clip_size)
+    entries = near_online_results(
+        pipeline.engine,
+        tqdm(_frames(source), total=num_frames, unit="frame"),
+        num_frames,
+        (options.long_side, options.short_side),
+        pipeline.label_set,
+        clip_size,
+        options.video_id,
+    )
+    drawn = [entry for entry in entries if entry["score"] >= options.score]
+    for index, frame in enumerate(_frames(source)):
+        file.write(_draw_entries(frame, drawn, index, pipeline.label_set))
+    file.finish()
+    _write_json(outputs[1], entries)
+
+    def report(seconds: float) -> None:
+        print(f"wrote {outputs[0]} and {outputs[1]}: {num_frames} frames, {len(entries)} tracks")
+        print(f"{num_frames / seconds:.1f} frames per second, with loading, drawing and writing")
+
+    return report
+
+
+def _draw_entries(
+    bgr: NDArray[np.uint8], entries: list[dict[str, Any]], index: int, label_set: LabelSet
+) -> NDArray[np.uint8]:
+    """Draw the masks of frame ``index``, with class and place in the list."""
+    canvas = np.ascontiguousarray(bgr[..., ::-1])
+    objects = []
+    for k, entry in enumerate(entries, start=1):
+        mask = entry["segmentations"][index]
+        if mask is not None:
+            name = label_set.labels[entry["category_id"] - 1].name
+            objects.append((f"{name} {k}", encode_mask(decode_coco(mask)), True))
+    draw_prompted(canvas, objects)
+    return np.ascontiguousarray(canvas[..., ::-1])
 
 
 class _Run:
@@ -122,9 +208,7 @@ class _Run:
     def write(self, outputs: list[Path]) -> None:
         contents = (self._tracks.to_json(), self._objects.to_json())
         for path, content in zip(outputs[1:], contents, strict=False):
-            partial = path.with_name(f".{path.name}.partial")
-            partial.write_text(json.dumps(content) + "\n")
-            os.replace(partial, path)
+            _write_json(path, content)
 
     def report(self, outputs: list[Path], seconds: float) -> None:
         for late in self._objects.waiting:
@@ -141,6 +225,12 @@ class _Run:
         for stage in ("preprocess", "inference", "postprocess"):
             times = [1e3 * getattr(one, stage) for one in self._times]
             print(f"  {stage:12s} {np.median(times):8.1f} ({np.percentile(times, 99):.1f})")
+
+
+def _write_json(path: Path, content: list[dict[str, Any]]) -> None:
+    partial = path.with_name(f".{path.name}.partial")
+    partial.write_text(json.dumps(content) + "\n")
+    os.replace(partial, path)
 
 
 def _open(options: argparse.Namespace) -> FrameSource:
@@ -174,7 +264,7 @@ def _frames(source: FrameSource) -> Iterator[NDArray[np.uint8]]:
         yield frame
 
 
-def _pipeline(options: argparse.Namespace) -> Pipeline:
+def _pipeline(options: argparse.Namespace, clip_frames: int) -> Pipeline:
     prompting = PromptingConfig()  # of the network itself: nothing to be loaded
     try:
         fusion = FusionConfig(score_threshold=options.score)
@@ -187,4 +277,4 @@ def _pipeline(options: argparse.Namespace) -> Pipeline:
             )
     except ValueError as error:
         raise CommandError(str(error)) from error
-    return make_pipeline(options, options.clip_frames, fusion=fusion, prompting=prompting)
+    return make_pipeline(options, clip_frames, fusion=fusion, prompting=prompting)

@@ -43,7 +43,7 @@ def count_frames(path):
 def make_video(path, number=5, size=(64, 96)):
     writer = cv2.VideoWriter(str(path), cv2.VideoWriter.fourcc(*"mp4v"), 20.0, size[::-1])
     for k in range(number):
-        writer.write(np.full((*size, 3), 40 * k, np.uint8))
+        writer.write(np.full((*size, 3), 40 * k % 256, np.uint8))
     writer.release()
     return path
 
@@ -157,3 +157,25 @@ def test_a_prompt_that_is_none_is_refused(run, frames, capsys):
     with pytest.raises(SystemExit):
         run(frames, "out.mp4", "--prompt", "here")
     assert "use x,y for a click" in capsys.readouterr().err
+
+
+def test_the_procedure_of_the_paper(frames, tmp_path, capsys):
+    arguments = [str(frames), str(tmp_path / "out.mp4"), *SMALL, "--near-online"]
+    assert main(["video", *arguments, "--labels", "youtube_vis_2019", "--score", "0.0"]) == 0
+    assert count_frames(tmp_path / "out.mp4") == (10, 10.0)
+    results = json.loads((tmp_path / "out.json").read_text())
+    assert results and {len(one["segmentations"]) for one in results} == {10}
+    assert "10 frames" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("more", [["--prompt", "3,3"]])
+def test_what_the_procedure_of_the_paper_does_not_have(run, frames, capsys, tmp_path, more):
+    assert run(frames, "out.mp4", "--near-online", *more) == 1
+    assert "--prompt is for the live pipeline" in one_line_of(capsys)
+    assert [one.name for one in tmp_path.iterdir()] == ["frames"]
+
+
+def test_a_video_too_long_for_the_procedure_of_the_paper(run, capsys, tmp_path):
+    make_video(tmp_path / "long.mp4", number=301)
+    assert run("long.mp4", "out.mp4", "--near-online") == 1
+    assert "has 301 frames" in one_line_of(capsys)
