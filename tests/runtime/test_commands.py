@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import json
-from pathlib import Path
 from typing import Any
 
 import onnx
@@ -69,52 +67,3 @@ def test_build_engine_says_what_runs(cache_folder, capsys):
     output = capsys.readouterr().out
     assert "ready: rmpsam_r18 (random weights" in output and "onnxruntime" in output
     assert "agrees with fp32 PyTorch in 100.00% of pixels" in output
-
-
-def test_benchmark_measures_everybody_in_one_run(cache_folder, tmp_path, capsys):
-    report_file = tmp_path / "report.json"
-    run(
-        *("benchmark", "--device", "cpu", "--cache-folder", cache_folder, "--repeats", "2"),
-        *("--engines", "onnxruntime:fp32,onnxruntime:int8", "--sizes", "96x64"),
-        *("--prompts", "0,2", "--json", str(report_file), "--num-threads", "2"),
-    )
-    table = capsys.readouterr().out
-    report = json.loads(report_file.read_text())
-    rows = report["rows"]
-    assert len(rows) == 2 * 3  # numbers of prompts, engines with eager PyTorch
-    assert {(row["width"], row["height"]) for row in rows} == {(96, 64)}
-    assert {row["engine"].split()[0] for row in rows} == {"torch", "onnxruntime"}
-    for row in rows:
-        parts = row["preprocess"] + row["inference"] + row["postprocess"]
-        assert (
-            0 < row["fastest"] <= row["total"] <= row["slowest"] and 0.3 < parts / row["total"] < 3
-        )
-        assert row["late_prompt"] > 0 and row["ratio"] > 0
-        assert (row["accepted"] == "") == (row["precision"] == "fp32")
-    usual = report["backbone"]["96x64"]["channels first"]
-    assert rows[0]["ratio"] == pytest.approx(rows[0]["total"] / (sum(usual) / 2), rel=0.01)
-    assert rows[0]["fastest_ratio"] == pytest.approx(rows[0]["fastest"] / min(usual), rel=0.01)
-    assert table.count("| eager PyTorch, bare backbone") == 2
-    assert Path("/proc/sys/kernel/osrelease").read_text().strip() not in table
-    assert "random weights" in table and "| no |" in table and "| yes |" in table
-
-
-@pytest.mark.parametrize(
-    ("arguments", "what"),
-    [
-        (["--sizes", "640"], "size '640' is not like 640x480"),
-        (["--sizes", "0x480"], "size '0x480'"),
-        (["--prompts", "a"], "invalid literal"),
-        (["--prompts", "-1"], "prompts at least 0"),
-        (["--repeats", "0"], "repeats must be at least 1"),
-        (["--engines", "abacus:fp32"], "abacus:fp32.*are not available"),
-        (["--device", "tpu"], "device 'tpu' is unknown"),
-        (["--labels", "none_such"], "none_such"),
-        (["--model", "rmpsam_r99"], "rmpsam_r99"),
-    ],
-)
-def test_benchmark_says_in_one_line_what_is_wrong(arguments, what, cache_folder):
-    defaults = [] if "--device" in arguments else ["--device", "cpu"]
-    with pytest.raises(CommandError, match=what) as caught:
-        run("benchmark", "--cache-folder", cache_folder, *defaults, *arguments)
-    assert "\n" not in str(caught.value)
