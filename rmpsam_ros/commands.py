@@ -9,6 +9,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from rmpsam_ros.network_options import add_network_options, network_config
 from rmpsam_ros.pipeline import (
     FrameResult,
     Pipeline,
@@ -36,11 +37,8 @@ def add_parsers(subparsers: Any) -> None:
 def add_model_options(parser: argparse.ArgumentParser) -> None:
     """Add the options of `make_pipeline`."""
     network, pipeline = ModelConfig(), PipelineConfig()
+    add_network_options(parser, weights="demo")
     add = parser.add_argument
-    add("--model", default=network.model, help="network configuration (default: %(default)s)")
-    add("--weights", default="", help="checkpoint; without one the weights are random")
-    add("--text-embeddings", default="", help="class table that belongs to the weights")
-    add("--labels", default=pipeline.labels, help="label set or file (default: %(default)s)")
     add("--engine", default=network.engine, help="default: %(default)s")
     add("--device", default=network.device, help="auto, cpu, cuda, cuda:N (default: %(default)s)")
     add("--long-side", type=int, default=pipeline.long_side, help="default: %(default)s pixels")
@@ -56,13 +54,7 @@ def make_pipeline(
         CommandError: it cannot be made.
     """
     config = PipelineConfig(
-        network=ModelConfig(
-            model=options.model,
-            weights=options.weights,
-            text_embeddings=options.text_embeddings,
-            engine=options.engine,
-            device=options.device,
-        ),
+        network=network_config(options, engine=options.engine, device=options.device),
         labels=options.labels,
         long_side=options.long_side,
         short_side=options.short_side,

@@ -67,7 +67,7 @@ def evaluate(
     """Return the figures by data set."""
     predictor: NetworkPredictor | PromptModelPredictor
     if options.weights:
-        network, label_set = load_exported(options.weights, config.encoder_weights)
+        network, label_set = load_exported(options.weights)
         limits = (options.long_side, options.short_side)
         predictor = NetworkPredictor(network, label_set, limits, device)
     else:

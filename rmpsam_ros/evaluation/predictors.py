@@ -112,7 +112,9 @@ class NetworkPredictor:
     @torch.inference_mode()
     def _prompt(self, boxes: NDArray[np.float64]) -> NDArray[np.bool_]:
         """boxes: [K, 4] in pixels of the resized picture."""
-        height, width = self._geometry.resized_size
+        geometry = self._geometry
+        anchored = self._network.anchored
+        height, width = geometry.padded_size if anchored else geometry.resized_size
         relative = torch.from_numpy(boxes / (width, height, width, height)).float()
         output = self._network.decode_prompts(self._features, relative[None].to(self._device))
         return binary_masks(output.mask_logits[0].float().cpu(), self._geometry)

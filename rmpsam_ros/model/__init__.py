@@ -1,9 +1,10 @@
 """The RMP-SAM network in PyTorch: backbone, neck, decoder, adapters, classifier, checkpoints."""
 
-from .checkpoint import CheckpointError, load_checkpoint, save_checkpoint
+from .checkpoint import CheckpointError, load_checkpoint, read_metadata, save_checkpoint
 from .configs import MODEL_CONFIGS, ModelConfig, build_model
 from .deform_conv import onnx_deform_conv
 from .outputs import ObjectOutput, PromptOutput, StageOutput
+from .packaged import packaged_weights, with_frozen_encoder
 from .random_weights import load_random_weights, random_text_embeddings
 from .rmpsam import RmpSam
 
@@ -19,6 +20,9 @@ __all__ = [
     "load_checkpoint",
     "load_random_weights",
     "onnx_deform_conv",
+    "packaged_weights",
     "random_text_embeddings",
+    "read_metadata",
     "save_checkpoint",
+    "with_frozen_encoder",
 ]

@@ -13,6 +13,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
+import safetensors
 import safetensors.torch
 import torch
 from safetensors import SafetensorError
@@ -156,6 +157,22 @@ def read_state_dict(path: str | os.PathLike[str]) -> dict[str, Tensor]:
                 f"{path} holds no state dict: entry {key!r} is a {type(value).__name__}"
             )
     return dict(content)
+
+
+def read_metadata(path: str | os.PathLike[str]) -> dict[str, str]:
+    """Return the texts that a safetensors file carries; none for files of other kinds.
+
+    ``rmpsam train`` writes ``model``, a key of ``MODEL_CONFIGS``, and ``label_set``, a label set
+    as JSON. Raises CheckpointError if the file cannot be read.
+    """
+    path = Path(path)
+    if path.suffix != ".safetensors":
+        return {}
+    try:
+        with safetensors.safe_open(path, "pt") as file:
+            return dict(file.metadata() or {})
+    except (OSError, SafetensorError) as error:
+        raise CheckpointError(f"{path} is not a readable safetensors file: {error}") from error
 
 
 class _Inert:

@@ -11,9 +11,12 @@ from .rmpsam import RmpSam
 
 @dataclass(frozen=True)
 class ModelConfig:
-    """The numbers that define one network; defaults are reference section 16."""
+    """What defines one network; defaults are reference section 16.
 
-    backbone_depth: int
+    backbone: a key of ``BACKBONES``. anchored: see ``RmpSam``.
+    """
+
+    backbone: str
     num_queries: int = 100
     num_stages: int = 3
     dim: int = 256
@@ -21,11 +24,13 @@ class ModelConfig:
     ffn_dim: int = 2048
     aggregation_dim: int = 128
     text_dim: int = 768
+    anchored: bool = False
 
 
 MODEL_CONFIGS: dict[str, ModelConfig] = {
-    "rmpsam_r18": ModelConfig(backbone_depth=18),
-    "rmpsam_r50": ModelConfig(backbone_depth=50),
+    "rmpsam_r18": ModelConfig("resnet18"),
+    "rmpsam_r50": ModelConfig("resnet50"),
+    "rmpsam_tiny_vit": ModelConfig("tiny_vit", anchored=True),
 }
 
 
@@ -42,7 +47,7 @@ def build_model(name: str, text_embeddings: Tensor | None = None) -> RmpSam:
         raise ValueError(f"unknown model {name!r}; choose one of: {known}")
     config = MODEL_CONFIGS[name]
     model = RmpSam(
-        backbone_depth=config.backbone_depth,
+        backbone=config.backbone,
         num_queries=config.num_queries,
         num_stages=config.num_stages,
         dim=config.dim,
@@ -50,6 +55,7 @@ def build_model(name: str, text_embeddings: Tensor | None = None) -> RmpSam:
         ffn_dim=config.ffn_dim,
         aggregation_dim=config.aggregation_dim,
         text_dim=config.text_dim,
+        anchored=config.anchored,
     )
     if text_embeddings is not None:
         model.set_vocabulary(text_embeddings)

@@ -74,15 +74,21 @@ class Decoder(nn.Module):
         )
 
     def forward(
-        self, pixels: Tensor, queries: Tensor, num_objects: int, with_stages: bool
+        self,
+        pixels: Tensor,
+        queries: Tensor,
+        num_objects: int,
+        with_stages: bool,
+        first_masks: Tensor | None = None,
     ) -> DecoderOutput:
         """Refine the queries.
 
         pixels: [B, d, L]. queries: [B, Q, d], the first ``num_objects`` of them objects.
+        first_masks: [B, Q, L], positive where the first stage pools; None: <query, pixel>.
         with_stages: also predict masks, classes and IoU of all queries at every stage. Without
         it only what the adapters need is computed: of the last stage, the objects' masks.
         """
-        mask_logits = queries @ pixels
+        mask_logits = queries @ pixels if first_masks is None else first_masks
         predictions = []
         for index, module in enumerate(self.stages):
             stage = cast(DecoderStage, module)

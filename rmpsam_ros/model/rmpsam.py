@@ -13,12 +13,13 @@ import torch
 from torch import Tensor, nn
 
 from .adapters import ObjectAdapter, PromptAdapter
+from .anchors import box_masks, grid_cells
+from .backbones import build_backbone
 from .classifier import STAGE_TEMPERATURE, TextClassifier
 from .decoder import Decoder, DecoderOutput
 from .neck import Neck
 from .outputs import ObjectOutput, PromptOutput, StageOutput
 from .prompt_encoder import PromptEncoder
-from .resnet import ResNet
 
 IMAGE_STRIDE = 32
 """Height and width of the input must be multiples of this."""
@@ -37,7 +38,7 @@ class RmpSam(nn.Module):
 
     def __init__(
         self,
-        backbone_depth: int,
+        backbone: str,
         num_queries: int,
         num_stages: int,
         dim: int,
@@ -45,10 +46,19 @@ class RmpSam(nn.Module):
         ffn_dim: int,
         aggregation_dim: int,
         text_dim: int,
+        anchored: bool = False,
     ) -> None:
+        """``anchored``: the first stage pools every query over a box instead of <query, F>.
+
+        The box of a prompt is the prompt itself, that of an object query its cell of a square
+        grid. Both then begin with what is there, which training on little data needs: where a
+        query looks at first is not something it has to learn. Boxes are relative to the padded
+        image, as the coordinate channels of F are. The official network is not anchored.
+        """
         super().__init__()
         self.dim = dim
-        self.backbone = ResNet(backbone_depth)
+        self.anchored = anchored
+        self.backbone = build_backbone(backbone)
         self.neck = Neck(self.backbone.out_channels, aggregation_dim, dim)
         self.object_queries = nn.Parameter(torch.randn(num_queries, dim))
         self.prompt_encoder = PromptEncoder(dim)
@@ -78,7 +88,8 @@ class RmpSam(nn.Module):
                 f"images have shape {list(images.shape)}; expected [batch, 3, height, width] with "
                 f"height and width padded to multiples of {IMAGE_STRIDE}"
             )
-        return self.neck(self.backbone(images.to(self.backbone.conv1.weight.dtype)))
+        precision = next(self.backbone.parameters()).dtype
+        return self.neck(self.backbone(images.to(precision)))
 
     def decode_objects(
         self, features: Tensor, frames: int = 1, with_stages: bool = False
@@ -92,7 +103,8 @@ class RmpSam(nn.Module):
         """
         pixels, grid = self._pixels(features, frames)
         queries = self.object_queries.expand(pixels.shape[0], -1, -1)
-        decoded = self.decoder(pixels, queries, queries.shape[1], with_stages)
+        first_masks = self._first_masks(None, pixels.shape[0], grid)
+        decoded = self.decoder(pixels, queries, queries.shape[1], with_stages, first_masks)
         return self._object_output(pixels, grid, decoded)
 
     def decode_prompts(
@@ -112,7 +124,8 @@ class RmpSam(nn.Module):
         """
         pixels, grid = self._pixels(features, 1)
         queries = self._prompt_queries(boxes, labels)
-        decoded = self.decoder(pixels, queries, 0, with_stages)
+        first_masks = box_masks(boxes, grid) if self.anchored else None
+        decoded = self.decoder(pixels, queries, 0, with_stages, first_masks)
         return self._prompt_output(pixels, grid, decoded, num_objects=0)
 
     def decode(self, features: Tensor, boxes: Tensor) -> tuple[ObjectOutput, PromptOutput]:
@@ -125,7 +138,8 @@ class RmpSam(nn.Module):
         objects = self.object_queries.expand(pixels.shape[0], -1, -1)
         num_objects = objects.shape[1]
         queries = torch.cat((objects, self._prompt_queries(boxes, None)), dim=1)
-        decoded = self.decoder(pixels, queries, num_objects, with_stages=False)
+        first_masks = self._first_masks(boxes, pixels.shape[0], grid)
+        decoded = self.decoder(pixels, queries, num_objects, False, first_masks)
         return (
             self._object_output(pixels, grid, decoded),
             self._prompt_output(pixels, grid, decoded, num_objects),
@@ -152,6 +166,16 @@ class RmpSam(nn.Module):
             )
         tubes = features.unflatten(0, (-1, frames)).transpose(1, 2)
         return tubes.flatten(2), (frames, height, width)
+
+    def _first_masks(
+        self, boxes: Tensor | None, batch: int, grid: tuple[int, ...]
+    ) -> Tensor | None:
+        """Return where the objects, and prompts behind them, are pooled first: [B, Q, L]."""
+        if not self.anchored:
+            return None
+        cells = grid_cells(self.object_queries.shape[0]).to(self.object_queries)
+        cells = cells.expand(batch, -1, -1)
+        return box_masks(cells if boxes is None else torch.cat((cells, boxes), dim=1), grid)
 
     def _prompt_queries(self, boxes: Tensor, labels: Tensor | None) -> Tensor:
         if boxes.ndim != 3 or boxes.shape[-1] != 4:

@@ -73,8 +73,8 @@ NODE_PARAMETERS: dict[str, tuple[Parameter, ...]] = {
     "Network": (
         Parameter(
             "model",
-            "rmpsam_r18",
-            "Network: rmpsam_r18 (fast) or rmpsam_r50.",
+            "",
+            "Network: rmpsam_r18 (fast), rmpsam_r50 or rmpsam_tiny_vit. Empty: that of the weights.",
             Change.UNCONFIGURED,
         ),
         Parameter(
@@ -87,13 +87,14 @@ NODE_PARAMETERS: dict[str, tuple[Parameter, ...]] = {
         Parameter(
             "text_embeddings",
             "",
-            "Class table that belongs to the weights (.safetensors, .npy or .pth).",
+            "Class table (.safetensors, .npy or .pth) for weights that hold none.",
             Change.UNCONFIGURED,
         ),
         Parameter(
             "labels",
-            "coco_panoptic",
-            "Label set: coco_panoptic, youtube_vis_2019, or a YAML or JSON file.",
+            "",
+            "Label set: coco_panoptic, youtube_vis_2019, or a YAML or JSON file. Empty: that of the "
+            "weights, or coco_panoptic.",
             Change.UNCONFIGURED,
         ),
         Parameter(

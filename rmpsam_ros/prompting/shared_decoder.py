@@ -38,10 +38,11 @@ class SharedDecoder:
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
+        self._padded = engine.info.padded_boxes
         self.info = f"{self.name} ({engine.info.weights}), the network's own decoder"
 
     def answer(self, frame: KeptFrame, prompt: ObjectPrompt) -> Answer:
-        boxes, signs = prompt_boxes(prompt, frame.geometry)
+        boxes, signs = prompt_boxes(prompt, frame.geometry, self._padded)
         output = self._engine.decode_prompts(frame.features, boxes)
         return _answer(output, signs, frame.geometry)
 
@@ -72,7 +73,7 @@ class SharedDecoder:
         self, prompts: Sequence[ObjectPrompt], geometry: Geometry
     ) -> tuple[NDArray[np.float32], list[NDArray[np.int8]]]:
         """Return all prompts as boxes for `Engine.run`, (K, 4), and the signs of each."""
-        pairs = [prompt_boxes(prompt, geometry) for prompt in prompts]
+        pairs = [prompt_boxes(prompt, geometry, self._padded) for prompt in prompts]
         return np.concatenate([boxes for boxes, _ in pairs]), [signs for _, signs in pairs]
 
     def pass_answers(
@@ -97,7 +98,7 @@ class SharedDecoder:
 
     def _each(self, frame: KeptFrame, prompts: ObjectPrompt) -> Iterator[Answer]:
         """Answer every point and box of a prompt as an object of its own."""
-        boxes, signs = prompt_boxes(prompts, frame.geometry)
+        boxes, signs = prompt_boxes(prompts, frame.geometry, self._padded)
         for start in range(0, len(boxes), _PROMPTS_AT_ONCE):
             part = slice(start, start + _PROMPTS_AT_ONCE)
             output = self._engine.decode_prompts(frame.features, boxes[part])

@@ -9,6 +9,7 @@ from torch import nn
 
 from rmpsam_ros.model import RmpSam
 from rmpsam_ros.model.adapters import PromptAdapter
+from rmpsam_ros.model.anchors import MARGIN, grid_cells
 from rmpsam_ros.model.attention import QuerySelfAttention
 from rmpsam_ros.model.classifier import LOGIT_SCALE
 from rmpsam_ros.model.decoder import DecoderStage
@@ -84,6 +85,8 @@ class DecoderGraph:
         """Return the first queries, [B, Q, d] or without prompts [1, N, d], and their masks."""
         graph, table = self._graph, array(self._model.object_queries)[None]
         if not boxes:
+            if self._model.anchored:
+                return graph.weight(table), self._box_masks(self._cells())
             kernels = graph.weight(table @ self._lift)
             return graph.weight(table), graph.op("MatMul", kernels, self._pixels)
         queries = self._prompt_queries(boxes)
@@ -91,7 +94,48 @@ class DecoderGraph:
             size = graph.op("Concat", self._sizes[0], graph.integers(1, 1), axis=0)
             objects = graph.op("Expand", graph.weight(table), size)
             queries = graph.op("Concat", objects, queries, axis=1)
-        return queries, self._masks(queries)
+            if self._model.anchored:
+                cells = graph.op("Expand", self._cells(), size)
+                boxes = graph.op("Concat", cells, boxes, axis=1)
+        return queries, self._box_masks(boxes) if self._model.anchored else self._masks(queries)
+
+    def _cells(self) -> str:
+        """Return the boxes of the object queries of an anchored network, [1, N, 4]."""
+        return self._graph.weight(grid_cells(self._model.object_queries.shape[0]).numpy()[None])
+
+    def _box_masks(self, boxes: str) -> str:
+        """Write `model.anchors.box_masks` of boxes [B, Q, 4]: [B, Q, L]."""
+        graph = self._graph
+        rows, columns = self._sizes[2:]
+        x = self._inside(boxes, (-0.5, 0.0, 0.5, 0.0), columns)
+        y = self._inside(boxes, (0.0, -0.5, 0.0, 0.5), rows)
+        maps = graph.op(
+            "Min",
+            graph.op("Unsqueeze", y, graph.integers(3)),
+            graph.op("Unsqueeze", x, graph.integers(2)),
+        )
+        if not self._tube:
+            return graph.reshape(maps, 0, 0, -1)
+        size = graph.op(
+            "Concat", graph.integers(1, 1), self._sizes[0], graph.integers(1, 1), axis=0
+        )
+        maps = graph.op("Expand", graph.op("Unsqueeze", maps, graph.integers(2)), size)
+        return graph.reshape(maps, 0, 0, -1)
+
+    def _inside(self, boxes: str, halves: tuple[float, ...], size: str) -> str:
+        """Return how far inside its box every pixel of one axis is, [B, Q, size].
+
+        halves: what the numbers of a box add to half its length on that axis.
+        """
+        graph = self._graph
+        length = graph.cast(size, "fp32")
+        last = graph.op("Sub", length, graph.weight(0.5))
+        half = graph.op("Mul", self._linear(boxes, np.array([halves])), length)
+        center = graph.op("Mul", self._linear(boxes, np.abs(np.array([halves]))), length)
+        center = graph.op("Max", graph.op("Min", center, last), graph.weight(0.5))
+        half = graph.op("Add", graph.op("Max", half, graph.weight(0.5)), graph.weight(MARGIN))
+        pixel = graph.op("Add", graph.float_range(size), graph.weight(0.5))
+        return graph.op("Sub", half, graph.op("Abs", graph.op("Sub", pixel, center)))
 
     def _stage(self, stage: DecoderStage, queries: str, masks: str) -> str:
         graph = self._graph

@@ -30,6 +30,7 @@ class EngineInfo:
         model: name of the network configuration.
         weights: where the weights come from; says so when they are random.
         agreement: how well its results agree with fp32 PyTorch; empty for that itself.
+        padded_boxes: prompt boxes are relative to the padded image; else to the image in it.
     """
 
     engine: str
@@ -38,6 +39,7 @@ class EngineInfo:
     model: str
     weights: str
     agreement: str = ""
+    padded_boxes: bool = False
 
     def __str__(self) -> str:
         return f"{self.model} ({self.weights}) on {self.engine}, {self.precision}, {self.device}"
@@ -101,7 +103,8 @@ class Engine(Protocol):
         Args:
             image: from `prepare`, or (1, 3, H, W) float32, normalised, H and W multiples of 32.
             boxes: (K, 4) float32 prompt boxes, x_min, y_min, x_max, y_max in [0, 1] relative to
-                the image before padding; None or K = 0: no prompts.
+                the image before padding (`EngineInfo.padded_boxes`: after it); None or K = 0: no
+                prompts.
 
         Raises:
             EngineError: the input has another shape or type, or execution failed.

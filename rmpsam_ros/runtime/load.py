@@ -11,7 +11,7 @@ from rmpsam_ros.runtime.cache import EngineCache
 from rmpsam_ros.runtime.cpu import has_fast_int8
 from rmpsam_ros.runtime.engine import Engine, EngineError
 from rmpsam_ros.runtime.factory import EngineFactory, Precision
-from rmpsam_ros.runtime.network import ModelConfig, load_network
+from rmpsam_ros.runtime.network import ModelConfig, load_network, resolve
 from rmpsam_ros.runtime.torch_engine import resolve_device
 
 # Fastest first; behind what fails, its results or its libraries, comes the next.
@@ -66,6 +66,7 @@ def load_engine(
     Raises:
         EngineError: anything of the configuration cannot be used; one line says what and why.
     """
+    config = resolve(config)
     candidates = _candidates(config, resolve_device(config.device))
     factory = make_factory(config, num_classes, progress, cancelled or threading.Event())
     failure: EngineError | None = None
@@ -96,6 +97,7 @@ def make_factory(
     device = resolve_device(config.device)
     if config.num_threads:
         torch.set_num_threads(config.num_threads)
+    config = resolve(config)
     model = load_network(config, num_classes, progress)
     folder = Path(config.cache_folder).expanduser() if config.cache_folder else None
     cache = EngineCache(folder, progress)

@@ -1,15 +1,23 @@
 """Builds the network from a configuration: architecture, weights, class table."""
 
 import hashlib
+import json
 import re
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 import torch
 
-from rmpsam_ros.model import MODEL_CONFIGS, RmpSam, build_model
+from rmpsam_ros.model import (
+    MODEL_CONFIGS,
+    RmpSam,
+    build_model,
+    packaged_weights,
+    read_metadata,
+    with_frozen_encoder,
+)
 from rmpsam_ros.model.checkpoint import (
     CheckpointError,
     load_official_state_dict,
@@ -17,7 +25,17 @@ from rmpsam_ros.model.checkpoint import (
 )
 from rmpsam_ros.model.random_weights import load_random_weights, random_text_embeddings
 from rmpsam_ros.runtime.engine import EngineError
+from rmpsam_ros.segmentation.labels import (
+    LabelSet,
+    LabelSetError,
+    load_label_set,
+    parse_label_set,
+)
 
+DEFAULT_MODEL = "rmpsam_r18"
+DEFAULT_LABELS = "coco_panoptic"
+DEMO, RANDOM = "demo", "random"  # names of weights that need no file of the user's
+DEMO_WEIGHTS = "rmpsam_demo"  # in the package
 RANDOM_WEIGHTS = "random weights: results are meaningless"
 RANDOM_SYNONYMS = 2
 MAX_CLIP_FRAMES = 16  # the paper's clips have 5
@@ -30,8 +48,10 @@ class ModelConfig:
     """Which network runs, with what, where.
 
     Attributes:
-        model: name of a configuration in `rmpsam_ros.model.MODEL_CONFIGS`.
-        weights: checkpoint file (.safetensors, .pth); empty: random weights.
+        model: name of a configuration in `rmpsam_ros.model.MODEL_CONFIGS`; empty: the one that the
+            weights say they are of, or rmpsam_r18.
+        weights: checkpoint file (.safetensors, .pth); demo: the model in the package; random or
+            empty: random weights.
         text_embeddings: (C, P, 768) class table (.safetensors, .npy, .pth); empty: the one in the
             weights file if it holds one, or a random one for random weights.
         engine: auto (the fastest that is installed), torch, onnxruntime, openvino or tensorrt.
@@ -44,7 +64,7 @@ class ModelConfig:
             MAX_CLIP_FRAMES; 1: not at all.
     """
 
-    model: str = "rmpsam_r18"
+    model: str = ""
     weights: str = ""
     text_embeddings: str = ""
     engine: str = "auto"
@@ -60,12 +80,60 @@ class ModelConfig:
         return Path(self.weights).name if self.weights else RANDOM_WEIGHTS
 
 
+def resolve(config: ModelConfig) -> ModelConfig:
+    """Replace names by what they stand for: packaged weights, and the model that weights are of.
+
+    Raises:
+        EngineError: there is no such file, or the weights are of another model.
+    """
+    weights = "" if config.weights == RANDOM else config.weights
+    try:
+        if weights == DEMO:
+            weights = str(packaged_weights(DEMO_WEIGHTS))
+        own = weights_metadata(weights).get("model", "")
+    except CheckpointError as error:
+        raise EngineError(" ".join(str(error).split())) from error
+    if config.model and own and config.model != own:
+        raise EngineError(
+            f"weights '{config.weights}' are of model {own}, not {config.model}; leave model "
+            f"empty, or name weights of {config.model} ('{RANDOM}': random ones)"
+        )
+    return replace(config, model=config.model or own or DEFAULT_MODEL, weights=weights)
+
+
+def label_set_of(config: ModelConfig, labels: str) -> LabelSet:
+    """Return the label set that is asked for, or that of the weights, or coco_panoptic.
+
+    Args:
+        labels: name or file, as `segmentation.load_label_set` takes it; empty: not asked for.
+
+    Raises:
+        EngineError, LabelSetError: weights or label set cannot be read.
+    """
+    if labels:
+        return load_label_set(labels)
+    weights = resolve(config).weights
+    own = weights_metadata(weights).get("label_set")
+    if own is None:
+        return load_label_set(DEFAULT_LABELS)
+    try:
+        return parse_label_set(json.loads(own), Path(weights).stem)
+    except ValueError as error:
+        raise LabelSetError(f"the label set in weights '{weights}': {error}") from error
+
+
+def weights_metadata(weights: str) -> dict[str, str]:
+    """Return what a weights file says about itself; nothing if there is no such file."""
+    return read_metadata(weights) if weights and Path(weights).is_file() else {}
+
+
 def load_network(config: ModelConfig, num_classes: int, progress: Progress) -> RmpSam:
     """Build the network, load its weights and its class table, on the CPU.
 
     Raises:
         EngineError: the model, the weights or the class table cannot be used.
     """
+    config = resolve(config)
     _check(config)
     progress(f"building {config.model}")
     model = build_model(config.model)
@@ -115,7 +183,7 @@ def _load_weights(model: RmpSam, config: ModelConfig, progress: Progress) -> tor
         return None
     progress(f"loading weights {config.weights}")
     try:
-        tensors = read_state_dict(Path(config.weights))
+        tensors = with_frozen_encoder(model, read_state_dict(Path(config.weights)))
         own_table = tensors.pop("text_embeddings", None)
         load_official_state_dict(model, tensors, source=config.weights)
     except CheckpointError as error:

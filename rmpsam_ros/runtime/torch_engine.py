@@ -89,6 +89,7 @@ class TorchEngine(HostSteps):
             device=device_description(device),
             model=name,
             weights=weights,
+            padded_boxes=model.anchored,
         )
 
     def run(

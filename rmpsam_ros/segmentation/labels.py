@@ -93,7 +93,7 @@ def load_label_set(name_or_path: str | Path) -> LabelSet:
     """
     if str(name_or_path) in PACKAGED:
         place = resources.files("rmpsam_ros.segmentation") / "label_sets" / f"{name_or_path}.json"
-        return _parse(json.loads(place.read_text("utf-8")), str(name_or_path))
+        return parse_label_set(json.loads(place.read_text("utf-8")), str(name_or_path))
     path = Path(name_or_path)
     if path.suffix not in (".json", ".yaml", ".yml"):
         raise LabelSetError(
@@ -105,10 +105,11 @@ def load_label_set(name_or_path: str | Path) -> LabelSet:
         data = json.loads(text) if path.suffix == ".json" else yaml.safe_load(text)
     except (OSError, ValueError, RecursionError, yaml.YAMLError) as error:
         raise LabelSetError(f"cannot read label set {path}: {error}") from error
-    return _parse(data, path.stem)
+    return parse_label_set(data, path.stem)
 
 
-def _parse(data: object, default_name: str) -> LabelSet:
+def parse_label_set(data: object, default_name: str) -> LabelSet:
+    """Make a label set of what a label file holds; see ``load_label_set``."""
     if not isinstance(data, Mapping) or not isinstance(data.get("labels"), list):
         raise LabelSetError(f"label set {default_name!r} must be a mapping with a list 'labels'")
     name = data.get("name", default_name)

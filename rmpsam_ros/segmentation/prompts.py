@@ -89,13 +89,14 @@ def _check_coordinates(
 
 
 def prompt_boxes(
-    prompt: ObjectPrompt, geometry: Geometry
+    prompt: ObjectPrompt, geometry: Geometry, padded: bool = False
 ) -> tuple[NDArray[np.float32], NDArray[np.int8]]:
     """The prompt as the network takes it: one box per point and box, points first.
 
     Returns (K, 4) float32 x_min, y_min, x_max, y_max divided by the width and height of
-    geometry.resized_size (a point is a box of 6 resized pixels around it, not clipped at the
-    border), and the signs (K,) int8: +1 foreground, -1 background. Reference section 7.
+    geometry.resized_size, or if ``padded`` of geometry.padded_size (a point is a box of 6 resized
+    pixels around it, not clipped at the border), and the signs (K,) int8: +1 foreground, -1
+    background. Reference section 7.
     """
     scale_y, scale_x = (
         resized / side
@@ -105,7 +106,7 @@ def prompt_boxes(
     centers = (prompt.points.reshape(-1, 2).astype(np.float64) + 0.5) * scale - 0.5
     around = np.concatenate([centers - POINT_RADIUS, centers + POINT_RADIUS], axis=1)
     edges = prompt.boxes.reshape(-1, 4).astype(np.float64) * np.tile(scale, 2)
-    height, width = geometry.resized_size
+    height, width = geometry.padded_size if padded else geometry.resized_size
     boxes = np.concatenate([around, edges]) / (width, height, width, height)
     signs = np.ones(len(boxes), np.int8)
     signs[: len(centers)][np.asarray(prompt.labels) == BACKGROUND] = -1

@@ -56,13 +56,12 @@ class EvaluationConfig:
 class TrainingConfig:
     """Everything that defines a run.
 
-    Pictures, annotations and ``encoder_weights`` are below ``data_root``; other paths are relative
-    to the file. ``base`` names another file (in the same folder) whose settings are changed.
+    Pictures and annotations are below ``data_root``; other paths are relative to the file.
+    ``base`` names another file (in the same folder) whose settings are changed.
     """
 
     path: Path
     network: str
-    encoder_weights: Path | None
     start_from: Path | None
     label_set: LabelSet
     class_table_seed: int
@@ -99,7 +98,6 @@ def load_config(path: Path, data_root: Path | None = None) -> TrainingConfig:
     return TrainingConfig(
         path=path,
         network=str(content.get("network", "rmpsam_r18")),
-        encoder_weights=_path(root, content.get("encoder_weights")),
         start_from=_path(here, content.get("start_from")),
         label_set=label_set,
         class_table_seed=int(content.get("class_table_seed", 0)),
@@ -140,7 +138,7 @@ def _read(path: Path) -> dict[str, Any]:
 
 
 _KEYS = {
-    "network", "encoder_weights", "start_from", "labels", "class_table_seed", "data_root",
+    "network", "start_from", "labels", "class_table_seed", "data_root",
     "datasets", "evaluation", "batches", "augment", "losses", "optimizer", "loop",
 }
 _DATASET_KEYS = {

@@ -19,13 +19,19 @@ from .samples import UNNAMED
 
 @dataclass(frozen=True)
 class LossConfig:
-    """Weights and sampling of reference section 17."""
+    """Weights and sampling of reference section 17.
+
+    stage_logits: factor on the class logits of decoder stages, which the reference makes 10
+    times as steep as the final ones. With 0.1 they are equal; their gradient then does not drown
+    that of the masks, which counts where there are few steps.
+    """
 
     classification: float = 2.0
     mask: float = 5.0
     dice: float = 5.0
     iou: float = 10.0
     no_object: float = 0.1
+    stage_logits: float = 1.0
     num_points: int = 12544
     oversample: float = 3.0
     importance: float = 0.75
@@ -67,12 +73,13 @@ def object_losses(
     """
     maps = [_TargetMaps.of(target) for target in targets]
     predictions: list[StageOutput | ObjectOutput] = [*output.stages, output]
+    factors = [config.stage_logits] * len(output.stages) + [1.0]
     losses = [
         _single_output_losses(
-            prediction.class_logits, prediction.mask_logits.float(), targets, maps, things,
-            config, generator, num_masks,
+            factor * prediction.class_logits, prediction.mask_logits.float(), targets, maps,
+            things, config, generator, num_masks,
         )
-        for prediction in predictions
+        for prediction, factor in zip(predictions, factors, strict=True)
     ]
     return _summed(losses)
 

@@ -7,16 +7,16 @@ import os
 from pathlib import Path
 from typing import Any
 
-import safetensors
 import safetensors.torch
 import torch
 from torch import Tensor, nn
 
-from rmpsam_ros.model import RmpSam
-from rmpsam_ros.model.checkpoint import official_state_dict
-from rmpsam_ros.segmentation.labels import Label, LabelSet
+from rmpsam_ros.model import CheckpointError, RmpSam, read_metadata
+from rmpsam_ros.model.checkpoint import official_state_dict, read_state_dict
+from rmpsam_ros.model.tiny_vit_backbone import ENCODER_PREFIX
+from rmpsam_ros.segmentation.labels import LabelSet, parse_label_set
 
-from .network import FROZEN_PREFIX, build_network
+from .network import build_network
 from .optimizer import WeightAverage
 
 LAST = "last.pt"
@@ -82,7 +82,7 @@ def export_weights(
     tensors: dict[str, Tensor] = {
         name: tensor.half().contiguous() if tensor.is_floating_point() else tensor.contiguous()
         for name, tensor in official_state_dict(model).items()
-        if not name.startswith(FROZEN_PREFIX) and not name.endswith("num_batches_tracked")
+        if not name.startswith(ENCODER_PREFIX) and not name.endswith("num_batches_tracked")
     }
     tensors["text_embeddings"] = model.classifier.text_embeddings.half().contiguous()
     labels = [
@@ -108,7 +108,7 @@ def import_weights(path: Path, model: RmpSam) -> None:
     own = official_state_dict(model)
     wanted = {
         key for key in own
-        if not key.startswith(FROZEN_PREFIX) and not key.endswith("num_batches_tracked")
+        if not key.startswith(ENCODER_PREFIX) and not key.endswith("num_batches_tracked")
     }
     given = set(tensors) - {"text_embeddings"}
     wrong = sorted(given ^ wanted)
@@ -120,7 +120,7 @@ def import_weights(path: Path, model: RmpSam) -> None:
             own[key].copy_(tensors[key])
 
 
-def load_exported(path: Path, encoder_weights: Path | None) -> tuple[RmpSam, LabelSet]:
+def load_exported(path: Path) -> tuple[RmpSam, LabelSet]:
     """Build the network of an exported file, in eval mode, and return its label set with it.
 
     Raises ResumeError if the file was not written by ``export_weights``.
@@ -128,22 +128,16 @@ def load_exported(path: Path, encoder_weights: Path | None) -> tuple[RmpSam, Lab
     tensors, metadata = _read_weights(path)
     if not {"model", "label_set"} <= set(metadata) or "text_embeddings" not in tensors:
         raise ResumeError(f"'{path}' says neither its network nor its labels")
-    content = json.loads(metadata["label_set"])
-    labels = tuple(
-        Label(index, entry["name"], entry["is_thing"], tuple(entry["color"]))
-        for index, entry in enumerate(content["labels"])
-    )
+    label_set = parse_label_set(json.loads(metadata["label_set"]), path.stem)
     table = torch.nn.functional.normalize(tensors["text_embeddings"].float(), dim=-1)
-    network = build_network(metadata["model"], table, encoder_weights)
+    network = build_network(metadata["model"], table)
     import_weights(path, network)
-    return network.eval(), LabelSet(content["name"], labels)
+    return network.eval(), label_set
 
 
 def _read_weights(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
     """Return the tensors and the metadata of a safetensors file."""
     try:
-        with safetensors.safe_open(path, "pt") as file:
-            tensors = {key: file.get_tensor(key) for key in file.keys()}
-            return tensors, file.metadata() or {}
-    except (OSError, safetensors.SafetensorError) as error:
-        raise ResumeError(f"'{path}' is not a readable safetensors file: {error}") from error
+        return read_state_dict(path), read_metadata(path)
+    except CheckpointError as error:
+        raise ResumeError(str(error)) from error

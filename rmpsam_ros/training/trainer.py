@@ -82,7 +82,7 @@ class Trainer:
             torch.set_num_threads(loop.threads)
         torch.manual_seed(loop.seed)
         table = make_class_table(config.label_set.num_classes, config.class_table_seed)
-        self.network = build_network(config.network, table, config.encoder_weights)
+        self.network = build_network(config.network, table)
         if config.start_from:
             import_weights(config.start_from, self.network)
         self.network.to(process.device)

@@ -304,7 +304,7 @@ def test_eval_command_can_be_restricted(project, capsys):
     ("config", "weights", "message"),
     [
         ("missing.yaml", "w.safetensors", "cannot be read"),
-        ("config.yaml", "missing.safetensors", "not a readable safetensors file"),
+        ("config.yaml", "missing.safetensors", "no checkpoint file at"),
     ],
 )
 def test_eval_command_says_what_is_wrong(project, config, weights, message):

@@ -37,6 +37,7 @@ RESULTS = {
 # Small, so that a frame takes a fraction of a second; low thresholds, so that there are many
 # segments whatever the weights are.
 SMALL_NETWORK = {
+    "weights": "random",
     "long_side": 96,
     "short_side": 96,
     "num_threads": 1,

@@ -21,7 +21,13 @@ from rmpsam_ros.segmentation.run_length import RunLengthMask, decode_mask
 from rmpsam_ros.srv import AddPrompt, ListPrompts, RemovePrompt, SegmentEverything
 
 HEIGHT, WIDTH = 120, 160
-SMALL_NETWORK = {"long_side": 96, "short_side": 96, "num_threads": 1, "score_threshold": 0.1}
+SMALL_NETWORK = {
+    "weights": "random",
+    "long_side": 96,
+    "short_side": 96,
+    "num_threads": 1,
+    "score_threshold": 0.1,
+}
 seconds = count(1)
 
 

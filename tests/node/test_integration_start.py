@@ -13,6 +13,7 @@ from sensor_msgs.msg import CompressedImage, Image
 from rmpsam_ros.msg import InstanceTrackArray, Latency
 
 SMALL_NETWORK = {
+    "weights": "random",
     "long_side": 96,
     "short_side": 96,
     "num_threads": 1,

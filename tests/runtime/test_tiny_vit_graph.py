@@ -2,25 +2,26 @@
 
 from __future__ import annotations
 
+import copy
+
 import numpy as np
 import onnxruntime
 import pytest
 import torch
 from torch import nn
 
-from rmpsam_ros.model import random_text_embeddings
+from rmpsam_ros.model import RmpSam, build_model, random_text_embeddings
 from rmpsam_ros.runtime.calibrate import calibrate
 from rmpsam_ros.runtime.export import export_graph
 from rmpsam_ros.runtime.export_form import ExportForm
 from rmpsam_ros.runtime.neck_graph import feature_lift
-from rmpsam_ros.training.network import TinyVitRmpSam
 
 
 @pytest.fixture(scope="module")
-def tiny_vit() -> TinyVitRmpSam:
+def tiny_vit() -> RmpSam:
     """With weights that make every part count: no zero biases, no neutral norms."""
     torch.manual_seed(5)
-    model = TinyVitRmpSam().eval()
+    model = build_model("rmpsam_tiny_vit")
     model.set_vocabulary(random_text_embeddings("tiny", 3, 1))
     with torch.no_grad():
         for module in model.backbone.modules():
@@ -46,6 +47,49 @@ def test_features_equal_pytorch_at_any_size(tiny_vit, deform_conv):
         with torch.inference_mode():
             expected = tiny_vit.features(torch.from_numpy(image)).numpy()
         assert np.abs(features - expected).max() < 1e-4 * np.abs(expected).max()
+
+
+def test_the_first_pooling_of_the_graphs_is_over_the_boxes(tiny_vit):
+    """Objects, prompts, both in one pass, and tubes; two stages later errors would be chaos."""
+    model = copy.deepcopy(tiny_vit)
+    del model.decoder.stages[1:]
+    image = np.random.default_rng(2).normal(size=(2, 3, 160, 96)).astype(np.float32)
+    boxes = np.array([[[0.2, 0.3, 0.7, 0.6], [0.5, 0.5, 0.52, 0.51]]] * 2, np.float32)
+    with torch.inference_mode():
+        features = model.features(torch.from_numpy(image))
+        objects, prompts = model.decode(features, torch.from_numpy(boxes))
+        tube = model.decode_objects(features, frames=2)
+    expected = {
+        "mask_logits": objects.mask_logits, "class_logits": objects.class_logits,
+        "prompt_mask_logits": prompts.mask_logits, "prompt_iou": prompts.iou[..., 0],
+    }
+    form = ExportForm("operator")
+    together = _run(export_graph(model, "frame", form), image=image, boxes=boxes)
+    compact = {"features": together["features"]}
+    alone = _run(export_graph(model, "prompt_decoder", form), **compact, boxes=boxes)
+    without = _run(export_graph(model, "decoder", form), **compact, boxes=boxes[:, :0])
+    over_time = _run(export_graph(model, "tube_decoder", form), **compact)
+    for name, tensor in expected.items():
+        for outputs in (together, alone, without):
+            if name in outputs and outputs[name].size:
+                _assert_close(outputs[name], tensor)
+    _assert_close(over_time["mask_logits"], tube.mask_logits)
+
+
+def _run(graph, **inputs):
+    session = onnxruntime.InferenceSession(
+        graph.SerializeToString(), providers=["CPUExecutionProvider"]
+    )
+    names = [output.name for output in session.get_outputs()]
+    return dict(zip(names, session.run(None, inputs), strict=True))
+
+
+def _assert_close(actual, expected):
+    expected = expected.numpy()
+    assert actual.shape == expected.shape
+    errors = np.abs(actual - expected)
+    assert np.median(errors) < 1e-4 * np.abs(expected).max()
+    assert np.mean((actual > 0) == (expected > 0)) > 0.999
 
 
 def test_there_is_no_form_in_eight_bits_rather_than_a_false_one(tiny_vit):

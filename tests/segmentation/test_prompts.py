@@ -111,6 +111,16 @@ def test_boxes_and_signs_in_order():
     assert boxes.flags.c_contiguous
 
 
+def test_boxes_of_the_padded_image_are_those_of_the_image_times_its_share():
+    geometry = Geometry((100, 200), (50, 100), (64, 128))
+    one = prompt([(20, 30)], boxes=[(0, 0, 200, 100)])
+    boxes, signs = prompt_boxes(one, geometry)
+    padded, same_signs = prompt_boxes(one, geometry, padded=True)
+    share = np.array([100 / 128, 50 / 64] * 2)
+    np.testing.assert_allclose(padded, boxes * share, rtol=1e-6)
+    np.testing.assert_array_equal(signs, same_signs)
+
+
 GEOMETRY = fit((75, 101), (96, 64))
 
 

@@ -149,6 +149,20 @@ def test_object_losses_follow_the_formulas():
     assert float(losses["dice"]) == pytest.approx(4 * 5 * dice, rel=1e-5)
 
 
+def test_class_logits_of_stages_can_be_as_flat_as_the_final_ones():
+    rows = [[2.0, 0.0, 0.0, 0.0], [0.0, 0.0, 1.0, 0.0]]
+    logits, masks, _, empty = object_output(rows, [1.0, -3.0])
+    steep = StageOutput(empty, masks, 10 * logits, empty)
+    target = targets([0], torch.ones(1, 1, 8, 8, dtype=torch.bool))
+    config = LossConfig(num_points=64, stage_logits=0.1)
+    losses = object_losses(
+        ObjectOutput(logits, masks, empty, empty, (steep, steep)), [target], THINGS, config,
+        torch.Generator().manual_seed(0), torch.tensor(1.0),
+    )
+    classification = softmax_loss(rows[0], 0) + 0.1 * softmax_loss(rows[1], 3)
+    assert float(losses["class"]) == pytest.approx(3 * 2 * classification / 1.1, rel=1e-5)
+
+
 def test_mask_losses_are_divided_by_all_objects_of_the_batch():
     logits, masks, _, empty = object_output([[0.0] * 4] * 2, [1.0, 1.0])
     output = ObjectOutput(logits, masks, empty, empty, ())

@@ -116,7 +116,7 @@ def test_one_step_follows_the_formulas(toys, tmp_path):
     """The step again by hand: losses, clipping, AdamW with decoupled decay."""
     config = toys(optimizer={"warmup_steps": 0, "weight_decay": 0.05})
     trainer = Trainer(config, tmp_path / "run", CPU)
-    network = build_network("rmpsam_r18", make_class_table(3, 0), None)
+    network = build_network("rmpsam_r18", make_class_table(3, 0))
     network.load_state_dict(trainer.network.state_dict())
     before = {name: p.detach().clone() for name, p in network.named_parameters()}
     batch = trainer.batches(0)
@@ -175,7 +175,7 @@ def test_what_a_run_leaves_behind(toys, tmp_path):
     lines = [json.loads(line) for line in (tmp_path / "run" / LOG).read_text().splitlines()]
     assert [line["step"] for line in lines] == [1, 2, 3, 4]
     assert all(line["learning_rate"] > 0 and "gradient_norm" in line for line in lines)
-    network, label_set = load_exported(tmp_path / "run" / BEST, None)
+    network, label_set = load_exported(tmp_path / "run" / BEST)
     assert label_set == load_label_set(tmp_path / "toys.yaml")
     assert network.classifier.num_classes == 3
     assert not network.training
@@ -258,7 +258,7 @@ def test_exported_weights_round_trip(tmp_path, label_set):
     network = build_model("rmpsam_r18", make_class_table(3, 1))
     path = tmp_path / "weights.safetensors"
     export_weights(path, network, "rmpsam_r18", label_set, {"step": "9"})
-    loaded, labels = load_exported(path, None)
+    loaded, labels = load_exported(path)
     assert labels == label_set
     own, theirs = network.state_dict(), loaded.state_dict()
     for key in own:
@@ -366,7 +366,7 @@ def overfit(toys, tmp_path, steps, crop):
     )
     trainer = Trainer(config, tmp_path / "run", CPU)
     trainer.run()
-    network, label_set = load_exported(tmp_path / "run" / BEST, None)
+    network, label_set = load_exported(tmp_path / "run" / BEST)
     predictor = NetworkPredictor(network, label_set, (crop, crop), CPU.device)
     data = open_dataset(config.evaluation[0].dataset)
     figures = evaluate_network(predictor, load_samples(data), ["panoptic"], FusionConfig(0.5, 0.5))

@@ -1,0 +1,26 @@
+"""The backbones by name."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from .resnet import ResNet
+from .tiny_vit_backbone import TinyVitBackbone
+
+Backbone = ResNet | TinyVitBackbone
+
+BACKBONES: dict[str, Callable[[], Backbone]] = {
+    "resnet18": lambda: ResNet(18),
+    "resnet50": lambda: ResNet(50),
+    "tiny_vit": TinyVitBackbone,
+}
+
+
+def build_backbone(name: str) -> Backbone:
+    """Build a backbone by name: images [B, 3, H, W] to c2..c5 at strides 4, 8, 16 and 32.
+
+    name: a key of ``BACKBONES``. Raises ValueError for another one.
+    """
+    if name not in BACKBONES:
+        raise ValueError(f"unknown backbone {name!r}; choose one of: {', '.join(BACKBONES)}")
+    return BACKBONES[name]()

@@ -1,0 +1,111 @@
+"""MobileSAM's TinyViT as a backbone of RMP-SAM.
+
+The encoder knows what objects are, is small, and its weights are in the box anyway: it stays as
+it is (frozen, and not stored a second time), and only what follows it is trained.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import cast
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from .checkpoint import CheckpointError
+from .sam.tiny_vit import TinyVit, TinyVitStage
+
+ENCODER_PREFIX = "backbone.encoder."
+"""Start of the keys of the frozen encoder, in this package and in the official layout."""
+
+POSITION_WAVES = 16
+"""Cosine waves per axis that tell where in the picture a pixel is."""
+
+
+class TinyVitBackbone(nn.Module):
+    """TinyViT's maps at strides 4, 8, 16 and 32, each normalised per channel.
+
+    The encoder ends at stride 16; stride 16 gets its last two stages, stride 32 a strided
+    convolution of the last one. The stride 4 map also carries the position as cosine waves: what
+    a trained ResNet knows about position from its borders, a frozen encoder cannot learn, and the
+    two linear coordinate channels of the neck can only cut the picture in half planes.
+    """
+
+    out_channels = (64 + 2 * POSITION_WAVES, 128, 480, 320)
+
+    def __init__(self) -> None:
+        super().__init__()
+        encoder = TinyVit()
+        self.encoder = nn.ModuleDict(
+            {"patch_embed": encoder.patch_embed, "layers": encoder.layers}
+        )
+        self.encoder.requires_grad_(False).eval()
+        self.norms = nn.ModuleList(nn.BatchNorm2d(width) for width in (64, 128, 480))
+        self.coarse = nn.Sequential(
+            nn.Conv2d(320, 320, 3, stride=2, padding=1, bias=False), nn.BatchNorm2d(320)
+        )
+
+    def train(self, mode: bool = True) -> TinyVitBackbone:
+        """Switch the mode of everything but the frozen encoder."""
+        super().train(mode)
+        self.encoder.eval()
+        return self
+
+    def forward(self, images: Tensor) -> list[Tensor]:
+        """Map [B, 3, H, W] to c2..c5, [B, out_channels[i], H / s, W / s] at strides 4 to 32."""
+        with torch.no_grad():
+            fine, medium, coarse, deep = self._stages(images)
+        levels = (fine, medium, torch.cat((coarse, deep), dim=1))
+        maps = [norm(level) for norm, level in zip(self.norms, levels, strict=True)]
+        maps[0] = torch.cat((maps[0], position_waves(maps[0])), dim=1)
+        return [*maps, F.relu(self.coarse(deep))]
+
+    def _stages(self, images: Tensor) -> list[Tensor]:
+        x = self.encoder["patch_embed"](images)
+        maps = []
+        for stage in cast(nn.Sequential, self.encoder["layers"]):
+            assert isinstance(stage, TinyVitStage)
+            x = stage.blocks(x)
+            maps.append(x)
+            if stage.downsample is not None:
+                x = stage.downsample(x)
+        return maps
+
+
+def position_waves(maps: Tensor) -> Tensor:
+    """Return cos(k pi x) and then cos(k pi y), k = 1 to 16, of all pixels: [B, 32, h, w].
+
+    x and y run from 0 to 1 over the map [B, C, h, w].
+    """
+    batch, _, height, width = maps.shape
+    order = torch.arange(1, POSITION_WAVES + 1, dtype=maps.dtype, device=maps.device)
+    waves = []
+    for size in (width, height):
+        place = (torch.arange(size, dtype=maps.dtype, device=maps.device) + 0.5) / size
+        waves.append(torch.cos(torch.pi * order[:, None] * place))
+    along_x = waves[0][:, None].expand(-1, height, -1)
+    along_y = waves[1][:, :, None].expand(-1, -1, width)
+    return torch.cat((along_x, along_y)).expand(batch, -1, -1, -1)
+
+
+def encoder_tensors(
+    model: nn.Module, mobile_sam: Mapping[str, Tensor], source: str
+) -> dict[str, Tensor]:
+    """Return what a MobileSAM checkpoint holds for the frozen encoder, under this model's keys.
+
+    model: has a ``TinyVitBackbone`` as ``backbone``. mobile_sam: state dict in MobileSAM's key
+    layout. source: its name, for errors.
+    Raises CheckpointError if a tensor is missing or of another shape.
+    """
+    tensors = {}
+    for key, own in model.state_dict().items():
+        if not key.startswith(ENCODER_PREFIX):
+            continue
+        wanted = "image_encoder." + key.removeprefix(ENCODER_PREFIX)
+        if wanted not in mobile_sam or mobile_sam[wanted].shape != own.shape:
+            raise CheckpointError(
+                f"{source} has no fitting '{wanted}'; is it a MobileSAM checkpoint?"
+            )
+        tensors[key] = mobile_sam[wanted]
+    return tensors
