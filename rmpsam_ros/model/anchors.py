@@ -25,8 +25,8 @@ def box_masks(boxes: Tensor, grid: tuple[int, ...]) -> Tensor:
     """Return how far inside its box every pixel is, in pixels, not positive outside: [B, Q, L].
 
     boxes: [B, Q, 4], x1, y1, x2, y2 in 0..1 of the padded image; one that is narrower than a
-    pixel holds the pixel next to it, and one whose centre is outside is moved in. grid: (h, w) of the mask, or (T, h, w) with the
-    same box in all T frames.
+    pixel holds the pixel next to it, and one whose centre is outside is moved in.
+    grid: (h, w) of the mask, or (T, h, w) with the same box in all T frames.
     """
     *frames, height, width = grid
     inside_x = _inside(boxes[..., 0], boxes[..., 2], width)
