@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from rmpsam_ros import __version__, commands
 from rmpsam_ros.evaluation import commands as evaluation_commands
+from rmpsam_ros.prompting import commands as prompting_commands
 from rmpsam_ros.runtime import commands as runtime_commands
 from rmpsam_ros.training import commands as training_commands
 from rmpsam_ros.video import commands as video_commands
@@ -14,6 +15,7 @@ from rmpsam_ros.weights_store import commands as weights_commands
 COMMANDS = (
     commands,
     video_commands,
+    prompting_commands,
     weights_commands,
     runtime_commands,
     training_commands,

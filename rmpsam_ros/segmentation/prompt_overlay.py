@@ -25,12 +25,15 @@ def object_color(object_id: str) -> tuple[int, int, int]:
 
 
 def draw_prompted(
-    canvas: NDArray[np.uint8], objects: Sequence[tuple[str, RunLengthMask, bool]]
+    canvas: NDArray[np.uint8],
+    objects: Sequence[tuple[str, RunLengthMask, bool]],
+    captions: bool = True,
 ) -> None:
     """Draw prompted objects onto an RGB picture (H, W, 3) uint8, in place.
 
     objects: id, mask of the picture's size, and whether the mask belongs to this picture: then it
-    is tinted, else it has a contour only. Empty masks are left out. Raises ValueError for a mask
+    is tinted, else it has a contour only. Empty masks are left out. captions: write the ids, too;
+    colours tell them apart in any case. Raises ValueError for a mask
     of another size.
     """
     height, width = canvas.shape[:2]
@@ -55,7 +58,8 @@ def draw_prompted(
             inside.astype(np.uint8), cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE
         )
         cv2.drawContours(canvas, contours, -1, color, thickness, offset=(x_min, y_min))
-        _write(canvas, object_id, (x_min, y_min))
+        if captions:
+            _write(canvas, object_id, (x_min, y_min))
 
 
 def _write(canvas: NDArray[np.uint8], text: str, corner: tuple[int, int]) -> None:
