@@ -45,13 +45,13 @@ def add_parser(subparsers: Any) -> None:
     add("--num-threads", type=int, default=0, help="on a CPU; 0: one per core")
     add("--cache-folder", default="", help="default: ~/.cache/rmpsam_ros")
     add("--json", type=Path, help="write the report here, too")
-    add("--node", action="store_true", help="measure the whole node instead, as a process and over "
+    add("--node", action="store_true", help="measure the whole node instead, as a process over "
         "the middleware (needs ROS 2): the highest rate it sustains, and fixed rates")  # fmt: skip
     add("--rates", default="10,30", help="with --node: fixed rates, Hz (default: %(default)s)")
     add("--source", default="", help="with --node: video or folder of images to be played "
         "(default: made-up images)")  # fmt: skip
-    add("--set", action="append", default=[], metavar="NAME:=VALUE", help="with --node: a parameter "
-        "of the node; may be given again")  # fmt: skip
+    add("--set", action="append", default=[], metavar="NAME:=VALUE", help="with --node: a "
+        "parameter of the node; may be given again")  # fmt: skip
     add("--also", default="", help="further networks, with random weights, e.g. rmpsam_r50")
     add_network_options(parser, weights="random")
     parser.set_defaults(run=run_benchmark_command)
