@@ -23,6 +23,10 @@ OVERRIDES = (
 )
 
 
+# Node parameters that are set by a value if an argument is given.
+GIVEN_BY = {**{name: name for name in OVERRIDES}, "use_depth": "depth_topics"}
+
+
 class Item(Substitution):
     """One item of an argument that is a list with commas, and a suffix."""
 
@@ -59,20 +63,19 @@ def given(value: Substitution) -> Condition:
 
 
 def parameter_names() -> list[SetLaunchConfiguration]:
-    """Sets, for every override, the name of the parameter that gets the argument's value.
+    """Sets, for every parameter of GIVEN_BY, the name under which the node gets its value.
 
     Parameters cannot be left out conditionally, but the node ignores names that it does not
-    declare: an argument that is not given goes to such a name.
+    declare: one whose argument is not given goes to such a name.
     """
     nowhere = [
-        SetLaunchConfiguration(f"{argument}_parameter", f"not_given.{argument}")
-        for argument in OVERRIDES
+        SetLaunchConfiguration(f"{name}_parameter", f"not_given.{name}") for name in GIVEN_BY
     ]
     own_names = [
         SetLaunchConfiguration(
-            f"{argument}_parameter", argument, condition=given(LaunchConfiguration(argument))
+            f"{name}_parameter", name, condition=given(LaunchConfiguration(argument))
         )
-        for argument in OVERRIDES
+        for name, argument in GIVEN_BY.items()
     ]
     return nowhere + own_names
 
@@ -117,12 +120,13 @@ def generate_launch_description() -> LaunchDescription:
             "camera_info_topics",
             default_value="",
             description="Topics of the calibrations, like image_topics; empty: "
-            "<camera>/camera_info.",
+            "camera_info beside the images.",
         ),
         DeclareLaunchArgument(
             "depth_topics",
             default_value="",
-            description="Topics of the depth images, like image_topics; empty: <camera>/depth.",
+            description="Topics of the depth images, like image_topics, aligned to them; sets "
+            "use_depth. Empty: as in params_file, <camera>/depth.",
         ),
         DeclareLaunchArgument(
             "image_transport",
@@ -190,8 +194,10 @@ def generate_launch_description() -> LaunchDescription:
         ),
     ]
     overrides = {
-        LaunchConfiguration(f"{argument}_parameter"): text(LaunchConfiguration(argument))
-        for argument in OVERRIDES
+        LaunchConfiguration(f"{name}_parameter"): (
+            text(LaunchConfiguration(name)) if name in OVERRIDES else True
+        )
+        for name in GIVEN_BY
     }
     autostart = ParameterValue(LaunchConfiguration("autostart"), value_type=bool)
     log_level = ["--log-level", LaunchConfiguration("log_level")]

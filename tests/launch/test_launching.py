@@ -129,6 +129,15 @@ def test_topics_of_depth(
     assert (remappings["camera_info"], remappings["depth"], parameter) == expected
 
 
+@pytest.mark.parametrize(("given", "name"), [("", "not_given.use_depth"), ("/d", "use_depth")])
+def test_depth_of_several_cameras_is_used_when_it_is_named(
+    source_root: Path, given: str, name: str
+) -> None:
+    path = source_root / "launch" / "multi_camera.launch.py"
+    context, _ = execute(path, params_file="any.yaml", depth_topics=given)
+    assert context.launch_configurations["use_depth_parameter"] == name
+
+
 COMMON = ("namespace:=/robot", "node_name:=eyes", "source_rate:=5.0", "engine:=torch")
 COMMON += ("weights:=random",)
 LAUNCHES = {
