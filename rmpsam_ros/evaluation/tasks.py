@@ -73,14 +73,19 @@ def evaluate_prompter(prompter: Prompter, samples: Iterable[Sample]) -> dict[str
     return {"interactive": scores.figures()}
 
 
+SMALLEST_PROMPTED = 400
+"""Pixels that an object must exceed to be prompted: below, a few border pixels decide."""
+
+
 class InteractiveScores:
-    """One click and one box for every annotated mask."""
+    """One click and one box for every annotated mask of more than ``SMALLEST_PROMPTED`` pixels."""
 
     def __init__(self) -> None:
         self._click, self._box = InteractiveScore(), InteractiveScore()
 
     def add(self, prompter: Prompter, masks: NDArray[np.bool_]) -> None:
         """Count the masks [G, H, W] of the picture that the prompter was shown."""
+        masks = masks[masks.sum(axis=(1, 2)) > SMALLEST_PROMPTED]
         if not len(masks):
             return
         clicks = np.array([click_position(mask) for mask in masks], np.float64)

@@ -49,7 +49,7 @@ def rectangle(x1, y1, x2, y2, size=(48, 64)):
     return mask
 
 
-BOX, BALL = rectangle(4, 4, 24, 24), rectangle(40, 10, 60, 40)
+BOX, BALL = rectangle(4, 4, 24, 25), rectangle(40, 10, 60, 40)
 
 
 def sample(classes=(0, 1), masks=(BOX, BALL), ignore=None, annotated=(True, True, True)):
@@ -97,6 +97,12 @@ def test_interactive_figures_of_an_oracle():
     assert (figures["click_miou"], figures["box_miou"], figures["segments"]) == (1.0, 1.0, 4)
     assert figures["click_noc"]["0.9"] == 1
     assert oracle.shown == 2
+
+
+def test_small_objects_are_not_prompted():
+    small = rectangle(30, 2, 50, 22)  # 400 pixels
+    figures = evaluate_prompter(Oracle([BOX]), [sample(masks=(small, BOX)), sample([0], [small])])
+    assert figures["interactive"]["segments"] == 1
 
 
 def test_network_figures_have_all_parts(predictor):
