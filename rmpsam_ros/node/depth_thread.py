@@ -36,8 +36,8 @@ class DepthThread:
     """Works on the newest result that has its depth image; older ones are dropped.
 
     A result waits until a depth image of its time, or of a later time, has come, at most
-    `PATIENCE` seconds and while there are no `WAITING` newer ones. So depth that always comes
-    late leaves no result without.
+    `PATIENCE` seconds. At most `WAITING` wait; newer ones are dropped then, not older ones: where
+    depth always comes late, those would never be there when theirs comes.
 
     Args:
         work: the condition of the matcher.
@@ -61,13 +61,17 @@ class DepthThread:
         self._on_missing = on_missing
         self._on_error = on_error
         self._closing = False
-        self._jobs: deque[tuple[float, Job]] = deque(maxlen=WAITING)  # with the end of patience
+        self._jobs: deque[tuple[float, Job]] = deque()  # with the end of patience
         self._thread = threading.Thread(target=self._run, name="depth", daemon=True)
         self._thread.start()
 
     def put(self, job: Job) -> None:
         """Leave a result; from any thread."""
         with self._work:
+            if len(self._jobs) == WAITING:
+                if not any(self._matcher.settled(one.stamp) for _, one in self._jobs):
+                    return
+                self._jobs.popleft()  # there is a newer one to be worked on, or this one is late
             self._jobs.append((time.monotonic() + PATIENCE, job))
             self._work.notify_all()
 
@@ -110,7 +114,7 @@ class DepthThread:
         return max(self._jobs[0][0] - time.monotonic(), 0.0)
 
     def _take(self) -> tuple[Job, Match[Any] | None]:
-        """Take the newest result that need not wait, best one with depth; drop the older ones."""
+        """Take the newest result that need not wait, if possible with depth; drop older ones."""
         now = time.monotonic()
         ready = [
             (place, job, self._matcher.find(job.stamp))

@@ -73,13 +73,38 @@ def test_a_result_waits_for_depth_that_comes_late(harness, wait_for):
     wait_for(lambda: harness.used == [(100, "depth 100")])
 
 
-def test_depth_that_always_comes_late_leaves_no_result_without(harness, wait_for):
+def test_depth_one_frame_late_leaves_no_result_without(harness, wait_for):
     """Each depth comes only after the next result: newest-wins alone would never match."""
     harness.result(0)
     for stamp in range(33, 660, 33):
         harness.result(stamp)
         harness.depth(stamp - 33)
         wait_for(lambda stamp=stamp: (stamp - 33, f"depth {stamp - 33}") in harness.used)
+
+
+def test_depth_many_frames_late_is_still_used(harness, wait_for):
+    """More results come in the meantime than may wait: then the older ones stay."""
+    late = 3 * WAITING * 33
+    for stamp in range(0, 100 * 33, 33):
+        harness.result(stamp)
+        if stamp >= late:
+            harness.depth(stamp - late)
+            time.sleep(0.002)
+    wait_for(lambda: len(harness.used) >= 20)
+    assert all(item == f"depth {stamp}" for stamp, item in harness.used)
+
+
+def test_while_work_takes_long_newer_results_replace_older_ones(harness, wait_for):
+    harness.gate.clear()
+    harness.depth(0)
+    harness.result(0)
+    wait_for(lambda: not harness.thread._jobs)
+    for stamp in range(33, 33 * 20, 33):
+        harness.depth(stamp)
+        harness.result(stamp)
+    assert len(harness.thread._jobs) == WAITING
+    harness.gate.set()
+    wait_for(lambda: harness.used[-1:] == [(33 * 19, f"depth {33 * 19}")])
 
 
 def test_the_newest_result_with_depth_is_taken_and_older_ones_dropped(harness, wait_for):
