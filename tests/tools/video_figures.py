@@ -16,6 +16,7 @@ random weights: its tracks mean nothing, prompts of other engines than rmpsam do
 from __future__ import annotations
 
 import argparse
+import itertools
 import json
 import math
 from collections.abc import Iterable, Iterator
@@ -129,7 +130,7 @@ def davis(pipeline: Pipeline, options: argparse.Namespace) -> dict[str, Any]:
     counters, by_sequence = [], {}
     for name in options.sequences or davis_sequences(options.folder):
         pipeline.reset()
-        frames = davis_frames(options.folder, name)
+        frames = itertools.islice(davis_frames(options.folder, name), options.frames)
         counter, scores = davis_sequence(pipeline, frames)
         counters.append(counter)
         by_sequence[name] = {
@@ -194,6 +195,7 @@ def main() -> None:
     add("data", choices=("davis", "lmo"))
     add("folder", type=Path)
     add("sequences", nargs="*", help="of DAVIS (default: all)")
+    add("--frames", type=int, help="most frames of a sequence of DAVIS (default: all)")
     add("--model", default=network.model)
     add("--weights", default="")
     add("--labels", default=pipeline.labels)
