@@ -340,8 +340,9 @@ def test_time_that_goes_back_harms_nothing(rig, wait_for):
         wait_for(lambda stamp=stamp: positions and positions[-1].header.stamp.sec == stamp)
 
 
-def test_inactive_nodes_take_no_depth(rig, change_state, wait_for):
+def test_inactive_nodes_take_no_depth(rig, change_state, get_state, wait_for):
     one = rig()
+    wait_for(lambda: get_state() == "active", "the active state")
     assert change_state("deactivate")
     before = one.spatial.received
     one.depth(make_depth(3.0))
