@@ -18,7 +18,7 @@ DISTORTION_MODELS: dict[str, tuple[int, ...]] = {
     "rational_polynomial": (8, 12, 14),
     "equidistant": (4,),
 }
-ITERATIONS = 50
+ITERATIONS, PRECISION = 50, 1e-3  # of undoing a distortion: at most, and pixels that are enough
 ROUND_TRIP = 0.5  # pixels; a ray that comes back farther from its pixel is none
 
 
@@ -138,7 +138,7 @@ def _undistort(
     pixels: NDArray[np.float64], matrix: NDArray[np.float64], coefficients: NDArray[np.float64]
 ) -> NDArray[np.float64]:
     """Undo a polynomial distortion, with more iterations than OpenCV takes by itself."""
-    criteria = (cv2.TERM_CRITERIA_COUNT | cv2.TERM_CRITERIA_EPS, ITERATIONS, 1e-6)
+    criteria = (cv2.TERM_CRITERIA_COUNT | cv2.TERM_CRITERIA_EPS, ITERATIONS, PRECISION)
     # OpenCV 4 has a function of its own for it.
     iterate: Any = getattr(cv2, "undistortPointsIter", None)
     if iterate is not None:

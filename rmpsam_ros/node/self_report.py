@@ -176,7 +176,8 @@ class CameraReport:
         about = self._camera.scope.about("depth")
         rate = self._found.read(spatial.found)
         problem = spatial.problem(self._input_timeout())
-        self._log("depth", problem, f"{about} is used")
+        if self._camera.active:
+            self._log("depth", problem, f"{about} is used")
         message = f"{rate:.1f} results per second" if self._camera.active else "not active"
         return _status(about, problem, message, spatial.values())
 
