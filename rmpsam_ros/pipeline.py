@@ -463,6 +463,8 @@ def create_pipeline(
         prompt_engine = load_prompt_engine(config.prompting, config.network, progress)
         engine = load_engine(config.network, label_set.num_classes, progress)
         pipeline = Pipeline(engine, label_set, config, prompt_engine)
+        if config.network.clip_frames > 1:
+            progress(f"objects are decoded from clips of {config.network.clip_frames} images")
         progress("warming up")
         pipeline.warm_up()
     except (EngineError, PromptEngineError, ValueError) as error:

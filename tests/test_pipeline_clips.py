@@ -165,7 +165,9 @@ def test_the_real_network_decodes_the_tube_of_the_paper():
     """The last frame of a clip has the masks that the network gives for the whole tube."""
     network = ModelConfig(engine="torch", device="cpu", num_threads=1, clip_frames=3)
     settings = replace(config(3), network=network, fusion=FusionConfig(0.05, 0.05))
-    pipeline = create_pipeline(settings)
+    lines = []
+    pipeline = create_pipeline(settings, lines.append)
+    assert "objects are decoded from clips of 3 images" in lines
     rng = np.random.default_rng(0)
     images = [rng.integers(0, 256, (HEIGHT, WIDTH, 3), np.uint8) for _ in range(4)]
     for step, image in enumerate(images):

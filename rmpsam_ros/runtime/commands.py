@@ -55,6 +55,9 @@ def _add_build_engine(subparsers: Any) -> None:
     parser.add_argument("--device", default=network.device, help="default: %(default)s")
     parser.add_argument("--precision", default=network.precision, help="default: %(default)s")
     parser.add_argument("--cache-folder", default="", help="default: ~/.cache/rmpsam_ros")
+    parser.add_argument(
+        "--clip-frames", type=int, default=1, help="of the node's parameter (default: %(default)s)"
+    )
     add_network_options(parser, weights="random")
     parser.set_defaults(run=run_build_engine)
 
@@ -86,6 +89,7 @@ def run_build_engine(options: argparse.Namespace) -> None:
         device=options.device,
         precision=options.precision,
         cache_folder=options.cache_folder,
+        clip_frames=options.clip_frames,
     )
     try:
         engine = load_engine(config, _label_set(options).num_classes, _print)

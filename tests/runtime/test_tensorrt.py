@@ -16,7 +16,12 @@ from rmpsam_ros.runtime.engine import EngineError, EngineInfo
 from rmpsam_ros.runtime.gpu_engine import PROMPT_SLOTS, GpuEngine
 from rmpsam_ros.runtime.onnx_engine import OnnxEngine, onnxruntime_form
 from rmpsam_ros.runtime.precision import stored_frames
-from rmpsam_ros.runtime.tensorrt_build import MAX_SIDE, frame_profiles, prompt_profiles
+from rmpsam_ros.runtime.tensorrt_build import (
+    MAX_SIDE,
+    frame_profiles,
+    prompt_profiles,
+    tube_profiles,
+)
 from rmpsam_ros.segmentation.labels import Label, LabelSet
 from rmpsam_ros.segmentation.panoptic import FusionConfig
 from rmpsam_ros.segmentation.preprocess import Geometry
@@ -122,6 +127,33 @@ def test_only_so_many_shapes_keep_their_buffers(engine, monkeypatch):
     for width in sizes:
         engine.run(np.zeros((1, 3, 32, width), np.float32))
     assert [shapes["image"][3] for shapes, _ in OnnxLane.made] == [32, 64, 96, 64]
+
+
+def test_tubes(fake_trt, engine, graphs, info, image):
+    form = onnxruntime_form()
+    plans = {part: graphs(part, form) for part in ("frame", "prompt_decoder", "tube_decoder")}
+    profiles = PROFILES | {"tube_decoder": tube_profiles(131, 3)}
+    device = torch.device("cpu")
+    with_tubes = tensorrt_engine.TensorRTEngine(fake_trt, plans, profiles, device, info)
+    features = [
+        with_tubes.run(one).features for one in (image, np.flip(image, axis=-1).copy(), image)
+    ]
+    tube = with_tubes.decode_tube(features)
+    parts = (plans["frame"], plans["prompt_decoder"], 1, info, plans["tube_decoder"])
+    maps = [onnxruntime.OrtValue.ortvalue_from_numpy(one.numpy()) for one in features]
+    expected = OnnxEngine(*parts).decode_tube(maps)
+    assert len(tube) == 3
+    for actual, other in zip(tube, expected, strict=True):
+        assert actual.mask_logits.shape == (100, 24, 32)
+        assert np.abs(actual.mask_logits - other.mask_logits).mean() < 2e-2
+        np.testing.assert_allclose(actual.queries, other.queries, atol=1e-3)
+    labels = LabelSet("test", tuple(Label(k, f"{k}", True, (0, 0, 0)) for k in range(7)))
+    geometry = Geometry((96, 128), (96, 128), (96, 128))
+    assert with_tubes.fuse(tube[-1], geometry, labels, FusionConfig(0.0, 0.0)).id_map.any()
+    with pytest.raises(EngineError, match="larger than the engine allows"):
+        with_tubes.decode_tube([*features, features[0]])
+    with pytest.raises(EngineError, match="clip_frames"):
+        engine.decode_tube(features)
 
 
 def test_a_foreign_plan_is_refused(fake_trt, info):
