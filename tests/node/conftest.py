@@ -416,6 +416,23 @@ def wait_for_status(listener):
 
 
 @pytest.fixture
+def set_parameter(listener):
+    """Set a parameter of /rmpsam; the reason of the refusal, empty if it was accepted."""
+    from rcl_interfaces.srv import SetParameters
+    from rclpy.parameter import Parameter
+
+    def change(name, value):
+        request = SetParameters.Request(
+            parameters=[Parameter(name, value=value).to_parameter_msg()]
+        )
+        result = listener.call(SetParameters, "/rmpsam/set_parameters", request).results[0]
+        assert result.successful == (not result.reason)
+        return result.reason
+
+    return change
+
+
+@pytest.fixture
 def change_state(listener):
     """Ask for a transition of /rmpsam; whether it succeeded."""
     from lifecycle_msgs.srv import ChangeState

@@ -241,6 +241,27 @@ def test_silence_is_reported_and_a_new_publisher_is_welcome(
     wait_for(arrives, "the good news in the log")
 
 
+def test_thresholds_change_while_images_come(
+    listener, process, make_image, set_parameter, wait_for
+):
+    found = listener.subscribe(PanopticSegmentation, "/rmpsam/panoptic")
+
+    def segments(stamp):
+        header = process(make_image(stamp)).header
+        wait_for(lambda: any(one.header == header for one in found), "the segments")
+        return next(one.segments for one in found if one.header == header)
+
+    assert segments(60.0)
+    assert set_parameter("score_threshold", 1.0) == ""
+    assert not segments(61.0)
+    assert "out of range" in set_parameter("score_threshold", 1.5)
+    assert "read-only" in set_parameter("cameras", "front").lower()
+    assert "unconfigured" in set_parameter("long_side", 64)
+    assert not segments(62.0)
+    assert set_parameter("score_threshold", 0.1) == ""
+    assert segments(63.0)
+
+
 def test_stamps_that_go_back_begin_new_tracks(node, process, make_image):
     process(make_image(1000.0))
     process(make_image(10.0))

@@ -10,7 +10,7 @@ pytest.importorskip("rmpsam_ros.msg", reason="needs the built package (make buil
 from rclpy.qos import QoSProfile, ReliabilityPolicy
 from sensor_msgs.msg import CompressedImage, Image
 
-from rmpsam_ros.msg import InstanceTrackArray, Latency
+from rmpsam_ros.msg import InstanceTrackArray, Latency, PanopticSegmentation
 
 SMALL_NETWORK = {
     "weights": "random",
@@ -42,14 +42,18 @@ def test_a_bad_parameter_at_start_is_one_clear_line(start_program, parameters, w
     assert words in line
 
 
-def test_a_network_that_cannot_be_loaded_leaves_the_node_alive_and_says_why(
-    start_program, get_state, wait_for_status
+def test_a_network_that_cannot_be_loaded_is_reported_and_another_one_is_loaded(
+    start_program, get_state, wait_for_status, set_parameter, change_state
 ):
-    program = start_program("rmpsam_node", {"weights": "/no/such/file.pth"})
+    program = start_program("rmpsam_node", {**SMALL_NETWORK, "weights": "/no/such/file.pth"})
     status = wait_for_status("network", {2}, "cannot be loaded")
     assert "/no/such/file.pth" in status.message or "text_embeddings" in status.message
     assert get_state() == "unconfigured"
     program.wait_for_log("ros2 lifecycle set /rmpsam configure")
+    assert not change_state("configure")
+    assert set_parameter("weights", "random") == ""
+    assert change_state("configure") and change_state("activate")
+    wait_for_status("network", {1}, "random weights")
     assert program.end() == 0
     assert "Traceback" not in program.log
 
@@ -120,6 +124,35 @@ def test_compressed_images_from_the_camera_source(
     wait_for_status("processing", {1, 2}, "JPEG is cut off", meanwhile=lambda: images.publish(bad))
     assert program.end(signal.SIGTERM) == 0
     assert "Traceback" not in program.log + source.log
+
+
+def test_two_cameras_are_served_side_by_side(
+    start_program, listener, make_image, wait_for, wait_for_status
+):
+    program = start_program(
+        "rmpsam_node",
+        {**SMALL_NETWORK, "cameras": "front,rear", "input_timeout": 1.0},
+        {"front/image": "/front/image_raw"},
+    )
+    results = {
+        camera: listener.subscribe(PanopticSegmentation, f"/rmpsam/{camera}/panoptic")
+        for camera in ("front", "rear")
+    }
+    front = listener.publisher(Image, "/front/image_raw")
+    status = wait_for_status("rear input", {1}, "no publisher")
+    assert "-r rear/image:=" in status.message
+    wait_for(lambda: front.publish(make_image(1.0, frame_id="f")) or results["front"], "a result")
+    rear = listener.publisher(Image, "/rear/image")
+    bad = make_image(2.0, encoding="nonsense")
+    wait_for_status("rear processing", {1, 2}, "'nonsense'", meanwhile=lambda: rear.publish(bad))
+    wait_for_status("front processing", {0})
+    image = make_image(3.0, height=31, width=97, frame_id="r")
+    wait_for(lambda: rear.publish(image) or results["rear"], "a result")
+    (result, *_) = results["rear"]
+    assert (result.header, result.height, result.width) == (image.header, 31, 97)
+    assert {one.header.frame_id for one in results["front"]} == {"f"}
+    assert program.end() == 0
+    assert "Traceback" not in program.log
 
 
 def test_the_wrong_image_type_is_named(start_program, listener, wait_for_status):

@@ -9,8 +9,6 @@ import pytest
 pytest.importorskip("rclpy", reason="needs ROS 2 (rclpy)")
 pytest.importorskip("rmpsam_ros.msg", reason="needs the built package (make build)")
 
-from rcl_interfaces.srv import SetParameters
-from rclpy.parameter import Parameter
 from rclpy.qos import DurabilityPolicy, QoSProfile
 from sensor_msgs.msg import Image
 
@@ -32,21 +30,6 @@ RESULTS = {
     "/rmpsam/overlay": Image,
     "/rmpsam/latency": Latency,
 }
-
-
-@pytest.fixture
-def set_parameter(listener):
-    """Set a parameter; give the reason of the refusal, empty if it was accepted."""
-
-    def change(name, value):
-        request = SetParameters.Request(
-            parameters=[Parameter(name, value=value).to_parameter_msg()]
-        )
-        result = listener.call(SetParameters, "/rmpsam/set_parameters", request).results[0]
-        assert result.successful == (not result.reason)
-        return result.reason
-
-    return change
 
 
 def wait_until_active(wait_for, get_state):
