@@ -1,7 +1,9 @@
 """Measures the ranges of activations on real frames, for quantised engines."""
 
+import math
 from collections.abc import Iterable
 
+import cv2
 import numpy as np
 import onnxruntime
 from numpy.typing import NDArray
@@ -12,7 +14,7 @@ from rmpsam_ros.runtime.export_form import ExportForm
 from rmpsam_ros.runtime.graph_builder import GraphBuilder
 from rmpsam_ros.runtime.layer_graph import LayerWriter
 
-BINS = 1024
+BINS = 2048
 CLIP_STEPS = 40
 
 
@@ -49,24 +51,32 @@ def calibrate(
 
 
 class _Histogram:
-    """Counts of values in bins around zero; the bins grow with the values."""
+    """Counts of values in bins around zero; the bins grow with the values.
+
+    Their limits are powers of two, so that it is exact in which bin a value lies: zero lies in the
+    first of the positive ones.
+    """
 
     def __init__(self) -> None:
         self._limit = 0.0
         self._counts = np.zeros(2 * BINS, np.int64)
 
     def add(self, values: NDArray[np.float32]) -> None:
-        limit = float(np.abs(values).max())
-        while limit > self._limit:
-            self._double(limit)
-        counts, _ = np.histogram(values, 2 * BINS, (-self._limit, self._limit))
-        self._counts += counts
+        largest = float(np.abs(values).max())
+        if largest == self._limit == 0:
+            self._counts[BINS] += values.size
+            return
+        while largest >= self._limit:
+            self._double(largest)
+        bounds = [-self._limit, self._limit]
+        counts = cv2.calcHist([values.reshape(1, -1)], [0], None, [2 * BINS], bounds)
+        self._counts += counts.reshape(-1).astype(np.int64)  # a column in OpenCV 4
 
-    def _double(self, limit: float) -> None:
+    def _double(self, largest: float) -> None:
         """Double the range of the bins, or set it if it was zero."""
         pairs = self._counts.reshape(-1, 2).sum(axis=1)
         self._counts = np.pad(pairs, BINS // 2)
-        self._limit = 2 * self._limit or limit
+        self._limit = 2 * self._limit or 2.0 ** math.frexp(largest)[1]
 
     def best_range(self) -> tuple[float, float]:
         """Return the range with the least squared error of 255 even steps."""

@@ -21,7 +21,13 @@ from rmpsam_ros.runtime.cache import EngineCache
 from rmpsam_ros.runtime.engine import Engine, EngineError, EngineInfo
 from rmpsam_ros.runtime.export_form import ExportForm, GraphPart, Quantization
 from rmpsam_ros.runtime.network import ModelConfig, network_digest
-from rmpsam_ros.runtime.precision import Agreement, compare, preprocessed_frames, shortcomings
+from rmpsam_ros.runtime.precision import (
+    Agreement,
+    Remembered,
+    compare,
+    preprocessed_frames,
+    shortcomings,
+)
 from rmpsam_ros.runtime.torch_engine import TorchEngine, TorchGraphEngine, device_description
 
 if TYPE_CHECKING:
@@ -63,6 +69,8 @@ class EngineFactory:
         self._cancelled = cancelled
         self._digest = network_digest(model)
         self._reference: TorchEngine | None = None
+        self._expected: Remembered | None = None
+        self._ranges: dict[str, tuple[float, float]] | None = None
 
     def make(self, engine: str, precision: Precision) -> Engine:
         """Make an engine that may be used: its results agree with those of fp32 PyTorch.
@@ -113,8 +121,10 @@ class EngineFactory:
 
         def build() -> bytes:
             self._progress(f"comparing {info.engine} in {info.precision} with fp32 PyTorch")
+            if self._expected is None:
+                self._expected = Remembered(self.reference())
             frames = preprocessed_frames(CHECK_FRAMES, first=CALIBRATION_FRAMES)
-            return json.dumps(compare(engine, self.reference(), frames).to_json()).encode()
+            return json.dumps(compare(engine, self._expected, frames).to_json()).encode()
 
         name = f"{self._config.model}-agreement-{info.precision}"
         return Agreement(**json.loads(self._cache.fetch(name, key, build)))
@@ -134,9 +144,11 @@ class EngineFactory:
         """
         from rmpsam_ros.runtime.calibrate import calibrate
 
-        self._progress(f"calibrating int8 on {CALIBRATION_FRAMES} frames")
-        frames = preprocessed_frames(CALIBRATION_FRAMES)
-        return calibrate(self.model, (image for image, _ in frames))
+        if self._ranges is None:
+            self._progress(f"calibrating int8 on {CALIBRATION_FRAMES} frames")
+            frames = preprocessed_frames(CALIBRATION_FRAMES)
+            self._ranges = calibrate(self.model, (image for image, _ in frames))
+        return self._ranges
 
     def _torch(self, precision: Precision) -> Engine:
         """Make the reference engine itself, on a GPU with CUDA graphs where they work."""

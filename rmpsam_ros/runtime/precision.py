@@ -4,18 +4,19 @@ What is compared are results, not tensors: label maps, masks, classes and scores
 binarises masks inside, so that tensors of equally good engines may differ visibly.
 """
 
+import hashlib
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from functools import lru_cache
 from importlib import resources
-from typing import Any
+from typing import Any, Protocol
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 from safetensors.numpy import load as load_safetensors
 
-from rmpsam_ros.runtime.engine import Engine, ObjectOutput
+from rmpsam_ros.runtime.engine import Engine, FrameOutput, ObjectOutput
 from rmpsam_ros.segmentation.labels import Label, LabelSet
 from rmpsam_ros.segmentation.panoptic import FusionConfig, class_probabilities, fuse_panoptic
 from rmpsam_ros.segmentation.preprocess import Geometry, preprocess
@@ -92,8 +93,29 @@ def preprocessed_frames(
     return [preprocess(frame, limits, "bgr") for frame in frames]
 
 
+class Runner(Protocol):
+    """What can be compared: an engine, or its `Remembered` results."""
+
+    def run(self, image: Any) -> FrameOutput: ...
+
+
+class Remembered:
+    """Runs an engine once per image: many engines are compared with the same one."""
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+        self._objects: dict[bytes, ObjectOutput] = {}
+
+    def run(self, image: NDArray[np.float32]) -> FrameOutput:
+        """Do what `Engine.run` does, without features."""
+        key = hashlib.sha256(image.tobytes()).digest()
+        if key not in self._objects:
+            self._objects[key] = self._engine.run(image).objects
+        return FrameOutput(None, self._objects[key], None)
+
+
 def compare(
-    engine: Engine, reference: Engine, frames: Sequence[tuple[NDArray[np.float32], Geometry]]
+    engine: Runner, reference: Runner, frames: Sequence[tuple[NDArray[np.float32], Geometry]]
 ) -> Agreement:
     """Run both engines on frames from `preprocessed_frames` and compare their results."""
     rows = []

@@ -12,7 +12,13 @@ import torch
 
 from rmpsam_ros.runtime.export_form import ExportForm
 from rmpsam_ros.runtime.onnx_engine import OnnxEngine, onnxruntime_form
-from rmpsam_ros.runtime.precision import compare, panoptic_codes, preprocessed_frames, shortcomings
+from rmpsam_ros.runtime.precision import (
+    Remembered,
+    compare,
+    panoptic_codes,
+    preprocessed_frames,
+    shortcomings,
+)
 from rmpsam_ros.runtime.torch_engine import TorchEngine
 
 needs_openvino = pytest.mark.skipif(
@@ -43,21 +49,11 @@ def frames() -> list[Any]:
     return preprocessed_frames(20, limits=(224, 160))
 
 
-class Recorded:
-    """Fp32 PyTorch on the frames, run once for all comparisons."""
-
-    def __init__(self, engine: TorchEngine, frames: list[Any]) -> None:
-        self.info = engine.info
-        self._outputs = {id(image): engine.run(image) for image, _ in frames}
-
-    def run(self, image: np.ndarray, boxes: np.ndarray | None = None) -> Any:
-        return self._outputs[id(image)]
-
-
 @pytest.fixture(scope="module")
-def reference(network, frames) -> Recorded:
-    engine = TorchEngine(copy.deepcopy(network), torch.device("cpu"), "rmpsam_r18", "random")
-    return Recorded(engine, frames)
+def reference(network) -> Remembered:
+    """Fp32 PyTorch, run once per frame for all comparisons."""
+    network = copy.deepcopy(network)
+    return Remembered(TorchEngine(network, torch.device("cpu"), "rmpsam_r18", "random"))
 
 
 @pytest.mark.parametrize(

@@ -8,9 +8,11 @@ from typing import Any
 import onnx
 import pytest
 
+from rmpsam_ros.cli import main
 from rmpsam_ros.commands import CommandError
 from rmpsam_ros.runtime import commands
 from rmpsam_ros.runtime import factory as factory_module
+from rmpsam_ros.runtime.export import GRAPH_PARTS
 from rmpsam_ros.runtime.precision import Agreement
 
 
@@ -41,9 +43,8 @@ def run(*arguments: str) -> None:
 def test_export_writes_every_part(tmp_path, capsys):
     run("export", str(tmp_path / "out"), "--target", "onnxruntime", "--precision", "int8")
     files = sorted(path.name for path in (tmp_path / "out").iterdir())
-    parts = ("decoder", "encoder", "frame", "prompt_decoder")
-    assert files == [f"rmpsam_{part}.onnx" for part in parts]
-    assert capsys.readouterr().out.count("wrote ") == 4
+    assert files == sorted(f"rmpsam_{part}.onnx" for part in GRAPH_PARTS)
+    assert capsys.readouterr().out.count("wrote ") == len(GRAPH_PARTS)
     operators = {
         node.op_type for node in onnx.load(tmp_path / "out" / "rmpsam_frame.onnx").graph.node
     }
@@ -67,3 +68,16 @@ def test_build_engine_says_what_runs(cache_folder, capsys):
     output = capsys.readouterr().out
     assert "ready: rmpsam_r18 (random weights" in output and "onnxruntime" in output
     assert "agrees with fp32 PyTorch in 100.00% of pixels" in output
+
+
+def test_build_engine_tells_its_progress_and_can_be_interrupted(monkeypatch, capsys):
+    """Ctrl-C reaches a TensorRT build as a cancelled one: tests of tensorrt_build.build_plan."""
+
+    def load_engine(config: Any, num_classes: int, progress: Any) -> Any:
+        progress("building the TensorRT engine: Tactics, 12 %")
+        assert "Tactics, 12 %" in capsys.readouterr().out  # at once, not at the end
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(commands, "load_engine", load_engine)
+    assert main(["build-engine", "--device", "cpu"]) == 130
+    assert capsys.readouterr().err == "rmpsam build-engine: interrupted\n"

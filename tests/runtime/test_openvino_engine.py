@@ -6,11 +6,15 @@ import gc
 
 import numpy as np
 import pytest
+import torch
 
 pytest.importorskip("openvino", reason="OpenVINO is not installed: pip install openvino")
 
+from rmpsam_ros.model import build_model, random_text_embeddings
 from rmpsam_ros.runtime.engine import EngineError
+from rmpsam_ros.runtime.export import export_graph
 from rmpsam_ros.runtime.export_form import ExportForm
+from rmpsam_ros.runtime.neck_graph import feature_lift
 from rmpsam_ros.runtime.onnx_engine import OnnxEngine, onnxruntime_form
 from rmpsam_ros.runtime.openvino_engine import OpenVINOEngine
 
@@ -70,6 +74,26 @@ def test_sampling_positions_keep_their_precision_in_bf16(all_graphs, engine, ima
     error = np.sqrt(((reduced - full) ** 2).mean() / (full**2).mean())
     # With positions in bf16, too, it is three times as much.
     assert 1e-3 < error < 2.5e-2
+
+
+def test_the_demo_backbone_runs_in_both_precisions(info, image, boxes):
+    model = build_model("rmpsam_tiny_vit", random_text_embeddings("openvino", 3, 1))
+    form = ExportForm("grid_sample")
+    parts = {part: export_graph(model, part, form).SerializeToString() for part in PARTS}
+    outputs = []
+    for precision in ("fp32", "bf16"):
+        try:
+            outputs.append(OpenVINOEngine(parts, precision, 2, info).run(image, boxes))
+        except EngineError as error:
+            assert precision == "bf16"
+            pytest.skip(str(error))
+    with torch.inference_mode():
+        expected = model.features(torch.from_numpy(image)).numpy()
+    full, low = (
+        np.einsum("dc,bchw->bdhw", feature_lift(model), output.features) for output in outputs
+    )
+    assert np.abs(full - expected).max() < 1e-4 * np.abs(expected).max()
+    assert 1e-4 < np.sqrt(((low - expected) ** 2).mean() / (expected**2).mean()) < 5e-2
 
 
 def test_a_processor_without_bf16_is_an_error(all_graphs, info, monkeypatch):

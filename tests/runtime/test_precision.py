@@ -10,6 +10,7 @@ import pytest
 from rmpsam_ros.runtime.engine import EngineInfo, FrameOutput, ObjectOutput
 from rmpsam_ros.runtime.precision import (
     Agreement,
+    Remembered,
     compare,
     panoptic_codes,
     preprocessed_frames,
@@ -57,6 +58,22 @@ def test_equal_results_agree_fully():
     assert agreement.to_json() == pytest.approx(Agreement(2, 1.0, 1.0, 1.0, 0.0).to_json())
     assert shortcomings(agreement, "fp32") == ""
     assert Agreement(**agreement.to_json()) == agreement
+
+
+def test_the_reference_runs_once_per_image():
+    class Counting(Fixed):
+        images: list[np.ndarray] = []  # noqa: RUF012
+
+        def run(self, image: np.ndarray, boxes: np.ndarray | None = None) -> FrameOutput:
+            self.images.append(image)
+            return super().run(image)
+
+    other = (np.ones((1, 3, 96, 128), np.float32), GEOMETRY)
+    engine = Counting(designed_output())
+    remembered = Remembered(engine)
+    for _ in range(3):
+        assert compare(Fixed(designed_output()), remembered, [FRAME, other]).pixels == 1
+    assert len(engine.images) == 2
 
 
 def test_the_designed_result_covers_the_image():
