@@ -116,13 +116,14 @@ def test_clips_do_not_reach_over_a_reset_a_jump_or_another_size(engine):
         return len(engine.tubes[-1]) if len(engine.tubes) > before else 1
 
     assert length_after(4, image_of(0), 100.0) == 4
-    assert length_after(1, image_of(0), 50.0) == 1  # jump back
-    assert length_after(2, image_of(0), 50.1) == 3
+    assert length_after(1, image_of(0), 99.0) == 1  # jump back by more than backward_jump
+    assert length_after(2, image_of(0), 99.1) == 3
+    assert length_after(1, image_of(0), 99.0) == 4  # by less
     pipeline.reset()
-    assert length_after(1, image_of(0), 50.3) == 1
-    assert length_after(1, image_of(0), 60.0) == 1  # pause
-    assert length_after(1, np.zeros((HEIGHT, HEIGHT, 3), np.uint8), 60.1) == 1
-    assert length_after(1, image_of(0), 60.2) == 1
+    assert length_after(1, image_of(0), 99.3) == 1
+    assert length_after(1, image_of(0), 110.0) == 1  # pause
+    assert length_after(1, np.zeros((HEIGHT, HEIGHT, 3), np.uint8), 110.1) == 1
+    assert length_after(1, image_of(0), 110.2) == 1
 
 
 def test_a_tube_that_fails_costs_its_frame_only(engine):
