@@ -1,10 +1,11 @@
 """Box and one-click IoU of a promptable model on a folder of YOLO-style segmentations.
 
     python tests/tools/eval_sam_coco128.py <folder with images/ and labels/> \
-        [--model mobile_sam] [--weights file]
+        [--model mobile_sam] [--weights file] [--engine torch]
 
 Every object larger than 400 pixels is prompted twice: with its tight box, and with one click on
-its deepest pixel. Both ask for a single mask.
+its deepest pixel. Both ask for a single mask. The engine is the one that the node would choose, or
+PyTorch.
 """
 
 from __future__ import annotations
@@ -22,7 +23,10 @@ sys.path.insert(0, str(Path(__file__).resolve().parent))
 
 from sam_golden import WEIGHTS
 
-from rmpsam_ros.model.sam import PromptModel, load_prompt_model, transforms
+from rmpsam_ros.model.sam import transforms
+from rmpsam_ros.runtime import ModelConfig
+from rmpsam_ros.runtime.sam_engine import SamEngine
+from rmpsam_ros.runtime.sam_load import load_sam_engine
 
 MINIMUM_AREA = 400
 """Pixels; smaller objects are not counted."""
@@ -34,20 +38,15 @@ def main() -> int:
     parser.add_argument("folder", type=Path)
     parser.add_argument("--model", default="mobile_sam")
     parser.add_argument("--weights", type=Path, default=WEIGHTS)
+    parser.add_argument("--engine", choices=("auto", "torch"), default="auto")
     arguments = parser.parse_args()
     torch.set_num_threads(min(2, torch.get_num_threads()))
 
-    model = load_prompt_model(arguments.model, arguments.weights)
-    scores: dict[str, list[float]] = {"box": [], "click": []}
+    config = ModelConfig(engine=arguments.engine, num_threads=torch.get_num_threads())
+    engine = load_sam_engine(arguments.model, arguments.weights, config, print)
+    print(engine.info, engine.info.agreement)
     start = time.perf_counter()
-    for path in sorted((arguments.folder / "images").glob("*.jpg")):
-        picture = cv2.cvtColor(cv2.imread(str(path)), cv2.COLOR_BGR2RGB)
-        labels = arguments.folder / "labels" / f"{path.stem}.txt"
-        masks = [m for m in read_masks(labels, *picture.shape[:2]) if m.sum() > MINIMUM_AREA]
-        if masks:
-            for kind, values in score_picture(model, picture, np.stack(masks)).items():
-                scores[kind] += values
-            print(f"{path.stem}: {len(masks)}", file=sys.stderr)
+    scores = score_folder(engine, arguments.folder)
     seconds = time.perf_counter() - start
     for kind, values in scores.items():
         found = np.mean(np.array(values) >= 0.5)
@@ -56,18 +55,32 @@ def main() -> int:
     return 0
 
 
+def score_folder(engine: SamEngine, folder: Path) -> dict[str, list[float]]:
+    """IoU of every object of a folder by both kinds of prompt."""
+    scores: dict[str, list[float]] = {"box": [], "click": []}
+    for path in sorted((folder / "images").glob("*.jpg")):
+        picture = cv2.cvtColor(cv2.imread(str(path)), cv2.COLOR_BGR2RGB)
+        labels = folder / "labels" / f"{path.stem}.txt"
+        masks = [m for m in read_masks(labels, *picture.shape[:2]) if m.sum() > MINIMUM_AREA]
+        if masks:
+            for kind, values in score_picture(engine, picture, np.stack(masks)).items():
+                scores[kind] += values
+            print(f"{path.stem}: {len(masks)}", file=sys.stderr)
+    return scores
+
+
 @torch.inference_mode()
 def score_picture(
-    model: PromptModel, picture: np.ndarray, masks: np.ndarray
+    engine: SamEngine, picture: np.ndarray, masks: np.ndarray
 ) -> dict[str, list[float]]:
     """IoU of every object [N, H, W] by both kinds of prompt."""
     frame, geometry = transforms.preprocess(picture)
-    embedding = model.encode(frame)
+    kept = engine.encode(frame)
     points = np.array([[deepest_pixel(mask)] for mask in masks], np.float64)
     boxes = np.array([tight_box(mask) for mask in masks], np.float64)
     foreground = torch.ones(len(masks), 1, dtype=torch.int64)
-    by_box, _ = model.decode(embedding, None, None, transforms.boxes_to_frame(boxes, geometry))
-    by_click, _ = model.decode(embedding, transforms.points_to_frame(points, geometry), foreground)
+    by_box, _ = engine.decode(kept, None, None, transforms.boxes_to_frame(boxes, geometry))
+    by_click, _ = engine.decode(kept, transforms.points_to_frame(points, geometry), foreground)
     scores = {}
     for kind, logits in (("box", by_box), ("click", by_click)):
         answers = transforms.masks_to_picture(logits, geometry)[:, 0]
