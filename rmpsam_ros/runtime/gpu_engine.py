@@ -89,6 +89,7 @@ class GpuEngine(Batches):
         self.info = info
         self._device = device
         self._lanes: OrderedDict[tuple[object, ...], Lane] = OrderedDict()
+        self._single: set[tuple[int, ...]] = set()  # sizes of images whose batches have failed
 
     @abstractmethod
     def make_lane(self, part: GraphPart, shapes: Shapes) -> "Lane":
@@ -107,7 +108,7 @@ class GpuEngine(Batches):
         return self.run_group([image], [boxes])[0]
 
     def largest_group(self, image: Image) -> int:
-        return BATCH_SLOTS[-1]
+        return 1 if tuple(image.shape) in self._single else BATCH_SLOTS[-1]
 
     def run_group(
         self, images: Sequence[Image], boxes: Sequence[NDArray[np.float32] | None]
@@ -116,7 +117,13 @@ class GpuEngine(Batches):
         for own in all_boxes:
             check_boxes(own)
         first = [own[: PROMPT_SLOTS[-1]] for own in all_boxes]
-        outputs = self._execute("frame", image=self._batch(images), boxes=_slots(first))
+        batch = self._batch(images)
+        try:
+            outputs = self._execute("frame", image=batch, boxes=_slots(first))
+        except EngineError:
+            if len(images) > 1:  # not enough memory, most likely: not to be tried every time
+                self._single.add(tuple(images[0].shape))
+            raise
         frames = []
         for index, own in enumerate(all_boxes):
             features = outputs["features"][index : index + 1].clone()

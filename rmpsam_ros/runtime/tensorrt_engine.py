@@ -60,7 +60,7 @@ class TensorRTEngine(GpuEngine):
             for profile in self._profiles["frame"]
             if _fits(tuple(image.shape), profile["image"].largest)
         ]
-        return max(sizes, default=1)
+        return min(max(sizes, default=1), super().largest_group(image))
 
     def close(self) -> None:
         self._lanes.clear()  # contexts go before engines, engines before the runtime

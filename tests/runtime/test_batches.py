@@ -161,15 +161,19 @@ def test_a_bad_image_fails_alone(engine, frames, bad):
 
 def test_a_gpu_without_memory_for_a_batch_runs_one_by_one(lanes, frames, monkeypatch):
     real = OnnxLane.run
+    tried: list[int] = []
 
     def run(self: OnnxLane, inputs: dict[str, torch.Tensor]) -> Any:
+        tried.append(len(inputs["image"]))
         if len(inputs["image"]) > 1:
             raise torch.OutOfMemoryError("CUDA out of memory")
         return real(self, inputs)
 
     monkeypatch.setattr(OnnxLane, "run", run)
-    outputs = lanes.run_batch([frames[0], frames[2]], [None, None])
-    assert all(isinstance(output, FrameOutput) for output in outputs)
+    for _ in range(2):
+        outputs = lanes.run_batch([frames[0], frames[2]], [None, None])
+        assert all(isinstance(output, FrameOutput) for output in outputs)
+    assert tried == [2, 1, 1, 1, 1]  # what has failed is not tried again with every frame
 
 
 def test_when_everything_fails_every_image_gets_the_error(lanes, frames, monkeypatch):
