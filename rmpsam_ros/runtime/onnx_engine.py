@@ -106,8 +106,14 @@ class OnnxEngine(HostSteps):
         del self._frame, self._prompt_decoder, self._tube_decoder
 
 
-def make_session(graph: bytes, num_threads: int) -> onnxruntime.InferenceSession:
-    """Load a serialised graph for execution on a CPU; num_threads 0: one per core.
+def make_session(
+    graph: bytes, num_threads: int, keep_memory: bool = True
+) -> onnxruntime.InferenceSession:
+    """Load a serialised graph for execution on a CPU.
+
+    Args:
+        num_threads: 0: one per core.
+        keep_memory: between runs, which saves time where they follow one another.
 
     Raises:
         EngineError: ONNX Runtime does not accept it.
@@ -116,6 +122,7 @@ def make_session(graph: bytes, num_threads: int) -> onnxruntime.InferenceSession
     options.intra_op_num_threads = num_threads
     options.inter_op_num_threads = 1
     options.log_severity_level = 3
+    options.enable_cpu_mem_arena = keep_memory
     # Threads wait actively inside a run only: between frames the cores are free for others.
     options.add_session_config_entry("session.force_spinning_stop", "1")
     try:

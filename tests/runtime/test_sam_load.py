@@ -115,7 +115,7 @@ def _no_export(monkeypatch) -> None:
 
 
 def _no_session(monkeypatch) -> None:
-    def refuse(*_: object) -> None:
+    def refuse(*_: object, **__: object) -> None:
         raise EngineError("ONNX Runtime does not accept the graph")
 
     monkeypatch.setattr("rmpsam_ros.runtime.sam_onnx_engine.make_session", refuse)
