@@ -278,6 +278,7 @@ class EngineFactory:
             device=device_description(self._device),
             model=self._config.model,
             weights=self._config.weights_name,
+            padded_boxes=self.model.anchored,
         )
 
     def _key(self) -> dict[str, Any]:
