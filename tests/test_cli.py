@@ -10,7 +10,7 @@ import pytest
 from rmpsam_ros import __version__
 from rmpsam_ros.cli import build_parser, main
 
-SMALL = ["--engine", "torch", "--long-side", "96", "--short-side", "64"]
+SMALL = ["--weights", "random", "--engine", "torch", "--long-side", "96", "--short-side", "64"]
 
 
 @pytest.fixture
@@ -53,7 +53,7 @@ def test_video_writes_as_many_frames_as_came_in(video, tmp_path):
     [
         (["image", "missing.jpg", "out.png"], "missing.jpg"),
         (["video", "missing.mp4", "out.mp4"], "missing.mp4"),
-        (["image", "PICTURE", "out.png", "--model", "rmpsam_r99"], "rmpsam_r18"),
+        (["image", "PICTURE", "out.png", *SMALL, "--model", "rmpsam_r99"], "rmpsam_r18"),
         (["image", "PICTURE", "/nowhere/at/all/out.png", *SMALL], "/nowhere/at/all/out.png"),
         (["image", "PICTURE", "out.unknown", *SMALL], "out.unknown"),
     ],
