@@ -19,6 +19,8 @@ DISTORTION_MODELS: dict[str, tuple[int, ...]] = {
     "equidistant": (4,),
 }
 ITERATIONS, PRECISION = 50, 1e-3  # of undoing a distortion: at most, and pixels that are enough
+GRID = 6  # pixels between the places where a distortion is undone; between them it is smooth
+STEEPEST = 5.0  # of x / z and y / z (79 degrees); beyond it depth along z tells no place
 ROUND_TRIP = 0.5  # pixels; a ray that comes back farther from its pixel is none
 
 
@@ -100,9 +102,9 @@ class CameraModel:
 
     @cached_property
     def _undistorted(self) -> NDArray[np.float32]:
-        """Rays of all pixels (2, H, W); made once, because undoing a distortion is slow."""
-        grid = np.meshgrid(np.arange(self.width), np.arange(self.height))
-        pixels = np.stack(grid, axis=-1).reshape(-1, 1, 2).astype(np.float64)
+        """Rays of all pixels (2, H, W); made once, and of a grid, for undoing them is slow."""
+        x, y = _places(self.width), _places(self.height)
+        pixels = np.stack(np.meshgrid(x, y), axis=-1).reshape(-1, 1, 2)
         matrix = np.array([[self.fx, 0, self.cx], [0, self.fy, self.cy], [0, 0, 1]], np.float64)
         coefficients = np.array(self.distortion, np.float64)
         if self.distortion_model == "equidistant":
@@ -112,11 +114,12 @@ class CameraModel:
         rays = np.array(undone, np.float64)
         with np.errstate(all="ignore"):
             back = self._project(rays, matrix, coefficients)
-            wrong = ~(np.abs(back - pixels).max(axis=-1) <= ROUND_TRIP)
-        rays[wrong] = np.nan
-        return np.ascontiguousarray(
-            rays.reshape(self.height, self.width, 2).transpose(2, 0, 1), np.float32
-        )
+            right = np.abs(back - pixels).max(axis=-1) <= ROUND_TRIP
+            right &= np.abs(rays).max(axis=-1) <= STEEPEST
+        rays[~right] = np.nan
+        known = np.ascontiguousarray(rays.reshape(len(y), len(x), 2).transpose(2, 0, 1))
+        lines = _between(known.astype(np.float32), self.height, axis=1)
+        return _between(lines, self.width, axis=2)
 
     def _project(
         self,
@@ -132,6 +135,24 @@ class CameraModel:
         else:
             pixels, _ = cv2.projectPoints(points, zero, zero, matrix, coefficients)
         return np.asarray(pixels, np.float64).reshape(-1, 1, 2)
+
+
+def _places(size: int) -> NDArray[np.float64]:
+    """Return places over a side of an image, `GRID` pixels apart or less, with both ends."""
+    return np.linspace(0.0, size - 1.0, -(-(size - 1) // GRID) + 1)
+
+
+def _between(values: NDArray[np.float32], size: int, axis: int) -> NDArray[np.float32]:
+    """Return values at all pixels of a side, linearly between those at `_places`."""
+    last = values.shape[axis] - 1
+    places = np.arange(size) * (last / max(size - 1, 1))
+    before = np.minimum(places.astype(np.int64), max(last - 1, 0))
+    after = np.minimum(before + 1, last)
+    shape = [-1 if one == axis else 1 for one in range(values.ndim)]
+    weight = (places - before).astype(np.float32).reshape(shape)
+    low, high = values.take(before, axis), values.take(after, axis)
+    low += weight * (high - low)
+    return low
 
 
 def _undistort(
