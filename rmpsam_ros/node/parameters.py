@@ -270,7 +270,8 @@ NODE_PARAMETERS: dict[str, tuple[Parameter, ...]] = {
             "prompt_weights",
             "",
             "Weights of the prompt engine (.safetensors, .pt or .pth). Empty: those in the "
-            "package, which mobile_sam has; rmpsam uses those of the network.",
+            "package, which mobile_sam has, or those of `rmpsam weights fetch`; rmpsam uses those "
+            "of the network.",
             Change.UNCONFIGURED,
         ),
         Parameter(
