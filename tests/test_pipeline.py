@@ -179,6 +179,14 @@ def test_a_bad_prompt_is_refused_and_changes_nothing(pipeline, x):
     assert pipeline.prompt(click(10, 10)).stamp == 1.0
 
 
+def test_the_image_is_kept_without_a_copy(pipeline):
+    message = np.zeros((HEIGHT, WIDTH + 8, 3), np.uint8)
+    image = message[:, :WIDTH]  # rows with padding, as in a message
+    pipeline.process(image, 1.0)
+    assert pipeline._prompter._frames.newest().image is image
+    assert pipeline.prompt(click(100, 60)).mask.width == WIDTH
+
+
 @pytest.mark.parametrize(
     "image",
     [
