@@ -74,7 +74,8 @@ NODE_PARAMETERS: dict[str, tuple[Parameter, ...]] = {
         Parameter(
             "model",
             "",
-            "Network: rmpsam_r18 (fast), rmpsam_r50 or rmpsam_tiny_vit. Empty: that of the weights.",
+            "Network: rmpsam_r18 (fast), rmpsam_r50 or rmpsam_tiny_vit. Empty: that of the "
+            "weights.",
             Change.UNCONFIGURED,
         ),
         Parameter(
@@ -93,8 +94,8 @@ NODE_PARAMETERS: dict[str, tuple[Parameter, ...]] = {
         Parameter(
             "labels",
             "",
-            "Label set: coco_panoptic, youtube_vis_2019, or a YAML or JSON file. Empty: that of the "
-            "weights, or coco_panoptic.",
+            "Label set: coco_panoptic, youtube_vis_2019, or a YAML or JSON file. Empty: that of "
+            "the weights, or coco_panoptic.",
             Change.UNCONFIGURED,
         ),
         Parameter(
