@@ -239,13 +239,13 @@ def test_every_service_answers_while_not_active(make_node, ask, listener):
 
 
 def test_requests_beyond_the_rate_are_refused(start, ask, wait_for):
-    camera = start(prompt_requests_rate=2.0)
+    camera = start(prompt_requests_rate=0.5)
     camera.frame(1.0)
     answers = [ask() for _ in range(6)]
     codes = Counter(one.code for one in answers)
-    assert codes[Code.OK] >= 2
-    assert codes[Code.BUSY] >= 2
-    assert any("more than 2 requests per second" in one.message for one in answers)
+    assert codes[Code.OK] >= 1
+    assert codes[Code.BUSY] >= 1
+    assert any("more than 0.5 requests per second" in one.message for one in answers)
     assert ask(ListPrompts).code == Code.OK, "costs nothing"
     wait_for(lambda: ask().code == Code.OK, "room for one more")
 
