@@ -70,7 +70,9 @@ def test_a_failure_is_one_line_that_names_the_reason(
 
 def test_every_sub_command_has_help():
     words = build_parser().format_help().split()
-    for command in ("image", "video", "export", "build-engine", "benchmark", "train", "eval"):
+    for command in ("image", "video", "everything", "weights", "export", "build-engine"):
+        assert command in words
+    for command in ("benchmark", "train", "eval"):
         assert command in words
 
 
