@@ -241,6 +241,23 @@ def test_the_cloud_is_readable_for_sensor_msgs_py(rig, wait_for):
     assert {"x", "rgb", "class_id", "instance_id"} <= set(points.dtype.names)
 
 
+def test_detections_in_space(rig, wait_for):
+    messages = pytest.importorskip(
+        "vision_msgs.msg", reason="vision_msgs is not installed; it is optional"
+    )
+    one = rig()
+    received = one.subscribe(messages.Detection3DArray, "/rmpsam/detections_3d")
+    one.info()
+    one.depth(make_depth(3.0))
+    one.image(3.0)
+    wait_for(lambda: received, "detections")
+    (detection,) = received[0].detections
+    assert received[0].header.stamp.sec == 3
+    assert (detection.id, detection.results[0].hypothesis.class_id) == ("7", "person")
+    assert detection.bbox.center.position.z == pytest.approx(THING)
+    assert detection.bbox.size.x == pytest.approx(0.8, abs=0.04)
+
+
 def test_clouds_keep_their_rate(rig, wait_for):
     one = rig(cloud_rate=0.2)
     clouds = one.subscribe(PointCloud2, "/rmpsam/labelled_cloud")
