@@ -49,11 +49,16 @@ class Frame:
 
 @dataclass(frozen=True, slots=True)
 class BegunFrame:
-    """A frame in the network; `wait` and `decode` are seconds."""
+    """A frame in the network; `wait` and `decode` are seconds.
+
+    Attributes:
+        together: whether the network is faster with several such frames at once.
+    """
 
     frame: Frame
     picture: Picture
     pending: PendingFrame
+    together: bool
     wait: float
     decode: float
 
@@ -191,7 +196,9 @@ class Camera:
         stamp = frame.stamp * 1e-9
         self.headers.put(stamp, frame.message.header)  # a prompt may see the frame before we go on
         pending = pipeline.begin(picture.pixels, stamp, picture.channel_order)
-        return BegunFrame(frame, picture, pending, started - frame.arrival, decoded - started)
+        together = pipeline.gains_from_company(pending)
+        wait, decode = started - frame.arrival, decoded - started
+        return BegunFrame(frame, picture, pending, together, wait, decode)
 
     def _finish(self, pipeline: Pipeline, begun: BegunFrame, output: FrameOutput) -> None:
         frame, picture, header = begun.frame, begun.picture, begun.frame.message.header

@@ -24,6 +24,10 @@ class BegunFrame(Protocol):
     def pending(self) -> PendingFrame:
         """What the network takes."""
 
+    @property
+    def together(self) -> bool:
+        """Whether the network is faster with several such frames at once."""
+
 
 class FrameConsumer(Protocol):
     """What the thread works for: a camera with a waiting frame and a way to process it."""
@@ -134,7 +138,7 @@ class InferenceThread:
             if one is None:
                 continue
             begun.append((camera, pipeline, one))
-            if not pipeline.gains_from_company(one.pending):
+            if not one.together:
                 break
         if not begun:
             return

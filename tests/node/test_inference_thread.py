@@ -27,9 +27,6 @@ class Pipeline:
         self.touch()
         self.closed = True
 
-    def gains_from_company(self, pending):
-        return self.together
-
     def infer(self, frames):
         self.passes.append(frames)
         if self.error:
@@ -50,7 +47,11 @@ class Camera:
         pipeline.touch()
         self.started.release()
         assert self.go_on.acquire(timeout=SOON)
-        return None if frame in self.bad else SimpleNamespace(pending=frame)
+        return (
+            None
+            if frame in self.bad
+            else SimpleNamespace(pending=frame, together=pipeline.together)
+        )
 
     def finish(self, pipeline, begun, output):
         self.done.append(begun.pending)
