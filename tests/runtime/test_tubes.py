@@ -10,6 +10,7 @@ import torch
 
 from rmpsam_ros.runtime import ModelConfig, load_engine
 from rmpsam_ros.runtime.engine import EngineError
+from rmpsam_ros.runtime.export import export_graph
 from rmpsam_ros.runtime.export_form import ExportForm
 from rmpsam_ros.runtime.onnx_engine import OnnxEngine, onnxruntime_form
 from rmpsam_ros.runtime.precision import preprocessed_frames
@@ -76,6 +77,24 @@ def test_a_tube_of_one_frame_is_the_frame(engine, frames):
     (alone,) = engine.decode_tube([output.features])
     assert np.abs(alone.mask_logits - output.objects.mask_logits).max() < 1e-2
     assert np.abs(alone.queries - output.objects.queries).max() < 1e-3
+
+
+def test_a_tube_of_an_anchored_network(network, info, frames):
+    anchored = copy.deepcopy(network)
+    anchored.anchored = True
+    form = onnxruntime_form()
+    frame, prompts, tubes = (
+        export_graph(anchored, part, form).SerializeToString()
+        for part in ("frame", "prompt_decoder", "tube_decoder")
+    )
+    exported = OnnxEngine(frame, prompts, 1, info, tubes)
+    eager = TorchEngine(anchored, torch.device("cpu"), "rmpsam_r18", "random")
+    both = [
+        one.decode_tube([one.run(image).features for image in frames]) for one in (exported, eager)
+    ]
+    for actual, expected in zip(*both, strict=True):
+        assert ((actual.mask_logits > 0) == (expected.mask_logits > 0)).mean() > 0.999
+        assert np.abs(actual.queries - expected.queries).mean() < 5e-4
 
 
 def test_frames_of_other_sizes_make_no_tube(engine, frames):
