@@ -143,7 +143,7 @@ _KEYS = {
 }
 _DATASET_KEYS = {
     "name", "format", "images", "annotations", "split", "class_names", "classes", "others",
-    "partial", "weights", "minimum_area", "tasks",
+    "partial", "absent", "weights", "minimum_area", "tasks",
 }
 
 
@@ -194,7 +194,9 @@ def _dataset(
     if classes is None:
         classes = {label.name: label.name for label in label_set.labels}
     mapping = ClassMapping(
-        label_set, classes, str(entry.get("others", "error")), tuple(entry.get("partial", ()))
+        label_set, classes, str(entry.get("others", "error")),
+        tuple(entry.get("partial", ())),
+        tuple(entry.get("absent", ())),
     )
     config = DatasetConfig(
         name=str(entry["name"]), format=str(entry["format"]), images=root / entry["images"],

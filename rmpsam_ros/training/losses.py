@@ -16,6 +16,9 @@ from .matcher import MatchCosts, match
 from .points import random_points, sample_points, uncertain_points
 from .samples import UNNAMED
 
+NO_CLASS = -3
+"""Index of a general class where there is none."""
+
 
 @dataclass(frozen=True)
 class LossConfig:
@@ -24,6 +27,8 @@ class LossConfig:
     stage_logits: factor on the class logits of decoder stages, which the reference makes 10
     times as steep as the final ones. With 0.1 they are equal; their gradient then does not drown
     that of the masks, which counts where there are few steps.
+    general_class: a thing class that is also right, though less, for things with a name of their
+    own: the share 1 - ``own_name`` of their loss takes either. Empty: there is none.
     """
 
     classification: float = 2.0
@@ -32,6 +37,8 @@ class LossConfig:
     iou: float = 10.0
     no_object: float = 0.1
     stage_logits: float = 1.0
+    general_class: str = ""
+    own_name: float = 0.3
     num_points: int = 12544
     oversample: float = 3.0
     importance: float = 0.75
@@ -64,11 +71,13 @@ def object_losses(
     config: LossConfig,
     generator: torch.Generator,
     num_masks: Tensor,
+    general: int = NO_CLASS,
 ) -> dict[str, Tensor]:
     """Return the weighted losses ``class``, ``mask`` and ``dice``, summed over all outputs.
 
     output: with stages; every stage and the adapter are matched and punished alike.
     targets: one per picture or tube of the batch. things: bool [C].
+    general: index of ``config.general_class``.
     num_masks: divisor of the mask losses: objects of the batch, mean over all processes.
     """
     maps = [_TargetMaps.of(target) for target in targets]
@@ -77,7 +86,7 @@ def object_losses(
     losses = [
         _single_output_losses(
             factor * prediction.class_logits, prediction.mask_logits.float(), targets, maps,
-            things, config, generator, num_masks,
+            things, config, generator, num_masks, general,
         )
         for prediction, factor in zip(predictions, factors, strict=True)
     ]
@@ -109,6 +118,7 @@ def _single_output_losses(
     config: LossConfig,
     generator: torch.Generator,
     num_masks: Tensor,
+    general: int,
 ) -> dict[str, Tensor]:
     classification, weight = class_logits.new_zeros(()), class_logits.new_zeros(())
     matched_logits, matched_targets, matched_weights = [], [], []
@@ -121,8 +131,8 @@ def _single_output_losses(
             sample_points(known, points)[0], things, config.costs,
         )
         loss, weights = class_loss(
-            class_logits[image], target, queries, objects, things, config.no_object,
-            mostly_ignored(logits, target.ignore),
+            class_logits[image], target, queries, objects, things, config,
+            mostly_ignored(logits, target.ignore), general,
         )
         classification, weight = classification + loss, weight + weights
         if len(queries):
@@ -189,14 +199,16 @@ def class_loss(
     queries: Tensor,
     objects: Tensor,
     things: Tensor,
-    no_object: float,
+    config: LossConfig,
     ignored: Tensor,
+    general: int = NO_CLASS,
 ) -> tuple[Tensor, Tensor]:
     """Return the summed weighted cross entropy of one picture, and the summed weights.
 
     class_logits: [Q, C + 1]. queries, objects: the assignment. ignored: bool [Q].
 
-    - A matched query has the class of its object, among all classes.
+    - A matched query has the class of its object, among all classes; for a share of the loss of
+      a thing the ``general`` class will do.
     - Matched to an object without a name it must be some thing, whichever.
     - An unmatched query must be "no object" (weight ``no_object``), but only among the classes
       that are annotated; on pixels about which nothing is known it is not punished at all.
@@ -209,10 +221,15 @@ def class_loss(
     classes[queries] = target.classes[objects]
     named = log_all.gather(1, classes.clamp(min=0).unsqueeze(1)).squeeze(1)
     any_thing = log_all[:, :-1][:, things].logsumexp(dim=-1)
-    log_likelihood = torch.where(classes == UNNAMED, any_thing, named)
     void = classes == num_classes
+    if general != NO_CLASS:
+        either = torch.logaddexp(named, log_all[:, general])
+        mixed = config.own_name * named + (1 - config.own_name) * either
+        known = classes.clamp(0, num_classes - 1)
+        named = torch.where(things[known] & ~void & (known != general), mixed, named)
+    log_likelihood = torch.where(classes == UNNAMED, any_thing, named)
     log_likelihood = torch.where(void, log_void, log_likelihood)
-    weights = torch.where(void, no_object * (~ignored).float(), 1.0)
+    weights = torch.where(void, config.no_object * (~ignored).float(), 1.0)
     return -(weights * log_likelihood).sum(), weights.sum()
 
 

@@ -31,12 +31,15 @@ class ClassMapping:
         ``error`` (a DataError that names the class).
     partial: labels of which the data set shows unmarked objects; a query is never punished for
         claiming them.
+    absent: labels that the data set does not mark and that count as not there; without it they
+        would be free to be seen everywhere in its pictures.
     """
 
     label_set: LabelSet
     names: Mapping[str, str]
     others: str = "error"
     partial: Sequence[str] = ()
+    absent: Sequence[str] = ()
     _targets: dict[str, int] = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
@@ -52,9 +55,10 @@ class ClassMapping:
             targets[source] = special[target] if target in special else known[target]
         if self.others not in (*special, "error"):
             raise DataError(f"others is {self.others!r}; use 'unnamed', 'ignore' or 'error'")
-        for name in self.partial:
-            if name not in known:
-                raise DataError(f"partial label {name!r} is not in {self.label_set.name!r}")
+        for kind, labels in (("partial", self.partial), ("absent", self.absent)):
+            for name in labels:
+                if name not in known:
+                    raise DataError(f"{kind} label {name!r} is not in {self.label_set.name!r}")
         object.__setattr__(self, "_targets", targets)
 
     def class_of(self, source: str) -> int:
@@ -75,7 +79,7 @@ class ClassMapping:
 
     @property
     def annotated(self) -> NDArray[np.bool_]:
-        """Classes [C] that this data set marks wherever they are seen."""
+        """Classes [C] that this data set marks wherever they are seen, or that are absent."""
         mask = np.zeros(len(self.label_set.labels), bool)
         for target in self._targets.values():
             if target >= 0:
@@ -83,4 +87,6 @@ class ClassMapping:
         for label in self.label_set.labels:
             if label.name in self.partial:
                 mask[label.class_id] = False
+            if label.name in self.absent:
+                mask[label.class_id] = True
         return mask

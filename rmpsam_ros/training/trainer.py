@@ -21,7 +21,7 @@ from rmpsam_ros.model import RmpSam
 from .batches import Batch, BatchMaker
 from .config import TrainingConfig
 from .distributed import Process
-from .losses import object_losses, prompt_losses
+from .losses import NO_CLASS, object_losses, prompt_losses
 from .network import build_network, make_class_table
 from .optimizer import (
     WeightAverage,
@@ -48,6 +48,7 @@ class TrainingStep(nn.Module):
         self._process = process
         self._losses = config.losses
         _classify_in_float32(network, process.device)
+        self._general = _general_class(config)
         things = [label.is_thing for label in config.label_set.labels]
         self.register_buffer("things", torch.tensor(things), persistent=False)
 
@@ -64,7 +65,8 @@ class TrainingStep(nn.Module):
         num_masks = torch.tensor(float(masks), device=features.device)
         num_masks = self._process.mean(num_masks).clamp(min=1)
         return object_losses(
-            objects, batch.targets, self.get_buffer("things"), self._losses, generator, num_masks
+            objects, batch.targets, self.get_buffer("things"), self._losses, generator,
+            num_masks, self._general,
         )
 
 
@@ -201,6 +203,17 @@ class Trainer:
         if self._board is not None:
             for name, value in entry.items():
                 self._board.add_scalar(name, value, self.step)
+
+
+def _general_class(config: TrainingConfig) -> int:
+    """Return the index of the general class of the losses; ValueError if it is no thing."""
+    name = config.losses.general_class
+    if not name:
+        return NO_CLASS
+    things = {label.name: label.class_id for label in config.label_set.labels if label.is_thing}
+    if name not in things:
+        raise ValueError(f"losses.general_class is {name!r}; use a thing of the label set")
+    return things[name]
 
 
 def _classify_in_float32(network: RmpSam, device: torch.device) -> None:

@@ -340,6 +340,7 @@ def test_unknown_format(describe):
         ({"box": "crate"}, {}, "mapped to 'crate', which is no label of 'toys'"),
         ({}, {"others": "guess"}, "others is 'guess'"),
         ({}, {"partial": ["crate"]}, "partial label 'crate'"),
+        ({}, {"absent": ["crate"]}, "absent label 'crate'"),
     ],
 )
 def test_wrong_mappings(mapping, names, options, message):
@@ -349,6 +350,11 @@ def test_wrong_mappings(mapping, names, options, message):
 
 def test_partial_classes_are_not_annotated(mapping):
     assert mapping(partial=["ball"]).annotated.tolist() == [True, False, True]
+
+
+def test_absent_classes_may_be_denied(mapping):
+    assert mapping({"thing": "box"}).annotated.tolist() == [True, False, False]
+    assert mapping({"thing": "box"}, absent=["floor"]).annotated.tolist() == [True, False, True]
 
 
 def test_sample_refuses_what_does_not_fit():

@@ -7,6 +7,7 @@ import torch
 
 from rmpsam_ros.model import ObjectOutput, PromptOutput, StageOutput
 from rmpsam_ros.training.losses import (
+    NO_CLASS,
     LossConfig,
     ObjectTargets,
     class_loss,
@@ -66,12 +67,25 @@ class TestClassLoss:
     logits = torch.tensor([[1.0, 2.0, 3.0, 0.0], [0.5, -1.0, 2.0, 0.0]])
     none = torch.zeros(2, dtype=torch.bool)
 
-    def loss(self, target, queries=(0,), objects=(0,), ignored=None):
+    def loss(self, target, queries=(0,), objects=(0,), ignored=None, general=NO_CLASS):
         return class_loss(
             self.logits, target, torch.tensor(queries, dtype=torch.int64),
-            torch.tensor(objects, dtype=torch.int64), THINGS, 0.1,
-            self.none if ignored is None else torch.tensor(ignored),
+            torch.tensor(objects, dtype=torch.int64), THINGS, LossConfig(),
+            self.none if ignored is None else torch.tensor(ignored), general,
         )
+
+    @pytest.mark.parametrize(
+        ("classes", "own"),
+        [([1], 0.3), ([0], 1.0), ([2], 1.0)],  # a thing; the general class itself; stuff
+    )
+    def test_the_general_class_will_do_for_a_share_of_the_loss_of_a_thing(self, classes, own):
+        (index,) = classes
+        loss, _ = self.loss(targets(classes), general=0)
+        void = 0.1 * softmax_loss([0.5, -1, 2, 0], 3)
+        row = [1.0, 2.0, 3.0, 0.0]
+        either = math.log(sum(map(math.exp, row))) - math.log(math.exp(1) + math.exp(row[index]))
+        expected = own * softmax_loss(row, index) + (1 - own) * either
+        assert float(loss) == pytest.approx(expected + void, rel=1e-6)
 
     def test_matched_and_unmatched(self):
         loss, weight = self.loss(targets([1]))
@@ -107,7 +121,7 @@ class TestClassLoss:
         logits = self.logits.clone().requires_grad_()
         empty = torch.zeros(0, dtype=torch.int64)
         nothing = targets([], annotated=torch.zeros(3, dtype=torch.bool))
-        class_loss(logits, nothing, empty, empty, THINGS, 0.1, self.none)[0].backward()
+        class_loss(logits, nothing, empty, empty, THINGS, LossConfig(), self.none)[0].backward()
         assert torch.equal(logits.grad, torch.zeros_like(logits))
 
 
