@@ -132,16 +132,25 @@ def make_session(
 
 
 def execute(
-    session: onnxruntime.InferenceSession, inputs: dict[str, OrtValue]
+    session: onnxruntime.InferenceSession,
+    inputs: dict[str, OrtValue],
+    release_memory: bool = False,
 ) -> dict[str, OrtValue]:
     """Run a session and return all outputs by name, in the memory that they were written to.
+
+    Args:
+        release_memory: that a session keeps between runs, afterwards.
 
     Raises:
         EngineError: ONNX Runtime failed.
     """
     names = [output.name for output in session.get_outputs()]
+    options = onnxruntime.RunOptions()
+    if release_memory:
+        options.add_run_config_entry("memory.enable_memory_arena_shrinkage", "cpu:0")
     try:
-        return dict(zip(names, session.run_with_ort_values(names, inputs), strict=True))
+        outputs = session.run_with_ort_values(names, inputs, options)
+        return dict(zip(names, outputs, strict=True))
     except Exception as error:
         raise EngineError(f"ONNX Runtime failed: {_line(error)}") from error
 
