@@ -189,6 +189,7 @@ class EngineFactory:
     def _tensorrt(self, precision: Precision) -> Engine:
         from rmpsam_ros.runtime.neck_graph import feature_lift
         from rmpsam_ros.runtime.tensorrt_build import (
+            TUBE_WORKSPACE,
             BuildSettings,
             Profile,
             frame_profiles,
@@ -211,6 +212,8 @@ class EngineFactory:
             part: BuildSettings(ranges, tensor_float_32=precision != "fp32")
             for part, ranges in profiles.items()
         }
+        if "tube_decoder" in settings:
+            settings["tube_decoder"] = replace(settings["tube_decoder"], workspace=TUBE_WORKSPACE)
         info = self._info(f"tensorrt {trt.__version__}", precision)
 
         def make() -> Engine:

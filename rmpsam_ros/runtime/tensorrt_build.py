@@ -21,6 +21,9 @@ from rmpsam_ros.runtime.gpu_engine import BATCH_SLOTS, PROMPT_SLOTS
 MAX_SIDE = 1344
 """Largest height and width of the network input, pixels."""
 
+TUBE_WORKSPACE = 8 << 30
+"""Bytes for a layer of the tube decoder, which has masks of all frames of a tube at once."""
+
 Progress: TypeAlias = Callable[[str], None]
 _REPORT_INTERVAL = 2.0  # seconds between two lines about the same build
 
