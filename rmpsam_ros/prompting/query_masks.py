@@ -4,11 +4,15 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from rmpsam_ros.runtime import ObjectOutput
 from rmpsam_ros.segmentation.preprocess import Geometry
+
+_MOST_PARTS = 4  # of one query
+_LEAST_PART = 0.1  # of the largest part's area
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -31,7 +35,10 @@ class QueryMasks:
         return self.objectness.nbytes + self.bits.nbytes
 
     def boxes(self, geometry: Geometry, least_objectness: float) -> NDArray[np.float32]:
-        """Return boxes around the queries' masks, the surest object first.
+        """Return boxes around the connected parts of the queries' masks, the surest object first.
+
+        A query that claims several objects, or stray cells beside its own, would have a box that
+        fits none of them. Small parts beside a larger one are left out.
 
         Args:
             geometry: of the frame.
@@ -43,21 +50,16 @@ class QueryMasks:
         order = np.argsort(-self.objectness, kind="stable")
         order = order[self.objectness[order] >= least_objectness]
         height, width = self.grid
-        masks = np.unpackbits(self.bits[order], axis=1, count=height * width).astype(bool)
+        masks = np.unpackbits(self.bits[order], axis=1, count=height * width)
         masks = masks.reshape(len(order), height, width)
         # Cells that lie in the padding are no part of the picture.
         cells = np.array(self.grid) / geometry.padded_size * geometry.resized_size
         masks = masks[:, : int(np.ceil(cells[0])), : int(np.ceil(cells[1]))]
-        masks = masks[masks.any(axis=(1, 2))]
-        if not len(masks):
-            return np.zeros((0, 4), np.float32)
-        x_min, x_max = _span(masks, axis=1)
-        y_min, y_max = _span(masks, axis=2)
+        boxes = np.array([box for mask in masks for box in _part_boxes(mask)], np.float32)
         image_height, image_width = geometry.image_size
-        scale_x, scale_y = image_width / cells[1], image_height / cells[0]
-        boxes = np.stack([x_min * scale_x, y_min * scale_y, x_max * scale_x, y_max * scale_y], 1)
+        scale = np.tile([image_width / cells[1], image_height / cells[0]], 2)
         limits = (image_width, image_height, image_width, image_height)
-        return np.minimum(boxes, limits).astype(np.float32)
+        return np.minimum(boxes.reshape(-1, 4) * scale, limits).astype(np.float32)
 
 
 def pack_queries(output: ObjectOutput) -> QueryMasks:
@@ -70,7 +72,13 @@ def pack_queries(output: ObjectOutput) -> QueryMasks:
     return QueryMasks(objectness.astype(np.float32), np.packbits(masks, axis=1), grid)
 
 
-def _span(masks: NDArray[np.bool_], axis: int) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
-    """Return first and past-last place with a pixel of every mask, looking along an axis."""
-    used = np.asarray(masks.any(axis=axis))
-    return used.argmax(axis=1), used.shape[1] - used[:, ::-1].argmax(axis=1)
+def _part_boxes(mask: NDArray[np.uint8]) -> list[tuple[int, int, int, int]]:
+    """Return x_min, y_min, x_max, y_max of the large connected parts of a mask, largest first."""
+    _, _, parts, _ = cv2.connectedComponentsWithStats(np.ascontiguousarray(mask), connectivity=8)
+    parts = parts[1:]  # the first is the background
+    parts = parts[np.argsort(-parts[:, cv2.CC_STAT_AREA], kind="stable")][:_MOST_PARTS]
+    return [
+        (x, y, x + width, y + height)
+        for x, y, width, height, area in parts.tolist()
+        if area >= _LEAST_PART * parts[0, cv2.CC_STAT_AREA]
+    ]

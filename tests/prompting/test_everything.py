@@ -45,6 +45,23 @@ def test_the_padding_is_no_part_of_a_box():
     np.testing.assert_allclose(boxes, [[0, 0, 120, 90]])
 
 
+def test_every_large_part_of_a_query_has_its_box_and_stray_cells_have_none():
+    geometry = fit((192, 256), (128, 96))
+    objects = output([0.5, 0.9], [(0, 0, 8, 8), (20, 0, 24, 6)])
+    objects.mask_logits[0, 12:18, 12:18] = 3.0  # a second object of the same query
+    objects.mask_logits[0, 23, 31] = 3.0  # a stray cell in the corner
+    objects.mask_logits[0, 8, 8] = 3.0  # touches the first by its corner
+    boxes = pack_queries(objects).boxes(geometry, 0.1)
+    expected = [[0, 160, 48, 192], [0, 0, 72, 72], [96, 96, 144, 144]]
+    np.testing.assert_allclose(boxes, expected)
+
+
+def test_a_query_of_crumbs_has_a_few_boxes_only():
+    objects = output([0.9], [(0, 0, 0, 0)])
+    objects.mask_logits[0, ::2, ::2] = 3.0
+    assert pack_queries(objects).boxes(fit((192, 256), (128, 96)), 0.1).shape == (4, 4)
+
+
 def test_boxes_that_say_the_same_are_asked_once():
     boxes = np.array(
         [[0, 0, 100, 100], [0, 0, 100, 99], [0, 0, 50, 100], [200, 0, 210, 10], [0, 0, 50, 97]],
