@@ -65,15 +65,6 @@ def test_memory_bounds_the_frames(make_pipeline, red, ask):
         pipeline.prompt(ask([(1, 50, 1)]), stamp=3.0)
 
 
-def test_a_reused_image_buffer_does_not_change_kept_frames(make_pipeline, beside, red, ask):
-    pipeline = make_pipeline(beside)
-    buffer = red(0)
-    pipeline.process(buffer, 1.0)
-    buffer[:] = red(100)
-    pipeline.process(buffer, 2.0)
-    assert center(pipeline.prompt(ask([(10, 50, 1)]), stamp=1.0).mask) == (16, 56)
-
-
 # --- bad input ---
 
 
