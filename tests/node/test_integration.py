@@ -1,6 +1,7 @@
 """The real node as a process, with the real network, over real DDS."""
 
 import signal
+import time
 from itertools import count
 
 import numpy as np
@@ -236,6 +237,7 @@ def test_silence_is_reported_and_a_new_publisher_is_welcome(
 
     def arrives():
         images.publish(make_image(41.0))
+        time.sleep(0.1)  # not so many that a slow machine loses a share worth a warning
         return "images arrive on /image" in node.log
 
     wait_for(arrives, "the good news in the log")

@@ -37,7 +37,7 @@ QUIET = InputState(
             "losses",
             ["40 % of the images sent on /cam/image", "docs/large_images.md"],
         ),
-        ({}, Level.WARN, "no publisher", ["/cam/image", "no publisher", "-r image:="]),
+        ({}, Level.WARN, "no publisher", ["/cam/image", "no publisher", "-r front/image:="]),
         ({"publishers": (GOOD,)}, Level.WARN, "no first image", ["/driver", "large images"]),
         (
             {"publishers": (GOOD,), "received": 9},

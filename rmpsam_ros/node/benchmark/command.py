@@ -42,7 +42,6 @@ STAGES = ("wait", *AROUND_NETWORK, "inference", "total")
 START_UP_SECONDS = 600.0  # an engine may have to be built
 PROBE_SECONDS = 5.0
 LOWEST_RATE, HIGHEST_RATE = 1.0, 500.0
-PATIENCE = 20.0  # seconds for the last results of a run
 
 
 def run_node_benchmark(
@@ -227,8 +226,8 @@ def _warm_up(node: NodeProcess, monitor: Monitor, playback: Playback) -> None:
         if time.monotonic() > end:
             raise CommandError(f"no result after {START_UP_SECONDS:.0f} s:\n{node.log()}")
         playback.play(4.0, 1.0)
-    playback.play(4.0, 2.0)
-    monitor.wait_for_quiet(PATIENCE)
+    played = playback.play(4.0, 2.0)
+    monitor.wait_for_answers(played["first"], played["last"], played["sent"])
 
 
 def _measure(
@@ -238,9 +237,9 @@ def _measure(
     started, cpu = time.monotonic(), node.cpu_seconds()
     played = playback.play(rate, seconds)
     cpu = (node.cpu_seconds() - cpu) / (time.monotonic() - started)
-    monitor.wait_for_quiet(PATIENCE)
-    node.check()
     first, last = played["first"], played["last"]
+    monitor.wait_for_answers(first, last, played["sent"])
+    node.check()
     answers = monitor.answers(first, last)
     latencies = [one for one in monitor.latencies if within(one, first, last)]
     after = latencies[-1] if latencies else before

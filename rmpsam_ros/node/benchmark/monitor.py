@@ -22,7 +22,7 @@ RESULTS = {
     "panoptic/semantic": Image,
     "panoptic/instance": Image,
 }
-QUIET = 1.5  # seconds without a result after which none is expected
+QUIET = 3.0  # seconds without a result after which none is expected
 # Nothing that was published may be lost here.
 KEEP_ALL = QoSProfile(history=HistoryPolicy.KEEP_ALL, depth=1)
 
@@ -77,12 +77,19 @@ class Monitor:
         ]
         return {stamp: max(one[stamp] for one in self._arrivals.values()) for stamp in wanted}
 
-    def wait_for_quiet(self, timeout: float) -> None:
-        """Wait until nothing has arrived for a while, `timeout` seconds at most."""
-        end = time.monotonic() + timeout
+    def wait_for_answers(self, first: int, last: int, number: int) -> None:
+        """Wait until so many frames are answered, or nothing has arrived for a while.
+
+        Args:
+            first, last: stamps of the frames that count.
+        """
         count, since = -1, time.monotonic()
-        while time.monotonic() < end and time.monotonic() - since < QUIET:
-            now = len(self.latencies)
+        while time.monotonic() - since < QUIET:
+            # The node tells the latency of a frame after its results.
+            told = sum(within(one, first, last) for one in list(self.latencies))
+            now = len(self.answers(first, last)) + told
+            if now == 2 * number:
+                return
             if now != count:
                 count, since = now, time.monotonic()
             time.sleep(0.05)
