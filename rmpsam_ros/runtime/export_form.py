@@ -5,6 +5,9 @@ from typing import Literal
 
 Compute = Literal["fp32", "fp16", "bf16"]
 Quantization = Literal["none", "u8s8", "s8s8"]
+END_OF_STEM = "end of the stem"
+"""Note at a node: reduced precision before it costs more than it gains in speed."""
+
 GraphPart = Literal["encoder", "decoder", "prompt_decoder", "tube_decoder", "frame"]
 
 

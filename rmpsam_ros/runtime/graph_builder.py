@@ -79,6 +79,10 @@ class GraphBuilder:
         self._nodes.append(helper.make_node(op_type, list(inputs), outputs, stem, **attributes))
         return outputs
 
+    def note(self, x: str, text: str) -> None:
+        """Leave a note at the node that makes ``x``, for those who read the graph."""
+        next(node for node in self._nodes if x in node.output).doc_string = text
+
     def cast(self, x: str, kind: str) -> str:
         """Convert a tensor to a type in ELEMENT_TYPES."""
         return self.op("Cast", x, to=ELEMENT_TYPES[kind])

@@ -24,7 +24,7 @@ from rmpsam_ros.runtime.engine import (
     tube_objects,
 )
 from rmpsam_ros.runtime.export_form import GraphPart
-from rmpsam_ros.runtime.split_graph import split_behind_samples
+from rmpsam_ros.runtime.split_graph import is_stem, split_behind_samples
 
 HINTS = {"fp32": "f32", "int8": "f32", "bf16": "bf16"}
 
@@ -35,7 +35,10 @@ def version() -> str:
 
 
 class OpenVINOEngine(HostSteps):
-    """OpenVINO on a CPU: the encoder in the wanted precision, the decoders in fp32."""
+    """OpenVINO on a CPU: the encoder in the wanted precision, the decoders in fp32.
+
+    In bf16 the first stage of TinyViT stays fp32, too: without it results are too far off.
+    """
 
     def __init__(
         self, graphs: Mapping[GraphPart, bytes], precision: str, num_threads: int, info: EngineInfo
@@ -60,7 +63,8 @@ class OpenVINOEngine(HostSteps):
         encoder = onnx.load_model_from_string(graphs["encoder"])
         pieces = split_behind_samples(encoder) if precision == "bf16" else [encoder]
         self._encoder = [
-            self._compile(piece.SerializeToString(), HINTS[precision]) for piece in pieces
+            self._compile(piece.SerializeToString(), "f32" if is_stem(piece) else HINTS[precision])
+            for piece in pieces
         ]
         self._decoder = [self._compile(graphs["decoder"], "f32")]
         self._prompt_decoder = [self._compile(graphs["prompt_decoder"], "f32")]

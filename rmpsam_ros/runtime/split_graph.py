@@ -5,18 +5,22 @@ from collections.abc import Iterable, Sequence
 import onnx
 from onnx import helper
 
+from rmpsam_ros.runtime.export_form import END_OF_STEM
+
 
 def split_behind_samples(model: onnx.ModelProto) -> list[onnx.ModelProto]:
-    """Cut a graph in GridSample form behind every deformable sampling.
+    """Cut a graph in GridSample form behind its stem and every deformable sampling.
 
     OpenVINO leaves float32 what comes after the last convolution of a graph, and nothing else:
     cut there, the sampling positions keep their precision while all convolutions are bf16.
+    A stem, which `is_stem` tells, is a piece of its own, so that it can stay float32.
 
     Returns:
         pieces in the order of execution; tensors between them keep their names.
     """
     nodes = list(model.graph.node)
-    ends = [_modulation(nodes, index) for index, node in enumerate(nodes) if _samples(node)]
+    ends = [index for index, node in enumerate(nodes) if node.doc_string == END_OF_STEM]
+    ends += [_modulation(nodes, index) for index, node in enumerate(nodes) if _samples(node)]
     pieces, start = [], 0
     for end in [*ends, len(nodes) - 1]:
         pieces.append(nodes[start : end + 1])
@@ -49,6 +53,11 @@ def split_behind_samples(model: onnx.ModelProto) -> list[onnx.ModelProto]:
             helper.make_model(graph, opset_imports=model.opset_import, ir_version=model.ir_version)
         )
     return models
+
+
+def is_stem(piece: onnx.ModelProto) -> bool:
+    """Tell whether a piece is the stem of a backbone."""
+    return any(node.doc_string == END_OF_STEM for node in piece.graph.node)
 
 
 def _samples(node: onnx.NodeProto) -> bool:

@@ -15,6 +15,7 @@ from rmpsam_ros.model.sam.tiny_vit import (
     TokenMlp,
     WindowAttention,
 )
+from rmpsam_ros.runtime.export_form import END_OF_STEM
 from rmpsam_ros.runtime.graph_builder import array, expect
 from rmpsam_ros.runtime.layer_graph import LayerWriter, scale_and_bias
 
@@ -136,6 +137,8 @@ def write_tiny_vit(layers: LayerWriter, net: nn.Module, image: str) -> list[str]
         stage = expect(module, TinyVitStage)
         x = writer.blocks(x, stage)
         maps.append(x)
+        if len(maps) == 1:
+            graph.note(x, END_OF_STEM)
         if stage.downsample is not None:
             x = writer.merging(x, stage.downsample)
     fine, medium, coarse, deep = maps

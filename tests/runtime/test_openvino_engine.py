@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 
 import numpy as np
+import onnx
 import pytest
 import torch
 
@@ -17,6 +18,7 @@ from rmpsam_ros.runtime.export_form import ExportForm
 from rmpsam_ros.runtime.neck_graph import feature_lift
 from rmpsam_ros.runtime.onnx_engine import OnnxEngine, onnxruntime_form
 from rmpsam_ros.runtime.openvino_engine import OpenVINOEngine
+from rmpsam_ros.runtime.split_graph import is_stem, split_behind_samples
 
 PARTS = ("encoder", "decoder", "prompt_decoder")
 
@@ -80,6 +82,8 @@ def test_the_demo_backbone_runs_in_both_precisions(info, image, boxes):
     model = build_model("rmpsam_tiny_vit", random_text_embeddings("openvino", 3, 1))
     form = ExportForm("grid_sample")
     parts = {part: export_graph(model, part, form).SerializeToString() for part in PARTS}
+    pieces = split_behind_samples(onnx.load_model_from_string(parts["encoder"]))
+    assert [is_stem(piece) for piece in pieces] == [True, *[False] * 4]
     outputs = []
     for precision in ("fp32", "bf16"):
         try:
