@@ -54,7 +54,7 @@ def test_the_packaged_encoder_is_mobile_sam(tiny):
 
 
 def test_an_encoder_in_the_file_is_the_one_that_counts(tiny, tmp_path):
-    path, network = tiny
+    path, _ = tiny
     other = build_model("rmpsam_tiny_vit")
     inside = {
         key: torch.full_like(value, 0.25) if value.is_floating_point() else value
