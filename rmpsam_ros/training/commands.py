@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +33,7 @@ def _add_train(subparsers: Any) -> None:
     parser.add_argument("config", type=Path, help="YAML file, e.g. config/training/demo.yaml")
     parser.add_argument("--out", type=Path, required=True, help="folder of the run")
     parser.add_argument("--data", type=Path, help="folder of the data (default: as configured)")
+    parser.add_argument("--start-from", type=Path, help="weights of an earlier run")
     parser.add_argument("--device", default="auto", help="auto, cpu or cuda (default: auto)")
     parser.set_defaults(run=run_train)
 
@@ -56,6 +58,8 @@ def run_train(options: argparse.Namespace) -> None:
     try:
         process = distributed.start(options.device)
         config = load_config(options.config, options.data)
+        if options.start_from:
+            config = replace(config, start_from=options.start_from)
         trainer = Trainer(config, options.out, process)
         preview = None
         if config.loop.preview_interval:

@@ -16,6 +16,8 @@ class OptimizerConfig:
     """Numbers of the optimiser; defaults are reference section 17.
 
     schedule: ``step`` (x0.1 at 8/12 and 11/12 of the steps) or ``cosine`` (down to 1 %).
+    only: start of the names of the weights that are trained, e.g. ``object_adapter.class_layer``;
+    the others, and all statistics, stay as they are. Empty: all are trained.
     """
 
     learning_rate: float = 1e-4
@@ -26,10 +28,20 @@ class OptimizerConfig:
     warmup_factor: float = 0.001
     schedule: str = "step"
     ema_decay: float = 0.999
+    only: str = ""
 
     def __post_init__(self) -> None:
         if self.schedule not in ("step", "cosine"):
             raise ValueError(f"schedule is {self.schedule!r}; use 'step' or 'cosine'")
+
+
+def freeze_others(model: nn.Module, only: str) -> None:
+    """Freeze all weights whose names do not start with ``only``; ValueError if none does."""
+    names = [name for name, _ in model.named_parameters() if name.startswith(only)]
+    if not names:
+        raise ValueError(f"optimizer.only is {only!r}; no weight of the network starts with that")
+    for name, parameter in model.named_parameters():
+        parameter.requires_grad_(parameter.requires_grad and name.startswith(only))
 
 
 def build_optimizer(model: nn.Module, config: OptimizerConfig) -> torch.optim.AdamW:

@@ -26,6 +26,7 @@ from .network import build_network, make_class_table
 from .optimizer import (
     WeightAverage,
     build_optimizer,
+    freeze_others,
     gradient_norm,
     learning_rate,
     set_learning_rate,
@@ -87,6 +88,7 @@ class Trainer:
         self.network = build_network(config.network, table)
         if config.start_from:
             import_weights(config.start_from, self.network)
+        freeze_others(self.network, config.optimizer.only)
         self.network.to(process.device)
         self.sources = config.open_sources()
         self.batches = BatchMaker(
@@ -138,7 +140,8 @@ class Trainer:
         generator = torch.Generator(device).manual_seed(
             (config.loop.seed * 1_000_003 + self.step) * 4099 + self.process.rank
         )
-        self._step_module.train()
+        # What is only fitted to the rest of the network sees it as it will be used.
+        self._step_module.train(not config.optimizer.only)
         self.optimizer.zero_grad(set_to_none=True)
         totals: dict[str, float] = {}
         for batch in batches:
@@ -150,6 +153,11 @@ class Trainer:
                 raise TrainingError(
                     f"step {self.step}: the loss is {total.item()} on a {batch.kind} batch; "
                     "lower the learning rate, or resume with another seed"
+                )
+            if not total.requires_grad:
+                raise TrainingError(
+                    f"a {batch.kind} batch reaches no weight of optimizer.only; set "
+                    f"batches.kinds.{batch.kind} to 0"
                 )
             total.backward()
             for name, value in losses.items():

@@ -13,6 +13,7 @@ import pytest
 import torch
 import yaml
 
+from rmpsam_ros.commands import CommandError
 from rmpsam_ros.evaluation.predictors import NetworkPredictor
 from rmpsam_ros.evaluation.tasks import evaluate_network, load_samples
 from rmpsam_ros.model import build_model
@@ -195,6 +196,10 @@ def test_train_command_with_pictures_and_events(toys, tmp_path, monkeypatch):
     assert picture.shape == (360, 2 * 480, 3)
     assert picture.std() > 10
     assert (run / BEST).exists()
+    again = ["train", str(tmp_path / "config.yaml"), "--out", str(tmp_path / "again")]
+    with pytest.raises(CommandError, match="no checkpoint file at"):
+        options = parser.parse_args([*again, "--start-from", str(tmp_path / "none.safetensors")])
+        options.run(options)
 
 
 def test_background_workers_change_nothing(toys, tmp_path):
@@ -279,6 +284,38 @@ def test_start_from_weights(toys, tmp_path):
     average = first.average.tensors["object_queries"]
     assert torch.allclose(second.network.object_queries, average, rtol=1e-3)
     assert second.step == 0
+
+
+def test_only_a_part_is_trained(toys, tmp_path):
+    part = "object_adapter.class_layer"
+    config = toys(
+        optimizer={"only": part, "warmup_steps": 0, "learning_rate": 0.1},
+        batches={"kinds": {"panoptic": 1.0, "clip": 1.0}},
+    )
+    trainer = Trainer(config, tmp_path / "run", CPU)
+    before = {key: value.clone() for key, value in trainer.network.state_dict().items()}
+    trainer.run()
+    after = trainer.network.state_dict()
+    changed = {key for key in before if not torch.equal(before[key], after[key])}
+    assert changed == {f"{part}.weight", f"{part}.bias"}
+
+
+def test_a_kind_that_reaches_no_trained_weight_is_named(toys, tmp_path):
+    config = toys(optimizer={"only": "object_adapter"}, batches={"kinds": {"prompt": 1.0}})
+    with pytest.raises(TrainingError, match=r"a prompt batch reaches no weight.*kinds\.prompt to 0"):
+        Trainer(config, tmp_path / "run", CPU).run()
+
+
+@pytest.mark.parametrize(
+    ("sections", "message"),
+    [
+        ({"optimizer": {"only": "tail"}}, "optimizer.only is 'tail'; no weight"),
+        ({"losses": {"general_class": "floor"}}, "general_class is 'floor'; use a thing"),
+    ],
+)
+def test_parts_and_classes_that_do_not_exist(toys, tmp_path, sections, message):
+    with pytest.raises(ValueError, match=message):
+        Trainer(toys(**sections), tmp_path / "run", CPU)
 
 
 def test_class_table():
