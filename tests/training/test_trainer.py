@@ -302,7 +302,7 @@ def test_only_a_part_is_trained(toys, tmp_path):
 
 def test_a_kind_that_reaches_no_trained_weight_is_named(toys, tmp_path):
     config = toys(optimizer={"only": "object_adapter"}, batches={"kinds": {"prompt": 1.0}})
-    with pytest.raises(TrainingError, match=r"a prompt batch reaches no weight.*kinds\.prompt to 0"):
+    with pytest.raises(TrainingError, match=r"prompt batch reaches no weight.*kinds\.prompt to 0"):
         Trainer(config, tmp_path / "run", CPU).run()
 
 
