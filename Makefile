@@ -14,7 +14,7 @@ REQUIREMENTS := requirements/core.txt requirements/dev.txt
 # Merged, so that install/<distribution> is the prefix of the package itself.
 colcon_build = set +u; . tools/ros_env.sh $(1); set -u; \
 	echo "Building for $(1) (a minute the first time) ..."; \
-	colcon --log-base log/$(1) build --merge-install \
+	MAKEFLAGS=-j$$(nproc) colcon --log-base log/$(1) build --merge-install \
 		--build-base build/$(1) --install-base install/$(1) \
 		--cmake-args -DPython3_EXECUTABLE="$$(command -v python)" -DBUILD_TESTING=OFF
 

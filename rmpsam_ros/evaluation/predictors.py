@@ -77,14 +77,16 @@ class NetworkPredictor:
         return fuse_panoptic(*objects, self.label_set, config)
 
     @torch.inference_mode()
-    def semantic(self, objects: Objects) -> NDArray[np.int64]:
+    def semantic(self, objects: Objects, among: NDArray[np.bool_]) -> NDArray[np.int64]:
         """Return the class map [H, W]: every pixel has the class with the most support.
 
         Support: sum over queries of class probability times mask probability.
+        among: bool [C], the classes that compete: those that the data set knows.
         """
         classes = torch.from_numpy(objects.class_logits).softmax(dim=-1)[:, :-1]
         masks = torch.from_numpy(objects.mask_logits).sigmoid()
         support = torch.einsum("qc,qhw->chw", classes, masks)
+        support[~torch.from_numpy(among)] = -1.0
         return to_image(support, objects.geometry).argmax(dim=0).numpy()
 
     @torch.inference_mode()

@@ -45,7 +45,8 @@ def evaluate_network(
             if "panoptic" in tasks:
                 add_panoptic(quality, predictor.panoptic(objects, fusion), sample, labels)
             if "semantic" in tasks:
-                semantic.add(predictor.semantic(objects), class_map(sample), _IGNORE)
+                predicted = predictor.semantic(objects, sample.annotated)
+                semantic.add(predicted, class_map(sample), _IGNORE)
             if "recall" in tasks:
                 recall.add(predictor.object_masks(objects), sample.masks)
         if "interactive" in tasks:

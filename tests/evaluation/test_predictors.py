@@ -99,6 +99,16 @@ def test_interactive_figures_of_an_oracle():
     assert oracle.shown == 2
 
 
+def test_only_the_classes_of_the_data_set_compete_for_pixels(predictor):
+    predictor.show(np.zeros((48, 64, 3), np.uint8))
+    masks = np.full((3, 16, 24), 9.0, np.float32)
+    logits = np.full((3, 4), -9.0, np.float32)
+    np.fill_diagonal(logits, (9.0, 8.0, 7.0))
+    objects = predictor.objects()._replace(class_logits=logits, mask_logits=masks)
+    for among, winner in (((1, 1, 1), 0), ((0, 1, 1), 1), ((0, 0, 1), 2)):
+        assert (predictor.semantic(objects, np.array(among, bool)) == winner).all()
+
+
 def test_small_objects_are_not_prompted():
     small = rectangle(30, 2, 50, 22)  # 400 pixels
     figures = evaluate_prompter(Oracle([BOX]), [sample(masks=(small, BOX)), sample([0], [small])])
