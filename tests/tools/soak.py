@@ -37,6 +37,7 @@ from ament_index_python.packages import get_package_prefix
 from diagnostic_msgs.msg import DiagnosticArray
 from rcl_interfaces.srv import SetParameters
 from rclpy.executors import SingleThreadedExecutor
+from rclpy.impl.implementation_singleton import rclpy_implementation as implementation
 from rclpy.parameter import Parameter
 from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
 from sensor_msgs.msg import Image
@@ -337,11 +338,22 @@ def growth(memory):
     return sum(last) / len(last) - sum(second) / max(len(second), 1) if second else 0.0
 
 
+def spin(executor, done):
+    """Spin although other threads destroy publishers and subscriptions all the time.
+
+    rclpy raises when one is destroyed just while the executor collects what to wait for.
+    """
+    while not done.is_set():
+        with contextlib.suppress(implementation.InvalidHandle):
+            executor.spin_once(timeout_sec=0.2)
+
+
 def soak(options):
     node = rclpy.create_node("soak")
     executor = SingleThreadedExecutor()
     executor.add_node(node)
-    spinner = threading.Thread(target=executor.spin, daemon=True)
+    done = threading.Event()
+    spinner = threading.Thread(target=spin, args=(executor, done), daemon=True)
     spinner.start()
     diagnostics: list = []
     node.create_subscription(
@@ -402,8 +414,9 @@ def soak(options):
         "problems": problems,
     }
     print(json.dumps(report, indent=1))
-    executor.shutdown()
+    done.set()
     spinner.join(10.0)
+    executor.shutdown()
     return 1 if problems else 0
 
 
