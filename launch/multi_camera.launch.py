@@ -146,8 +146,8 @@ def generate_launch_description() -> LaunchDescription:
         DeclareLaunchArgument(
             "weights",
             default_value="",
-            description="Checkpoint of the network (.safetensors or .pth); empty: as in "
-            "params_file.",
+            description="Checkpoint (.safetensors or .pth), demo or random; empty: as "
+            "in params_file.",
         ),
         DeclareLaunchArgument(
             "engine",

@@ -91,7 +91,8 @@ class PipelineConfig:
         labels: name of a packaged label set, or path of a label file; empty: the label set in the
             weights, or coco_panoptic.
         long_side, short_side: limits of the resized image in pixels; its ratio is kept.
-        fusion: thresholds and class filter of the panoptic fusion.
+        fusion: thresholds and class filter of the panoptic fusion; the defaults are lower than
+            the official ones, for a model that is less sure.
         tracker: thresholds and times of the tracks.
         prompting: what answers prompts, on which frames, and how objects are followed.
     """
@@ -100,7 +101,7 @@ class PipelineConfig:
     labels: str = ""
     long_side: int = 640
     short_side: int = 480
-    fusion: FusionConfig = field(default_factory=FusionConfig)
+    fusion: FusionConfig = field(default_factory=lambda: FusionConfig(0.4, 0.5))
     tracker: TrackerConfig = field(default_factory=TrackerConfig)
     prompting: PromptingConfig = field(default_factory=PromptingConfig)
 

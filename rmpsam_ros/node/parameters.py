@@ -135,15 +135,17 @@ NODE_PARAMETERS: dict[str, tuple[Parameter, ...]] = {
     "Results": (
         Parameter(
             "score_threshold",
-            0.8,
-            "Class probability that an object needs to become a segment.",
+            0.4,
+            "Class probability that an object needs to become a segment; the official evaluation "
+            "has 0.8.",
             Change.LIVE,
             range=(0.0, 1.0),
         ),
         Parameter(
             "overlap_threshold",
-            0.8,
-            "Share of its mask that an object must win against the others to become a segment.",
+            0.5,
+            "Share of its mask that an object must win against the others to become a segment; "
+            "the official evaluation has 0.8.",
             Change.LIVE,
             range=(0.0, 1.0),
         ),

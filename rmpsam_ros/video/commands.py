@@ -20,11 +20,10 @@ from tqdm import tqdm
 
 from rmpsam_ros.commands import CommandError, add_model_options, draw_bgr, make_pipeline
 from rmpsam_ros.frame_sources import FrameSource, SourceError, open_source
-from rmpsam_ros.pipeline import Pipeline, PromptingConfig, StageTimes
+from rmpsam_ros.pipeline import Pipeline, PipelineConfig, PromptingConfig, StageTimes
 from rmpsam_ros.prompting import PROMPT_ENGINES
 from rmpsam_ros.runtime import EngineError
 from rmpsam_ros.segmentation.labels import LabelSet
-from rmpsam_ros.segmentation.panoptic import FusionConfig
 from rmpsam_ros.segmentation.prompt_overlay import draw_prompted
 from rmpsam_ros.segmentation.prompts import PromptError, validate_prompt
 from rmpsam_ros.segmentation.run_length import encode_mask
@@ -60,7 +59,7 @@ def add_parsers(subparsers: Any) -> None:
     add("input", help="video file, or folder of images in the order of their names")
     add("output", type=Path, help=".mp4 file; a .json file of the same name comes beside it")
     add_model_options(parser)
-    fusion = FusionConfig()
+    fusion = PipelineConfig().fusion
     add(
         "--clip-frames",
         type=int,
@@ -267,7 +266,7 @@ def _frames(source: FrameSource) -> Iterator[NDArray[np.uint8]]:
 def _pipeline(options: argparse.Namespace, clip_frames: int) -> Pipeline:
     prompting = PromptingConfig()  # of the network itself: nothing to be loaded
     try:
-        fusion = FusionConfig(score_threshold=options.score)
+        fusion = replace(PipelineConfig().fusion, score_threshold=options.score)
         if options.prompt:
             prompting = PromptingConfig(
                 engine=options.prompt_engine,

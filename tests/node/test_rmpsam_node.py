@@ -365,7 +365,7 @@ def test_thresholds_and_classes_change_while_running(
         wait_for(lambda: feed(node, make_image()) or len(fake_pipeline.fusions) > count, "a frame")
         return fake_pipeline.fusions[-1]
 
-    assert used(0).score_threshold == 0.8
+    assert used(0).score_threshold == 0.4
     assert set_parameter("score_threshold", 0.25) == ""
     assert set_parameter("classes", "person, car") == ""
     fusion = used(len(fake_pipeline.fusions) + 1)
