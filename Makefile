@@ -2,12 +2,13 @@
 # make test          lint, types and all tests against the built package
 # make test-gpu      the tests that need a GPU or TensorRT; says of each why it is skipped
 # make test-jazzy    the ROS tests against ROS 2 Jazzy
+# make smoke-jazzy   the package built for Jazzy, and its node started in all ways
 # make env build native lint clean      the single steps
 
 SHELL := bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DEFAULT_GOAL := build
-.PHONY: demo test test-gpu test-jazzy env env-test env-jazzy build build-jazzy native lint clean
+.PHONY: demo test smoke-jazzy test-gpu test-jazzy env env-test env-jazzy build build-jazzy native lint clean
 
 REQUIREMENTS := requirements/core.txt requirements/dev.txt
 
@@ -29,6 +30,9 @@ test-gpu: build env-test
 
 test-jazzy: build-jazzy
 	@set +u; . tools/ros_env.sh jazzy; set -u; pytest tests/node
+
+smoke-jazzy: build-jazzy
+	@set +u; . tools/ros_env.sh jazzy; set -u; pytest tests/node/test_integration_start.py
 
 env:
 	@python3 tools/make_env.py .venv $(REQUIREMENTS) requirements/ros-kilted.txt
