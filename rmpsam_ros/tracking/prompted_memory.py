@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
+from rmpsam_ros.tracking.association import box_overlap
 from rmpsam_ros.tracking.matching import unit_rows
 from rmpsam_ros.tracking.prompted_records import (
     Anchor,
@@ -26,6 +27,7 @@ _HISTORY = 128  # places remembered, for prompts on frames of the last seconds
 _NEWEST = 0.1  # weight of the newest frame in the remembered area and appearance
 _TRACK_OVERLAP = 0.5  # intersection over union with a track to be part of it,
 _TRACK_FRAMES = 3  # in so many frames in a row
+_STAYED_OVERLAP = 0.5  # intersection over union of its boxes in two answers to be in one place
 _STALE_SECONDS = 0.5  # after this time the place of the track says more than the own last place
 
 
@@ -72,6 +74,9 @@ class ObjectMemory:
             if misled and following.track_id == self._track_id:
                 self._track_id = self._candidate = self._streak = 0
         else:
+            if self._track_left(observation, config):
+                # The object is where it was and looks as it did: it is the track that jumped.
+                self._track_id = self._candidate = self._streak = 0
             self._remember(observation)
         self._settle(observation, reason)
 
@@ -117,10 +122,19 @@ class ObjectMemory:
         similarity, least = self._similarity(observation), self._least(config)
         if not similarity >= least:
             return f"its appearance has a similarity of {similarity:.2f}, below {least:g}"
-        overlap = observation.coverage.get(self._track_id)
-        if overlap is not None and overlap < config.guard_overlap:
+        if self._track_left(observation, config) and not self._stayed(observation):
             return f"track {self._track_id}, which it was part of, is in another place"
         return ""
+
+    def _track_left(self, observation: Observation, config: FollowConfig) -> bool:
+        """Whether the track that the object has been part of is in another place than it."""
+        overlap = observation.coverage.get(self._track_id)
+        return overlap is not None and overlap < config.guard_overlap
+
+    def _stayed(self, observation: Observation) -> bool:
+        """Whether the object is seen where it was last."""
+        overlap = box_overlap([observation.anchor.box], [self._anchor.box])
+        return bool(overlap[0, 0] >= _STAYED_OVERLAP)
 
     def _similarity(self, observation: Observation) -> float:
         """Return how much the mask looks like the object, 1 as long as that is not known."""

@@ -186,6 +186,12 @@ def test_a_jump_away_from_its_track_is_drift(objects):
     assert (known.state, known.track_id) == (PromptState.TRACKED, 7)
 
 
+def test_a_track_that_jumps_away_from_an_object_that_stays_is_left(objects):
+    associate(objects)
+    known = follow(objects, seen(1.4, x=14, coverage={7: 0.0}))
+    assert (known.state, known.track_id) == (PromptState.TRACKED, 0)
+
+
 def test_a_track_that_is_not_shown_does_not_guard(objects):
     associate(objects)
     assert follow(objects, seen(1.4, coverage={3: 0.0})).state is PromptState.TRACKED
