@@ -10,7 +10,9 @@ import numpy as np
 import pytest
 import torch
 
+from rmpsam_ros.runtime import ModelConfig, load_engine
 from rmpsam_ros.runtime.export_form import ExportForm
+from rmpsam_ros.runtime.network import label_set_of, load_network
 from rmpsam_ros.runtime.onnx_engine import OnnxEngine, onnxruntime_form
 from rmpsam_ros.runtime.precision import (
     Remembered,
@@ -77,3 +79,19 @@ def test_there_is_something_to_agree_on(frames, reference):
         for image, geometry in frames
     ]
     assert np.mean(covered) > 0.5
+
+
+@needs_openvino
+def test_the_demo_model_in_bf16_agrees_with_fp32(frames, tmp_path):
+    """The reduced precision that the node chooses for it, with weights that mean something."""
+    config = ModelConfig(weights="demo", engine="openvino", precision="bf16", device="cpu",
+                         num_threads=2, cache_folder=str(tmp_path))
+    num_classes = label_set_of(config, "").num_classes
+    network = load_network(config, num_classes, lambda line: None)
+    demo = Remembered(TorchEngine(network, torch.device("cpu"), "rmpsam_tiny_vit", "demo"))
+    engine = load_engine(config, num_classes)
+    try:
+        assert engine.info.precision == "bf16"
+        assert compare(engine, demo, frames).pixels >= 0.98
+    finally:
+        engine.close()
