@@ -41,7 +41,7 @@ class TubeEngine(HostSteps):
     def _objects(self, bright, known):
         classes = np.zeros((3, LABELS.num_classes + 1), np.float32)
         classes[:, -1] = 20.0
-        classes[1, PERSON] = 40.0 if known else 20.0
+        classes[1, PERSON] = 40.0 if known else 0.0
         masks = np.full((3, *bright.shape), -20.0, np.float32)
         masks[1][bright] = 20.0
         return ObjectOutput(classes, masks, np.eye(3, 256, dtype=np.float32))
