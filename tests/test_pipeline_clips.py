@@ -150,7 +150,7 @@ def test_an_engine_without_tubes_is_refused_at_start(monkeypatch):
         def decode_tube(self, features):
             raise EngineError("this engine was made for single frames")
 
-    monkeypatch.setattr("rmpsam_ros.pipeline.load_engine", lambda *_: SingleFrames())
+    monkeypatch.setattr("rmpsam_ros.pipeline.create.load_engine", lambda *_: SingleFrames())
     with pytest.raises(PipelineError, match="single frames"):
         create_pipeline(config(3))
     create_pipeline(config(1)).close()

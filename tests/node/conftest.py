@@ -134,15 +134,10 @@ def listener(ros):
 @pytest.fixture
 def fake_pipeline():
     """A pipeline without a network: one thing and one stuff segment in every frame."""
-    from rmpsam_ros.pipeline import (
-        EngineInfo,
-        FrameResult,
-        Pipeline,
-        PromptingConfig,
-        StageTimes,
-    )
+    from rmpsam_ros.pipeline import FrameResult, Pipeline, PromptingConfig, StageTimes
     from rmpsam_ros.prompting import Answer, FollowPass, FoundMask, KeptFrame, Prompter, QueryMasks
     from rmpsam_ros.prompting.refinement import anchor_prompt
+    from rmpsam_ros.runtime import EngineInfo
     from rmpsam_ros.segmentation.labels import load_label_set
     from rmpsam_ros.segmentation.panoptic import FusionConfig, PanopticResult, Segment
     from rmpsam_ros.segmentation.preprocess import Geometry

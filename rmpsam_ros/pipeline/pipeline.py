@@ -1,109 +1,34 @@
-"""A frame in, a result out: the whole product without ROS."""
+"""Pre-processing, network, fusion, tracks and prompts of one camera."""
 
 import time
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from rmpsam_ros.pipeline import result_images
+from rmpsam_ros.pipeline.config import PipelineConfig
 from rmpsam_ros.prompting import (
     FollowPass,
-    FrameNotKeptError,
     KeptFrame,
-    NoFrameError,
     PromptedMask,
     PromptedObject,
     PromptEngine,
-    PromptEngineError,
     Prompter,
-    PromptingConfig,
-    PromptState,
     SharedDecoder,
-    TooManyPromptsError,
-    load_prompt_engine,
     pack_queries,
 )
 from rmpsam_ros.results import FrameResult, StageTimes
-from rmpsam_ros.runtime import (
-    Engine,
-    EngineError,
-    EngineInfo,
-    FrameOutput,
-    ModelConfig,
-    ObjectOutput,
-    load_engine,
-)
+from rmpsam_ros.runtime import Engine, EngineError, EngineInfo, FrameOutput, ObjectOutput
 from rmpsam_ros.runtime.engine import ChannelOrder
-from rmpsam_ros.runtime.network import label_set_of
 from rmpsam_ros.segmentation.labels import LabelSet
-from rmpsam_ros.segmentation.overlay import draw_overlay
-from rmpsam_ros.segmentation.panoptic import FusionConfig, instance_map, semantic_map
+from rmpsam_ros.segmentation.panoptic import semantic_map
 from rmpsam_ros.segmentation.preprocess import Geometry
-from rmpsam_ros.segmentation.prompt_overlay import draw_prompted
 from rmpsam_ros.segmentation.prompts import ObjectPrompt
 from rmpsam_ros.segmentation.run_length import encode_segments
-from rmpsam_ros.tracking import (
-    ClipWindow,
-    Detection,
-    QueryTracker,
-    TrackerConfig,
-    TrackState,
-)
-
-__all__ = [
-    "FrameNotKeptError",
-    "FrameResult",
-    "NoFrameError",
-    "PendingFrame",
-    "Pipeline",
-    "PipelineConfig",
-    "PipelineError",
-    "PromptResult",
-    "PromptState",
-    "PromptedMask",
-    "PromptedObject",
-    "PromptingConfig",
-    "StageTimes",
-    "TooManyPromptsError",
-    "create_pipeline",
-]
-
-# 0 means "none" and 65535 "unlabelled" in a 16 bit instance image; the rest is for track ids.
-INSTANCE_VALUES = 65534
-
-PromptResult = PromptedMask  # what a request is answered with
-
-
-class PipelineError(RuntimeError):
-    """The pipeline cannot be made from its configuration; the message is one line."""
-
-
-@dataclass(frozen=True)
-class PipelineConfig:
-    """Everything that the pipeline can be told.
-
-    Attributes:
-        network: which network runs, with what weights, on which engine and device. With
-            ``clip_frames`` above 1, objects are decoded from the tube of the newest so many
-            frames, of which every frame is the last once (see `tracking.clip_window`).
-        labels: name of a packaged label set, or path of a label file; empty: the label set in the
-            weights, or coco_panoptic.
-        long_side, short_side: limits of the resized image in pixels; its ratio is kept.
-        fusion: thresholds and class filter of the panoptic fusion; the defaults are lower than
-            the official ones, for a model that is less sure.
-        tracker: thresholds and times of the tracks.
-        prompting: what answers prompts, on which frames, and how objects are followed.
-    """
-
-    network: ModelConfig = field(default_factory=ModelConfig)
-    labels: str = ""
-    long_side: int = 640
-    short_side: int = 480
-    fusion: FusionConfig = field(default_factory=lambda: FusionConfig(0.4, 0.5))
-    tracker: TrackerConfig = field(default_factory=TrackerConfig)
-    prompting: PromptingConfig = field(default_factory=PromptingConfig)
+from rmpsam_ros.tracking import ClipWindow, Detection, QueryTracker, TrackState
 
 
 @dataclass(slots=True)
@@ -384,28 +309,14 @@ class Pipeline:
 
     def instance_map(self, result: FrameResult) -> NDArray[np.uint16]:
         """Instance of every pixel, (H, W): 0 none, else the track id brought into 1 to 65534."""
-        values = {
-            segment: (track - 1) % INSTANCE_VALUES + 1
-            for segment, track in result.track_ids.items()
-        }
-        return instance_map(result.panoptic, values)
+        return result_images.track_map(result)
 
     def overlay(self, image: NDArray[np.uint8], result: FrameResult) -> NDArray[np.uint8]:
         """Draw the result over its RGB image, (H, W, 3) uint8, and return a new one.
 
         Prompted masks lie on top; one of an earlier frame is drawn as a contour only.
         """
-        canvas = draw_overlay(image, result.panoptic, self.label_set, result.track_ids)
-        size = (result.height, result.width)
-        draw_prompted(
-            canvas,
-            [
-                (one.object_id, one.mask, one.stamp == result.stamp)
-                for one in result.prompted
-                if (one.mask.height, one.mask.width) == size
-            ],
-        )
-        return canvas
+        return result_images.overlay(image, result, self.label_set)
 
     def warm_up(self) -> None:
         """Run network and fusion once on a grey image: the first frame is then no slow one.
@@ -446,28 +357,3 @@ class Pipeline:
             self._clip.clear()
             self._newest_stamp = stamp
         self._newest_stamp = max(stamp, self._newest_stamp)
-
-
-def create_pipeline(
-    config: PipelineConfig, progress: Callable[[str], None] = lambda line: None
-) -> Pipeline:
-    """Load everything and warm up.
-
-    Args:
-        progress: called with one line before every step that takes longer than a moment.
-
-    Raises:
-        PipelineError: anything of the configuration cannot be used; one line says what and why.
-    """
-    try:
-        label_set = label_set_of(config.network, config.labels)
-        prompt_engine = load_prompt_engine(config.prompting, config.network, progress)
-        engine = load_engine(config.network, label_set.num_classes, progress)
-        pipeline = Pipeline(engine, label_set, config, prompt_engine)
-        if config.network.clip_frames > 1:
-            progress(f"objects are decoded from clips of {config.network.clip_frames} images")
-        progress("warming up")
-        pipeline.warm_up()
-    except (EngineError, PromptEngineError, ValueError) as error:
-        raise PipelineError(str(error)) from error
-    return pipeline

@@ -1,0 +1,38 @@
+"""What a pipeline can be told, and the error for what it cannot be made from."""
+
+from dataclasses import dataclass, field
+
+from rmpsam_ros.prompting import PromptingConfig
+from rmpsam_ros.runtime import ModelConfig
+from rmpsam_ros.segmentation.panoptic import FusionConfig
+from rmpsam_ros.tracking import TrackerConfig
+
+
+class PipelineError(RuntimeError):
+    """The pipeline cannot be made from its configuration; the message is one line."""
+
+
+@dataclass(frozen=True)
+class PipelineConfig:
+    """Everything that the pipeline can be told.
+
+    Attributes:
+        network: which network runs, with what weights, on which engine and device. With
+            ``clip_frames`` above 1, objects are decoded from the tube of the newest so many
+            frames, of which every frame is the last once (see `tracking.clip_window`).
+        labels: name of a packaged label set, or path of a label file; empty: the label set in the
+            weights, or coco_panoptic.
+        long_side, short_side: limits of the resized image in pixels; its ratio is kept.
+        fusion: thresholds and class filter of the panoptic fusion; the defaults are lower than
+            the official ones, for a model that is less sure.
+        tracker: thresholds and times of the tracks.
+        prompting: what answers prompts, on which frames, and how objects are followed.
+    """
+
+    network: ModelConfig = field(default_factory=ModelConfig)
+    labels: str = ""
+    long_side: int = 640
+    short_side: int = 480
+    fusion: FusionConfig = field(default_factory=lambda: FusionConfig(0.4, 0.5))
+    tracker: TrackerConfig = field(default_factory=TrackerConfig)
+    prompting: PromptingConfig = field(default_factory=PromptingConfig)

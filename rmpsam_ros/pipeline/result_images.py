@@ -1,0 +1,41 @@
+"""Results as images: classes, instances, and a drawing for people."""
+
+import numpy as np
+from numpy.typing import NDArray
+
+from rmpsam_ros.results import FrameResult
+from rmpsam_ros.segmentation.labels import LabelSet
+from rmpsam_ros.segmentation.overlay import draw_overlay
+from rmpsam_ros.segmentation.panoptic import instance_map
+from rmpsam_ros.segmentation.prompt_overlay import draw_prompted
+
+# 0 means "none" and 65535 "unlabelled" in a 16 bit instance image; the rest is for track ids.
+INSTANCE_VALUES = 65534
+
+
+def track_map(result: FrameResult) -> NDArray[np.uint16]:
+    """Track of every pixel, (H, W): 0 none, else the track id brought into 1 to 65534."""
+    values = {
+        segment: (track - 1) % INSTANCE_VALUES + 1 for segment, track in result.track_ids.items()
+    }
+    return instance_map(result.panoptic, values)
+
+
+def overlay(
+    image: NDArray[np.uint8], result: FrameResult, label_set: LabelSet
+) -> NDArray[np.uint8]:
+    """Draw a result over its RGB image, (H, W, 3) uint8, and return a new one.
+
+    Prompted masks lie on top; one of an earlier frame is drawn as a contour only.
+    """
+    canvas = draw_overlay(image, result.panoptic, label_set, result.track_ids)
+    size = (result.height, result.width)
+    draw_prompted(
+        canvas,
+        [
+            (one.object_id, one.mask, one.stamp == result.stamp)
+            for one in result.prompted
+            if (one.mask.height, one.mask.width) == size
+        ],
+    )
+    return canvas
