@@ -93,6 +93,7 @@ class RmpsamNode(LifecycleNode):
         self._prompt_thread: PromptThread | None = None
         self._pipelines: Sequence[Pipeline] = ()  # one for each camera while the network is loaded
         self._stopping = threading.Event()
+        self._starting = threading.Lock()  # held while a thread is made: `stop` must see it
         self._network_status = Status("network", Level.OK, "not loaded")
         self._settings = RosParameters(
             self, NODE_PARAMETERS, lambda: self._thread is not None, self._check_parameter
@@ -150,7 +151,8 @@ class RmpsamNode(LifecycleNode):
         try:
             pipelines = self._load()
         except InterruptedError:
-            return TransitionCallbackReturn.FAILURE  # the process ends
+            self._release(0.0)  # the process ends; `stop` waits for what runs still
+            return TransitionCallbackReturn.FAILURE
         except Exception as error:
             self._release()
             self.report_error("network cannot be loaded", error)
@@ -257,7 +259,8 @@ class RmpsamNode(LifecycleNode):
         Returns:
             False if the network does not stop within `timeout` seconds.
         """
-        self._stopping.set()
+        with self._starting:
+            self._stopping.set()
         stopped = self._release(timeout)
         for camera in self.cameras:
             camera.publishers.close()
@@ -271,24 +274,27 @@ class RmpsamNode(LifecycleNode):
         for camera in self.cameras:
             camera.forget()
         self._set_network_status(Level.OK, "loading")
-        self._thread = thread = InferenceThread(
-            lambda: self._make_pipelines(values),
-            self.cameras,
-            self._work,
-            values["max_waiting_prompts"],
-        )
+        with self._starting:
+            self._go_on()
+            self._thread = thread = InferenceThread(
+                lambda: self._make_pipelines(values),
+                self.cameras,
+                self._work,
+                values["max_waiting_prompts"],
+            )
         started = sign_of_life = time.monotonic()
         while (pipelines := thread.wait_until_ready(0.1)) is None:
             now = time.monotonic()
-            if self._stopping.is_set():
-                raise InterruptedError("stopped while loading")
+            self._go_on()
             if now - sign_of_life > PROGRESS_PERIOD:
                 sign_of_life = now
                 self.get_logger().info(
                     f"still loading after {now - started:.0f} s: {self._network_status.message}"
                 )
-        if pipelines[0].prompts_run_beside:
-            self._prompt_thread = PromptThread(values["max_waiting_prompts"])
+        with self._starting:
+            self._go_on()
+            if pipelines[0].prompts_run_beside:
+                self._prompt_thread = PromptThread(values["max_waiting_prompts"])
         for station, pipeline in zip(self._stations, pipelines, strict=True):
             station.desk.open(pipeline, thread, self._prompt_thread)
         # What was loaded stays: none of it needs to be searched for garbage between two frames.
@@ -305,21 +311,25 @@ class RmpsamNode(LifecycleNode):
         """Stop taking images and end the threads, first the one that only uses the pipelines."""
         for camera in self.cameras:
             camera.stop()
-        if self._prompt_thread is not None and not self._prompt_thread.close(timeout):
+        prompts, network = self._prompt_thread, self._thread
+        if prompts is not None and not prompts.close(timeout):
             return False
         for station in self._stations:
             station.desk.close()
-        thread = self._thread
-        if thread is not None and not thread.close(timeout):
+        if network is not None and not network.close(timeout):
             return False
         self._thread = self._prompt_thread = None
         self._pipelines = ()
         gc.unfreeze()
         return True
 
-    def _on_progress(self, line: str) -> None:
-        if self._stopping.is_set():  # ends the building of an engine, too, which takes minutes
+    def _go_on(self) -> None:
+        """Raise InterruptedError if the node is to stop."""
+        if self._stopping.is_set():
             raise InterruptedError("stopped while loading")
+
+    def _on_progress(self, line: str) -> None:
+        self._go_on()  # ends the building of an engine, too, which takes minutes
         self._set_network_status(Level.OK, line)
         self.get_logger().info(line)
 

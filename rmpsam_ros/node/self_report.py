@@ -118,9 +118,13 @@ class CameraReport:
             silent_for=time.monotonic() - camera.last_arrival,
             timeout=self._input_timeout(),
         )
-        problem = topic_health.input_problem(state) if camera.active else None
-        self._log("input", problem, f"images arrive on {topic}")
-        message = f"{rate:.1f} images per second" if camera.active else "not active"
+        active = camera.active
+        problem = topic_health.input_problem(state) if active else None
+        if not active:
+            self._known_problems.pop("input", None)  # not solved, only no longer looked at
+        elif problem is not None or rate:  # no problem yet says nothing while no image comes
+            self._log("input", problem, f"images arrive on {topic}")
+        message = f"{rate:.1f} images per second" if active else "not active"
         values = {
             "topic": topic,
             "type": state.type_name,
@@ -176,9 +180,12 @@ class CameraReport:
         about = self._camera.scope.about("depth")
         rate = self._found.read(spatial.found)
         problem = spatial.problem(self._input_timeout())
-        if self._camera.active:
+        active = self._camera.active
+        if active:
             self._log("depth", problem, f"{about} is used")
-        message = f"{rate:.1f} results per second" if self._camera.active else "not active"
+        else:
+            self._known_problems.pop("depth", None)
+        message = f"{rate:.1f} results per second" if active else "not active"
         return _status(about, problem, message, spatial.values())
 
     def _log(self, subject: str, problem: Problem | None, solved: str) -> None:

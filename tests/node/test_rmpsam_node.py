@@ -9,6 +9,7 @@ import pytest
 pytest.importorskip("rclpy", reason="needs ROS 2 (rclpy)")
 pytest.importorskip("rmpsam_ros.msg", reason="needs the built package (make build)")
 
+from rclpy.lifecycle import TransitionCallbackReturn
 from rclpy.qos import DurabilityPolicy, QoSProfile
 from sensor_msgs.msg import Image
 
@@ -18,6 +19,7 @@ from rmpsam_ros.msg import (
     Latency,
     PanopticSegmentation,
 )
+from rmpsam_ros.node import rmpsam_node
 from rmpsam_ros.node.parameters import ParameterError
 from rmpsam_ros.pipeline import PipelineError
 
@@ -72,6 +74,39 @@ def test_stopping_ends_a_long_build(make_node, fake_pipeline, wait_for_status):
     wait_for_status("network", {0}, "building the engine")
     assert node.stop(30.0)
     assert ended.is_set()
+
+
+def inference_threads():
+    return [one for one in threading.enumerate() if one.name == "inference"]
+
+
+def test_a_stop_just_when_loading_begins_leaves_no_thread(
+    make_node, fake_pipeline, wait_for, monkeypatch
+):
+    """Whatever comes first, `stop` sees the thread, or the thread is not made."""
+    go_on = threading.Event()
+
+    def load(values, progress):
+        assert go_on.wait(60.0)
+        return fake_pipeline
+
+    node = make_node(load, autostart=False)
+    stopped, stopping = [], threading.Thread(target=lambda: stopped.append(node.stop(60.0)))
+    make_thread = rmpsam_node.InferenceThread
+
+    def make_during_stop(*arguments):
+        stopping.start()
+        time.sleep(0.2)
+        threading.Timer(0.5, go_on.set).start()
+        return make_thread(*arguments)
+
+    monkeypatch.setattr(rmpsam_node, "InferenceThread", make_during_stop)
+    assert node.trigger_configure() == TransitionCallbackReturn.FAILURE
+    stopping.join(60.0)
+    assert stopped == [True]
+    wait_for(lambda: not inference_threads(), "the end of the network's thread")
+    assert node.trigger_configure() == TransitionCallbackReturn.FAILURE, "after the end"
+    assert not inference_threads()
 
 
 def test_every_transition(
