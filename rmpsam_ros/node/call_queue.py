@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import threading
 from collections import Counter, deque
-from collections.abc import Callable
+from collections.abc import Callable, Generator
 from concurrent import futures
-from typing import TYPE_CHECKING, Any, TypeVar
+from types import GeneratorType
+from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 
 if TYPE_CHECKING:  # importing it takes seconds, which belong to the configuration of the node
     from rmpsam_ros.pipeline import Pipeline
 
 T = TypeVar("T")
+Steps: TypeAlias = Generator[None, None, T]
+"""Long work in steps, between which other work gets its turn; returns the result."""
 
 
 class BusyError(RuntimeError):
@@ -26,24 +29,48 @@ class WaitedTooLongError(TimeoutError):
     """Nobody got to the call in time; it has not run."""
 
 
+class TookTooLongError(TimeoutError):
+    """The call was begun but is not finished in time; what it does in steps ends there."""
+
+
 class Call:
-    """A function of the pipeline that somebody waits for."""
+    """A function of the pipeline that somebody waits for.
+
+    Attributes:
+        given_up: set by who waited, when it took too long.
+    """
 
     def __init__(self, pipeline: Pipeline, function: Callable[[Pipeline], Any]) -> None:
         self.pipeline = pipeline
         self.function = function
         self.future: futures.Future[Any] = futures.Future()
+        self.given_up = False
+        self._steps: Generator[None, None, Any] | None = None
 
-    def answer(self) -> None:
-        """Run the function, unless its caller gave it up; never raises."""
-        if not self.future.set_running_or_notify_cancel():
-            return
+    def work(self) -> bool:
+        """Run the function, or its next step, unless its caller gave it up; never raises.
+
+        Returns:
+            Whether that was all.
+        """
         try:
-            result = self.function(self.pipeline)
+            if self._steps is None:
+                if not self.future.set_running_or_notify_cancel():
+                    return True
+                result = self.function(self.pipeline)
+                if not isinstance(result, GeneratorType):
+                    self.future.set_result(result)
+                    return True
+                self._steps = result
+            if self.given_up:
+                self._steps.close()
+                raise TookTooLongError("given up")  # its caller has gone
+            next(self._steps)
+        except StopIteration as end:
+            self.future.set_result(end.value)
         except Exception as error:
             self.future.set_exception(error)
-        else:
-            self.future.set_result(result)
+        return self.future.done()
 
 
 class CallQueue:
@@ -64,18 +91,21 @@ class CallQueue:
         self._calls: deque[Call] = deque()
         self.closed = False
 
-    def call(self, pipeline: Pipeline, function: Callable[[Pipeline], T], timeout: float) -> T:
+    def call(
+        self, pipeline: Pipeline, function: Callable[[Pipeline], T | Steps[T]], timeout: float
+    ) -> T:
         """Have the other thread run a function of a pipeline, and return what it returns.
 
         Args:
             pipeline: whose call it is; too many calls of one do not keep another from its own.
-            timeout: seconds to wait until it runs, and again until it returns.
+            function: what it does in steps takes turns with other calls and frames.
+            timeout: seconds until it must have returned.
 
         Raises:
             BusyError: too many calls of this pipeline are pending.
             StoppedError: the queue is closed.
             WaitedTooLongError: it did not get to run.
-            TimeoutError: it took too long.
+            TookTooLongError: it did not get finished.
             Exception: whatever the function raised.
         """
         call = Call(pipeline, function)
@@ -94,19 +124,27 @@ class CallQueue:
         except futures.CancelledError as error:
             raise StoppedError("the node was stopped") from error
 
-    def take(self) -> Call | None:
-        """Return the call that has waited longest, None if there is none."""
+    def work_on_next(self) -> None:
+        """Work on the call that has waited longest, if there is one; never raises.
+
+        One that has further steps waits for its next turn.
+        """
         with self._work:
-            return self._calls.popleft() if self._calls else None
+            if not self._calls:
+                return
+            call = self._calls.popleft()
+        if call.work():
+            return
+        with self._work:
+            self._calls.append(call)
+            if self.closed:
+                self._stop_waiting()
 
     def close(self) -> None:
         """Take no more calls; the waiting ones raise StoppedError."""
         with self._work:
             self.closed = True
-            while self._calls:
-                future = self._calls.popleft().future
-                future.cancel()
-                future.set_running_or_notify_cancel()  # wakes who waits for it
+            self._stop_waiting()
             self._work.notify_all()
 
     def __len__(self) -> int:
@@ -116,15 +154,24 @@ class CallQueue:
     def _wait(self, call: Call, timeout: float) -> Any:
         # Not future.result(timeout): a TimeoutError of the function is none of ours.
         futures.wait([call.future], timeout)
-        if not call.future.done() and call.future.cancel():
+        if call.future.done():
+            return call.future.result()
+        call.given_up = True
+        if call.future.cancel():
             with self._work:
                 if call in self._calls:
                     self._calls.remove(call)
             raise WaitedTooLongError(f"not worked on within {timeout:g} s")
-        futures.wait([call.future], timeout)
-        if not call.future.done():
-            raise TimeoutError(f"not finished after {timeout:g} s of work")
-        return call.future.result()
+        raise TookTooLongError(f"not finished within {timeout:g} s")
+
+    def _stop_waiting(self) -> None:
+        """Have all waiting calls raise StoppedError, between two steps as well."""
+        while self._calls:
+            future = self._calls.popleft().future
+            if future.running():
+                future.set_exception(StoppedError("the node was stopped"))
+            elif future.cancel():
+                future.set_running_or_notify_cancel()  # wakes who waits for it
 
     def _on_done(self, pipeline: Pipeline) -> None:
         with self._work:

@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from concurrent import futures
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
-from rmpsam_ros.node.call_queue import CallQueue
+from rmpsam_ros.node.call_queue import CallQueue, Steps
 from rmpsam_ros.node.frame_slot import FrameSlot
 
 if TYPE_CHECKING:  # importing it takes seconds, which belong to the configuration of the node
@@ -84,7 +84,9 @@ class InferenceThread:
         futures.wait([self._pipelines], timeout)
         return self._pipelines.result() if self._pipelines.done() else None
 
-    def call(self, pipeline: Pipeline, function: Callable[[Pipeline], T], timeout: float) -> T:
+    def call(
+        self, pipeline: Pipeline, function: Callable[[Pipeline], T | Steps[T]], timeout: float
+    ) -> T:
         """Run a function in the thread, before the next frame, and return what it returns.
 
         See `CallQueue.call`.
@@ -122,9 +124,7 @@ class InferenceThread:
                     return
                 waiting = len(self._calls)
             for _ in range(waiting):
-                call = self._calls.take()
-                if call is not None:  # its caller may have given it up
-                    call.answer()
+                self._calls.work_on_next()
             self._process_next(turns)
 
     def _process_next(self, turns: deque[tuple[FrameConsumer, Pipeline]]) -> None:

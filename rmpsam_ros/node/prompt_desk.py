@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from rclpy.node import Node
 
+from rmpsam_ros.node.call_queue import Steps
 from rmpsam_ros.node.camera import LOG_PERIOD
 from rmpsam_ros.node.camera_scope import CameraScope
 from rmpsam_ros.node.diagnostics import Level, Status
@@ -115,8 +116,10 @@ class PromptDesk:
             raise Refusal(Code.NOT_ACTIVE, "the node is not active; activate it first")
         return pipeline
 
-    def ask(self, function: Callable[[Pipeline], T]) -> T:
+    def ask(self, function: Callable[[Pipeline], T | Steps[T]]) -> T:
         """Have the thread of the prompt engine run a function, and return what it returns.
+
+        The answer comes within ``prompt_timeout``, or one of the errors does.
 
         Raises:
             Refusal: the node is not active, or requests come too fast.

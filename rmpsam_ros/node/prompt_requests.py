@@ -77,7 +77,12 @@ def click_prompt(x: float, y: float) -> ObjectPrompt:
 def refusal(error: Exception) -> Refusal | None:
     """Return how an error of the pipeline or its threads is answered, None if it is a surprise."""
     from rmpsam_ros import pipeline
-    from rmpsam_ros.node.call_queue import BusyError, StoppedError, WaitedTooLongError
+    from rmpsam_ros.node.call_queue import (
+        BusyError,
+        StoppedError,
+        TookTooLongError,
+        WaitedTooLongError,
+    )
     from rmpsam_ros.runtime import EngineError
     from rmpsam_ros.segmentation.prompts import PromptError
 
@@ -85,8 +90,8 @@ def refusal(error: Exception) -> Refusal | None:
         return error
     if isinstance(error, WaitedTooLongError):
         return Refusal(Code.BUSY, f"{error} (prompt_timeout); try again later")
-    if isinstance(error, TimeoutError):
-        return Refusal(Code.INTERNAL_ERROR, f"no answer within prompt_timeout: {error}")
+    if isinstance(error, TookTooLongError):
+        return Refusal(Code.BUSY, f"{error} (prompt_timeout); ask for less, or try again later")
     codes: dict[type[Exception], Code] = {
         BusyError: Code.BUSY,
         StoppedError: Code.NOT_ACTIVE,

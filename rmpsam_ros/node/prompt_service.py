@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rclpy.callback_groups import MutuallyExclusiveCallbackGroup, ReentrantCallbackGroup
 from rclpy.node import Node
 from std_srvs.srv import Trigger
 
+from rmpsam_ros.node import qos
 from rmpsam_ros.node.camera_scope import CameraScope
 from rmpsam_ros.node.frame_headers import FrameHeaders
 from rmpsam_ros.node.messages import prompted_mask_message
 from rmpsam_ros.node.prompt_desk import PromptDesk
 from rmpsam_ros.node.prompt_requests import Code, Refusal, check_request, object_prompt
 from rmpsam_ros.srv import AddPrompt, ClearPrompts, ListPrompts, RemovePrompt, SegmentEverything
+
+if TYPE_CHECKING:  # importing it takes seconds, which belong to the configuration of the node
+    from rmpsam_ros.pipeline import PromptedMask
 
 
 class PromptService:
@@ -29,17 +34,22 @@ class PromptService:
     ) -> None:
         self._desk = desk
         self._headers = headers
+        self._everything = threading.Lock()
         group = ReentrantCallbackGroup()
         self._services = [
             node.create_service(
-                kind, scope.own(name), self._handler(name, answer), callback_group=group
+                kind,
+                scope.own(name),
+                self._handler(name, answer),
+                qos_profile=qos.requests(),
+                callback_group=group,
             )
             for kind, name, answer in (
                 (AddPrompt, "add_prompt", self._add),
                 (RemovePrompt, "remove_prompt", self._remove),
                 (ListPrompts, "list_prompts", self._list),
                 (ClearPrompts, "clear_prompts", self._clear),
-                (SegmentEverything, "segment_everything", self._everything),
+                (SegmentEverything, "segment_everything", self._segment_everything),
             )
         ]
         self._services.append(
@@ -89,12 +99,17 @@ class PromptService:
     def _clear(self, request: Any, response: Any) -> None:
         response.removed = self._desk.pipeline().clear_prompts()
 
-    def _everything(self, request: Any, response: Any) -> None:
+    def _segment_everything(self, request: Any, response: Any) -> None:
         self._desk.pipeline()
         stamp = self._headers.wanted(request.stamp)
-        masks = self._desk.ask(
-            lambda pipeline: pipeline.segment_everything(stamp, request.points_per_side)
-        )
+        if not self._everything.acquire(blocking=False):  # clicks must find a place to wait
+            raise Refusal(Code.BUSY, "everything is being segmented already; try again later")
+        try:
+            masks: tuple[PromptedMask, ...] = self._desk.ask(
+                lambda pipeline: pipeline.everything_steps(stamp, request.points_per_side)
+            )
+        finally:
+            self._everything.release()
         used = masks[0].stamp if masks else stamp
         header = self._headers.newest if used is None else self._headers.find(used)
         response.masks = [prompted_mask_message(one, header.stamp) for one in masks]

@@ -8,7 +8,7 @@ import threading
 from collections.abc import Callable
 from typing import TYPE_CHECKING, TypeVar
 
-from rmpsam_ros.node.call_queue import CallQueue
+from rmpsam_ros.node.call_queue import CallQueue, Steps
 
 if TYPE_CHECKING:  # importing it takes seconds, which belong to the configuration of the node
     from rmpsam_ros.pipeline import Pipeline
@@ -35,7 +35,9 @@ class PromptThread:
         self._thread = threading.Thread(target=self._run, name="prompts", daemon=True)
         self._thread.start()
 
-    def call(self, pipeline: Pipeline, function: Callable[[Pipeline], T], timeout: float) -> T:
+    def call(
+        self, pipeline: Pipeline, function: Callable[[Pipeline], T | Steps[T]], timeout: float
+    ) -> T:
         """Run a function in the thread and return what it returns; see `CallQueue.call`."""
         return self._calls.call(pipeline, function, timeout)
 
@@ -68,9 +70,7 @@ class PromptThread:
                 self._work.wait_for(lambda: self._calls.closed or self._calls or self._to_follow)
                 if self._calls.closed:
                     return
-                call = self._calls.take()
-            if call is not None:
-                call.answer()
+            self._calls.work_on_next()
             self._follow_one()  # also after a call: a flood of them must not prevent it
 
     def _follow_one(self) -> None:

@@ -41,6 +41,17 @@ def result(reliability: ReliabilityPolicy = ReliabilityPolicy.RELIABLE) -> QoSPr
     return QoSProfile(history=HistoryPolicy.KEEP_LAST, depth=5, reliability=reliability)
 
 
+def requests() -> QoSProfile:
+    """Return the profile of services that many clients may call at the same moment.
+
+    A service keeps 10 requests by default: when an eleventh comes before the executor has looked,
+    the oldest is lost without a word, and its client waits for ever.
+    """
+    return QoSProfile(
+        history=HistoryPolicy.KEEP_LAST, depth=1000, reliability=ReliabilityPolicy.RELIABLE
+    )
+
+
 def latched() -> QoSProfile:
     """Return the profile of tables: the last one is kept for subscribers that come later."""
     return QoSProfile(

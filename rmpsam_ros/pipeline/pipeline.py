@@ -18,6 +18,8 @@ from rmpsam_ros.prompting import (
     PromptEngine,
     Prompter,
     SharedDecoder,
+    Steps,
+    finished,
     pack_queries,
 )
 from rmpsam_ros.results import FrameResult, StageTimes
@@ -282,7 +284,13 @@ class Pipeline:
             NoFrameError, FrameNotKeptError: as in `prompt`.
             PromptError: points_per_side is out of range.
         """
-        return self._prompter.segment_everything(stamp, points_per_side)
+        return finished(self.everything_steps(stamp, points_per_side))
+
+    def everything_steps(
+        self, stamp: float | None = None, points_per_side: int = 0
+    ) -> Steps[tuple[PromptedMask, ...]]:
+        """Do what `segment_everything` does, in steps between which the thread may do more."""
+        return self._prompter.everything_steps(stamp, points_per_side)
 
     def remove_prompt(self, object_id: str) -> bool:
         """Forget a prompted object; False if there is no such one."""

@@ -1,6 +1,13 @@
 """Prompts without ROS: exact frames, engines that answer, objects followed over time."""
 
-from rmpsam_ros.prompting.answers import Answer, FoundMask, PromptEngine, PromptEngineError
+from rmpsam_ros.prompting.answers import (
+    Answer,
+    FoundMask,
+    PromptEngine,
+    PromptEngineError,
+    Steps,
+    finished,
+)
 from rmpsam_ros.prompting.config import PromptingConfig
 from rmpsam_ros.prompting.engines import PROMPT_ENGINES, load_prompt_engine
 from rmpsam_ros.prompting.frames import FrameNotKeptError, FrameStore, KeptFrame, NoFrameError
@@ -35,7 +42,9 @@ __all__ = [
     "PromptingConfig",
     "QueryMasks",
     "SharedDecoder",
+    "Steps",
     "TooManyPromptsError",
+    "finished",
     "load_prompt_engine",
     "pack_queries",
 ]

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Generator
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, TypeAlias, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -34,6 +35,21 @@ class FoundMask:
     score: float
 
 
+T = TypeVar("T")
+Steps: TypeAlias = Generator[None, None, T]
+"""Long work in steps, between which its thread may do something else; returns the result."""
+
+
+def finished(steps: Steps[T]) -> T:
+    """Return the result of work in steps, all done now."""
+    while True:
+        try:
+            next(steps)
+        except StopIteration as end:
+            result: T = end.value
+            return result
+
+
 class PromptEngine(Protocol):
     """Answers prompts on kept frames; all methods are called from one thread.
 
@@ -57,10 +73,10 @@ class PromptEngine(Protocol):
         ...
 
     def in_boxes(self, frame: KeptFrame, boxes: NDArray[np.float32]) -> list[FoundMask]:
-        """Return a mask for each box, (K, 4) edges in image pixels, K up to 320."""
+        """Return a mask for each box, (K, 4) edges in image pixels."""
         ...
 
-    def on_grid(self, frame: KeptFrame, points_per_side: int) -> list[FoundMask]:
+    def on_grid(self, frame: KeptFrame, points_per_side: int) -> Steps[list[FoundMask]]:
         """Return masks from a square grid of points over the image, good ones only."""
         ...
 

@@ -1,7 +1,7 @@
 """Answers prompts on kept frames and follows prompted objects, with any prompt engine.
 
 Two threads may share a `Prompter`: the network's own, which hands in every frame (`begin_pass`,
-`keep`), and the one that runs the prompt engine (`prompt`, `follow`, `segment_everything`). They
+`keep`), and the one that runs the prompt engine (`prompt`, `follow`, `everything_steps`). They
 are one and the same for an engine that does not run beside the network. Everything else may be
 called from anywhere.
 """
@@ -15,7 +15,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from rmpsam_ros.prompting.answers import PromptEngine
+from rmpsam_ros.prompting.answers import PromptEngine, Steps
 from rmpsam_ros.prompting.config import PromptingConfig
 from rmpsam_ros.prompting.everything import everything_from_boxes, everything_from_grid
 from rmpsam_ros.prompting.frames import FrameStore, KeptFrame
@@ -149,15 +149,15 @@ class Prompter:
         self._frames.drop_excess()
         return self.masks()
 
-    def segment_everything(
+    def everything_steps(
         self, stamp: float | None, points_per_side: int
-    ) -> tuple[PromptedMask, ...]:
-        """Return masks of everything, see `Pipeline.segment_everything`."""
+    ) -> Steps[tuple[PromptedMask, ...]]:
+        """Return masks of everything, see `Pipeline.everything_steps`."""
         frame = self._frames.find(stamp)
         if points_per_side:
-            found = everything_from_grid(self.engine, frame, points_per_side)
+            found = yield from everything_from_grid(self.engine, frame, points_per_side)
         else:
-            found = everything_from_boxes(self.engine, frame)
+            found = yield from everything_from_boxes(self.engine, frame)
         self._frames.drop_excess()
         return tuple(PromptedMask(one.mask, one.score, frame.stamp) for one in found)
 

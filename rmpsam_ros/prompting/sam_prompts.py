@@ -23,14 +23,14 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from rmpsam_ros.model.sam import transforms
-from rmpsam_ros.prompting.answers import Answer, FoundMask
+from rmpsam_ros.prompting.answers import Answer, FoundMask, Steps
 from rmpsam_ros.prompting.frames import KeptFrame
 from rmpsam_ros.prompting.refinement import anchor_prompt
 from rmpsam_ros.runtime.sam_engine import SamEngine, SamFeatures
 from rmpsam_ros.segmentation.everything import (
     EverythingMasks,
+    grid_steps,
     segment_with_boxes,
-    segment_with_grid,
 )
 from rmpsam_ros.segmentation.prompts import FOREGROUND, ObjectPrompt
 from rmpsam_ros.segmentation.run_length import encode_mask
@@ -112,10 +112,10 @@ class SamPrompts:
         return [_found(found, k) for k in order.tolist()]
 
     @torch.inference_mode()
-    def on_grid(self, frame: KeptFrame, points_per_side: int) -> list[FoundMask]:
+    def on_grid(self, frame: KeptFrame, points_per_side: int) -> Steps[list[FoundMask]]:
         features, geometry = self._features(frame)
         decode = functools.partial(self._decode, features)
-        found = segment_with_grid(decode, geometry, points_per_side)
+        found = yield from grid_steps(decode, geometry, points_per_side)
         return [_found(found, k) for k in range(len(found.masks))]
 
     def close(self) -> None:

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from rmpsam_ros.prompting.answers import Answer, FoundMask
+from rmpsam_ros.prompting.answers import Answer, FoundMask, Steps
 from rmpsam_ros.prompting.frames import KeptFrame
 from rmpsam_ros.prompting.refinement import anchor_prompt
 from rmpsam_ros.runtime import Engine, PromptOutput
@@ -58,16 +58,17 @@ class SharedDecoder:
             for answer in self._each(frame, ObjectPrompt(_NO_POINTS, _NO_LABELS, boxes))
         ]
 
-    def on_grid(self, frame: KeptFrame, points_per_side: int) -> list[FoundMask]:
+    def on_grid(self, frame: KeptFrame, points_per_side: int) -> Steps[list[FoundMask]]:
         points = point_grid(points_per_side, *frame.geometry.image_size) - 0.5
         labels = np.full(len(points), FOREGROUND, np.uint8)
         prompt = ObjectPrompt(points.astype(np.float32), labels, _NO_BOXES)
-        answers = self._each(frame, prompt)
-        return [
-            FoundMask(encode_mask(answer.mask), answer.score)
-            for answer in answers
-            if answer.score >= _LEAST_GRID_SCORE
-        ]
+        found = []
+        for count, answer in enumerate(self._each(frame, prompt), start=1):
+            if answer.score >= _LEAST_GRID_SCORE:
+                found.append(FoundMask(encode_mask(answer.mask), answer.score))
+            if count % _PROMPTS_AT_ONCE == 0:
+                yield
+        return found
 
     def pass_boxes(
         self, prompts: Sequence[ObjectPrompt], geometry: Geometry

@@ -5,6 +5,7 @@ or boxes around objects that a detector has found, whose masks need no filtering
 Sec. 4). Nothing here knows which model answers the prompts.
 """
 
+from collections.abc import Generator
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -101,6 +102,23 @@ def segment_with_grid(
     Filtered by predicted IoU, by stability, and by box overlap (reference section 5.1), the most
     certain masks first.
     """
+    steps = grid_steps(decode, geometry, points_per_side, keep)
+    while True:
+        try:
+            next(steps)
+        except StopIteration as end:
+            masks: EverythingMasks = end.value
+            return masks
+
+
+@torch.inference_mode()
+def grid_steps(
+    decode: Decode,
+    geometry: FrameGeometry,
+    points_per_side: int = 32,
+    keep: GridFilter | None = None,
+) -> Generator[None, None, EverythingMasks]:
+    """`segment_with_grid`, yielding after every few points, so that it may be left for a while."""
     keep = keep or GridFilter()
     points = point_grid(points_per_side, *geometry.original)
     candidates = _Candidates(geometry)
@@ -110,6 +128,7 @@ def segment_with_grid(
         logits, iou = decode(part, labels, multimask=True)
         good, mask = torch.nonzero(iou > keep.predicted_iou, as_tuple=True)
         candidates.add(logits[good, mask], iou[good, mask], good + start, keep)
+        yield
     boxes, scores = np.array(candidates.boxes), np.array(candidates.iou)
     return candidates.result(box_nms(boxes.reshape(-1, 4), scores, keep.box_iou))
 

@@ -5,7 +5,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from rmpsam_ros.node.call_queue import BusyError, StoppedError
+from rmpsam_ros.node.call_queue import BusyError, StoppedError, TookTooLongError
 from rmpsam_ros.node.frame_slot import FrameSlot
 from rmpsam_ros.node.inference_thread import InferenceThread
 
@@ -167,7 +167,7 @@ def test_a_timeout_of_the_function_is_not_ours(make_rig):
 
 def test_a_call_that_takes_too_long_is_given_up(make_rig):
     rig, go_on = make_rig(), threading.Event()
-    with pytest.raises(TimeoutError, match="of work"):
+    with pytest.raises(TookTooLongError, match=r"not finished within 0\.05 s"):
         rig.call(lambda _: go_on.wait(SOON), 0.05)
     go_on.set()
     assert rig.call(lambda _: "alive") == "alive"
@@ -269,6 +269,70 @@ def test_calls_come_before_the_next_frame(make_rig):
         rig.work.wait_for(lambda: rig.thread._calls, SOON)
     rig.let_go()
     assert join() == ["held"]
+
+
+def test_calls_and_frames_have_their_turn_between_the_steps_of_a_call(make_rig):
+    rig, order = make_rig(), []
+
+    def long(_):
+        for step in range(3):
+            order.append(step)
+            if step == 0:
+                rig.cameras[0].slot.put("frame")
+                join.append(in_background(lambda: rig.call(lambda _: order.append("call"))))
+                wait_for_calls(rig, 1)
+            yield
+        order.append(list(rig.cameras[0].done))
+        return "result"
+
+    join = []
+    assert rig.call(long) == "result"
+    assert join[0]() is None
+    assert order == [0, "call", 1, 2, ["frame"]]
+
+
+def test_what_a_step_raises_reaches_who_waits(make_rig):
+    rig = make_rig()
+
+    def fail(_):
+        yield
+        raise KeyError("step")
+
+    with pytest.raises(KeyError, match="step"):
+        rig.call(fail)
+    assert rig.call(lambda _: "alive") == "alive"
+
+
+def test_steps_end_when_nobody_waits_for_them_any_more(make_rig):
+    rig, ended = make_rig(max_waiting=1), threading.Event()
+
+    def endless(_):
+        try:
+            while True:
+                yield
+        finally:
+            ended.set()
+
+    with pytest.raises(TookTooLongError):
+        rig.call(endless, 0.05)
+    assert ended.wait(SOON)
+    with rig.work:
+        assert rig.work.wait_for(lambda: not rig.thread._calls._pending.total(), SOON)
+    assert rig.call(lambda _: "its place is free") == "its place is free"
+
+
+def test_closing_ends_a_call_between_two_steps(make_rig):
+    rig, begun = make_rig(), threading.Event()
+
+    def endless(_):
+        while True:
+            begun.set()
+            yield
+
+    join = in_background(lambda: rig.call(endless))
+    assert begun.wait(SOON)
+    assert rig.thread.close(SOON)
+    assert isinstance(join(), StoppedError)
 
 
 def wait_for_calls(rig, number):

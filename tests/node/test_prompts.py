@@ -12,6 +12,7 @@ pytest.importorskip("rmpsam_ros.srv", reason="needs the built package (make buil
 
 from builtin_interfaces.msg import Time
 from geometry_msgs.msg import Point, PointStamped
+from rclpy.qos import QoSProfile
 from std_msgs.msg import Header
 from std_srvs.srv import Trigger
 
@@ -213,6 +214,44 @@ def test_everything(camera, ask, points_per_side):
     (mask,) = answer.masks
     assert (mask.object_id, mask.score, mask.stamp) == ("", 0.75, Time(sec=2))
     assert (mask.mask.box.width, mask.mask.box.height) == (20, 10)
+
+
+def test_one_request_for_everything_at_a_time_and_prompts_meanwhile(start, ask, fake_pipeline):
+    fake_pipeline.prompts.runs_beside = True
+    start().frame(1.0)
+    fake_pipeline.prompts.gate.clear()
+    answers = []
+    grid = threading.Thread(
+        target=lambda: answers.append(ask(SegmentEverything, points_per_side=3))
+    )
+    grid.start()
+    assert fake_pipeline.prompts.entered.acquire(timeout=60.0)
+    refused = ask(SegmentEverything)
+    assert refused.code == Code.BUSY and "already" in refused.message
+    fake_pipeline.prompts.gate.set()
+    assert ask().code == Code.OK
+    grid.join(60.0)
+    assert [one.code for one in answers] == [Code.OK]
+    assert ask(SegmentEverything).code == Code.OK
+
+
+def test_many_requests_in_one_moment_are_all_answered(start, ask, listener, fake_pipeline):
+    """More than a service keeps by default, while all threads of the node are held up."""
+    start().frame(1.0)
+    client = listener.node.create_client(
+        AddPrompt, "/rmpsam/add_prompt", qos_profile=QoSProfile(depth=1000)
+    )
+    assert client.wait_for_service(60.0)
+    fake_pipeline.prompts.gate.clear()
+    request = AddPrompt.Request(points=[PromptPoint(x=5.0, y=3.0, label=1)])
+    futures = [client.call_async(request) for _ in range(300)]
+    fake_pipeline.prompts.gate.set()
+    deadline = time.monotonic() + 60.0
+    while not all(one.done() for one in futures) and time.monotonic() < deadline:
+        time.sleep(0.01)
+    codes = Counter(one.result().code for one in futures if one.done())
+    assert codes.total() == 300
+    assert set(codes) <= {Code.OK, Code.BUSY}
 
 
 def test_bad_requests_for_everything(camera, ask):

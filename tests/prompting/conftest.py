@@ -52,7 +52,7 @@ class BlockNetwork(HostSteps):
     def __init__(self):
         self.iou = 0.9
         self.objects_found = True
-        self.runs, self.decodes, self.boxes = 0, 0, []
+        self.runs, self.decodes, self.boxes, self.asked = 0, 0, [], []
         self.error = None
 
     def run(self, image, boxes=None):
@@ -74,6 +74,7 @@ class BlockNetwork(HostSteps):
 
     def decode_prompts(self, features, boxes):
         self.decodes += 1
+        self.asked.append(boxes)
         return self._prompts(features, boxes)
 
     def _prompts(self, bright, boxes):
@@ -123,6 +124,7 @@ class BlockPrompts:
         return [FoundMask(encode_mask(one.mask), one.score) for one in answers]
 
     def on_grid(self, frame, points_per_side):
+        yield
         return [
             FoundMask(encode_mask(block), 0.9) for block in components(self._bright(frame))
         ] * 3

@@ -124,6 +124,33 @@ def test_a_grid_of_points_finds_the_same(pipeline, blocks, colors):
     assert [one.mask.box[0] for one in found] == pytest.approx([60, 140], abs=2)
 
 
+@pytest.mark.parametrize("grid", [0, 12])
+def test_everything_in_steps_is_the_same(pipeline, blocks, colors, grid):
+    pipeline.process(blocks((60, 40, 48, colors[1]), (140, 40, 32, colors[2])), 1.0)
+    steps = pipeline.everything_steps(points_per_side=grid)
+    next(steps)
+    pipeline.process(blocks(), 1.1)  # what happens between two steps does not matter
+    while True:
+        try:
+            next(steps)
+        except StopIteration as end:
+            found = end.value
+            break
+    assert [one.stamp for one in found] == [1.0, 1.0]
+    assert [one.mask.box[0] for one in found] == pytest.approx([60, 140], abs=2)
+
+
+def test_no_step_asks_for_many_boxes(make_pipeline, network, blocks, colors):
+    """Whoever waits between two steps waits for a few boxes only."""
+    pipeline = make_pipeline()
+    network.num_queries = 60
+    squares = [(32 * (k % 6), 16 * (k // 6), 12, colors[0]) for k in range(42)]
+    pipeline.process(blocks(*squares), 1.0)
+    number = sum(1 for _ in pipeline.everything_steps())
+    assert number == -(-42 // 16)
+    assert max(len(one) for one in network.asked) == 16
+
+
 @pytest.mark.parametrize("side", [-1, 65, 10**9])
 def test_a_grid_too_fine_is_refused(pipeline, blocks, side):
     pipeline.process(blocks(), 1.0)

@@ -3,8 +3,12 @@
     python tests/tools/prompt_storm.py [--clients 50] [--seconds 60] [--engine mobile_sam] ...
 
 in an environment where the installed package is found. Starts the node as a process, measures its
-frame rate without and with the clients, and its memory, threads and open files before and after,
-and prints one JSON object. Status 1 if a request was not answered or the node ended.
+frame rate without and with the clients, and its memory, threads and open files before and after.
+Says on stderr how long that takes, what it is doing, and a summary; prints one JSON object. Status
+1 if a request was not answered or the node ended.
+
+A request counts as unanswered 20 s after ``prompt_timeout``, within which the node has to answer:
+so long the phases with clients may take longer than they should.
 """
 
 from __future__ import annotations
@@ -19,13 +23,13 @@ import sys
 import threading
 import time
 from array import array
-from collections import Counter
 from pathlib import Path
 
 import rclpy
 from ament_index_python.packages import get_package_prefix
 from builtin_interfaces.msg import Time
 from rclpy.executors import SingleThreadedExecutor
+from rclpy.qos import QoSProfile
 from sensor_msgs.msg import Image
 
 from rmpsam_ros.msg import Latency, PromptBox, PromptedMaskArray, PromptPoint
@@ -39,8 +43,11 @@ SERVICES = {
     "segment_everything": SegmentEverything,
 }
 WEIGHTS = {"add_prompt": 80, "remove_prompt": 8, "list_prompts": 8, "clear_prompts": 2}
-PATIENCE = 120.0  # seconds until a request counts as unanswered
+MARGIN = 20.0  # seconds behind prompt_timeout until a request counts as unanswered
 QUIET = 15.0  # seconds of rest before the memory is read
+START = 30.0  # seconds that the node may need to load the network: for the forecast only
+# All clients are in one process and hear all answers: a busy moment must not cost the tool any.
+OWN_QUEUE = QoSProfile(depth=1000)
 
 
 class Camera(threading.Thread):
@@ -73,12 +80,13 @@ class Camera(threading.Thread):
 class Client(threading.Thread):
     """Asks for one thing after the other until the end, and notes what it was answered."""
 
-    def __init__(self, clients, camera, seed, end, pause, size, everything):
+    def __init__(self, clients, camera, seed, end, options):
         super().__init__(daemon=True)
-        self._clients, self._camera, self._end, self._pause = clients, camera, end, pause
-        self._random, self._size = random.Random(seed), size
-        self._weights = WEIGHTS | {"segment_everything": everything}
-        self.codes, self.waits, self.unanswered = Counter(), [], 0
+        self._clients, self._camera, self._end = clients, camera, end
+        self._pause, self._patience = options.pause, options.patience
+        self._random, self._size = random.Random(seed), (options.width, options.height)
+        self._weights = WEIGHTS | {"segment_everything": options.everything}
+        self.answers, self.unanswered = [], 0  # (code, seconds)
 
     def run(self):
         while time.monotonic() < self._end:
@@ -87,9 +95,8 @@ class Client(threading.Thread):
             done, started = threading.Event(), time.monotonic()
             future = self._clients[name].call_async(self._request(name))
             future.add_done_callback(lambda _, done=done: done.set())
-            if done.wait(PATIENCE):
-                self.codes[future.result().code] += 1
-                self.waits.append(time.monotonic() - started)
+            if done.wait(self._patience):
+                self.answers.append((future.result().code, time.monotonic() - started))
             else:
                 self.unanswered += 1
 
@@ -174,72 +181,136 @@ def running_node(parameters):
                 process.kill()
 
 
-def storm(options, process, node):
-    """Run everything and return the figures."""
-    size = (options.width, options.height)
-    rate, camera = Rate(node), Camera(node, *size, options.camera_rate)
-    received = []
-    node.create_subscription(
-        PromptedMaskArray, "/rmpsam/prompted_masks", lambda _: received.append(1), 10
-    )
-    clients = {
-        name: node.create_client(kind, f"/rmpsam/{name}") for name, kind in SERVICES.items()
-    }
-    camera.start()
-    rate.newest()
-    # Everything that is made at the first use is made before memory is compared.
-    end = time.monotonic() + options.warm_up
-    everything = options.everything
+class Storm:
+    """The node, the clients, and the figures."""
 
-    def attack(end):
+    def __init__(self, options, process, node):
+        self.options, self.process = options, process
+        self.rate = Rate(node)
+        self.camera = Camera(node, options.width, options.height, options.camera_rate)
+        self.masks = 0
+        self.clients = {
+            name: node.create_client(kind, f"/rmpsam/{name}", qos_profile=OWN_QUEUE)
+            for name, kind in SERVICES.items()
+        }
+        node.create_subscription(PromptedMaskArray, "/rmpsam/prompted_masks", self._note, 10)
+
+    def _note(self, _):
+        self.masks += 1
+
+    def attack(self, seconds):
+        """Let all clients ask for some seconds, and return them when the last is answered."""
+        end = time.monotonic() + seconds
         threads = [
-            Client(clients, camera, seed, end, options.pause, size, everything)
-            for seed in range(options.clients)
+            Client(self.clients, self.camera, seed, end, self.options)
+            for seed in range(self.options.clients)
         ]
         for thread in threads:
             thread.start()
         for thread in threads:
-            thread.join(options.seconds + PATIENCE + 10.0)
+            thread.join()
         return threads
 
-    attack(end)
-    clear(clients)
-    time.sleep(options.quiet)
-    before = usage(process.pid)
-    alone = rate.over(lambda: time.sleep(options.seconds / 2))
-    threads = []
-    received.clear()
-    attacked = rate.over(lambda: threads.extend(attack(time.monotonic() + options.seconds)))
-    masks = len(received)
-    clear(clients)
-    time.sleep(options.quiet)
-    after = usage(process.pid)
-    alone_again = rate.over(lambda: time.sleep(options.seconds / 2))
-    waits = sorted(wait for thread in threads for wait in thread.waits)
-    codes = sum((thread.codes for thread in threads), Counter())
+    def rest(self):
+        """Remove all prompts, let the node come to rest, and return its memory."""
+        done = threading.Event()
+        self.clients["clear_prompts"].call_async(ClearPrompts.Request()).add_done_callback(
+            lambda _: done.set()
+        )
+        done.wait(self.options.patience)
+        time.sleep(self.options.quiet)
+        return usage(self.process.pid)
+
+    def alone(self):
+        """Return the frame rate without clients."""
+        return self.rate.over(lambda: time.sleep(self.options.seconds / 2))
+
+    def run(self):
+        """Run everything and return the figures."""
+        options, threads = self.options, []
+        say(f"starting the node; all takes about {total(options):.0f} s")
+        self.camera.start()
+        self.rate.newest()
+        # Everything that is made at the first use is made before memory is compared.
+        say(f"warming up: {options.clients} clients for {options.warm_up:g} s")
+        warming = self.attack(options.warm_up)
+        before = self.rest()
+        say(f"{summary(warming)}; frame rate without clients, {options.seconds / 2:g} s")
+        without = self.alone()
+        say(f"{without:.2f} frames/s; {options.clients} clients for {options.seconds:g} s")
+        self.masks = 0
+        attacked = self.rate.over(lambda: threads.extend(self.attack(options.seconds)))
+        masks = self.masks
+        say(f"{summary(threads)}; {attacked:.2f} frames/s; rest of {options.quiet:g} s")
+        after = self.rest()
+        say(f"frame rate without clients again, {options.seconds / 2:g} s")
+        again = self.alone()
+        return {
+            "clients": options.clients,
+            "seconds": options.seconds,
+            "engine": options.engine,
+            **answered(threads),
+            "unanswered in the warm-up": sum(one.unanswered for one in warming),
+            "prompted_mask_messages": masks,
+            "frame_rate": {
+                "without": round(without, 2),
+                "with": round(attacked, 2),
+                "without again": round(again, 2),
+            },
+            "before": before,
+            "after": after,
+            "alive": self.process.poll() is None,
+        }
+
+
+def answered(threads):
+    """Return what all clients were answered, and when."""
     names = {getattr(AddPrompt.Response, one): one for one in CODES} | {7: "NOT_FOUND"}
-    return {
-        "clients": options.clients,
-        "seconds": options.seconds,
-        "engine": options.engine,
-        "requests": len(waits),
-        "answers": {names[code]: number for code, number in sorted(codes.items())},
-        "unanswered": sum(thread.unanswered for thread in threads),
-        "seconds_to_answer": {
-            "median": round(waits[len(waits) // 2], 3),
-            "p95": round(waits[int(len(waits) * 0.95)], 3),
-            "max": round(waits[-1], 3),
-        },
-        "prompted_mask_messages": masks,
-        "frame_rate": {
-            "without": round(alone, 2),
-            "with": round(attacked, 2),
-            "without again": round(alone_again, 2),
-        },
-        "before": before,
-        "after": after,
-        "alive": process.poll() is None,
+    answers = [answer for thread in threads for answer in thread.answers]
+    by_name = {
+        name: sorted(s for code, s in answers if names[code] == name) for name in names.values()
     }
+    return {
+        "requests": len(answers) + sum(one.unanswered for one in threads),
+        "unanswered": sum(one.unanswered for one in threads),
+        "answers": {name: len(waits) for name, waits in by_name.items() if waits},
+        "seconds_to_answer": {
+            "all": spread(sorted(seconds for _, seconds in answers)),
+            **{name: spread(by_name[name]) for name in ("OK", "BUSY") if by_name[name]},
+        },
+    }
+
+
+def spread(waits):
+    """Return median, 95th percentile and maximum of sorted numbers."""
+    if not waits:
+        return {}
+    median, p95 = waits[len(waits) // 2], waits[int(len(waits) * 0.95)]
+    return {"median": round(median, 3), "p95": round(p95, 3), "max": round(waits[-1], 3)}
+
+
+def summary(threads):
+    """Return what the clients were answered in a line."""
+    figures = answered(threads)
+    codes = ", ".join(f"{number} {name}" for name, number in figures["answers"].items())
+    slowest = figures["seconds_to_answer"]["all"].get("max", 0.0)
+    return (
+        f"{figures['requests']} requests: {codes}; {figures['unanswered']} unanswered; "
+        f"the slowest answer took {slowest:.1f} s"
+    )
+
+
+def total(options):
+    """Return how many seconds all is to take."""
+    return START + options.warm_up + 2 * options.quiet + 2 * options.seconds
+
+
+STARTED = time.monotonic()
+
+
+def say(text):
+    """Tell what is being done."""
+    print(f"[{time.monotonic() - STARTED:4.0f} s] {text}", file=sys.stderr, flush=True)
 
 
 CODES = (
@@ -252,14 +323,6 @@ CODES = (
     "NOT_ACTIVE",
     "INTERNAL_ERROR",
 )
-
-
-def clear(clients):
-    done = threading.Event()
-    clients["clear_prompts"].call_async(ClearPrompts.Request()).add_done_callback(
-        lambda _: done.set()
-    )
-    done.wait(PATIENCE)
 
 
 def main() -> int:
@@ -277,11 +340,13 @@ def main() -> int:
     parser.add_argument("--network-side", type=int, default=320)
     parser.add_argument("--set", action="append", default=[], help="further name:=value")
     options = parser.parse_args()
+    settings = dict(one.split(":=") for one in options.set)
+    options.patience = float(settings.get("prompt_timeout", 10.0)) + MARGIN
     parameters = {
         "prompt_engine": options.engine,
         "long_side": options.network_side,
         "short_side": options.network_side,
-        **dict(one.split(":=") for one in options.set),
+        **settings,
     }
     rclpy.init()
     node = rclpy.create_node("prompt_storm")
@@ -289,10 +354,19 @@ def main() -> int:
     executor.add_node(node)
     threading.Thread(target=executor.spin, daemon=True).start()
     with running_node(parameters) as process:
-        figures = storm(options, process, node)
+        figures = Storm(options, process, node).run()
     print(json.dumps(figures, indent=2))
     sys.stdout.flush()
-    os._exit(0 if figures["alive"] and not figures["unanswered"] else 1)
+    unanswered = figures["unanswered"] + figures["unanswered in the warm-up"]
+    rates = figures["frame_rate"]
+    alone = (rates["without"] + rates["without again"]) / 2
+    grown = {name: figures["after"][name] - figures["before"][name] for name in figures["after"]}
+    say(
+        f"{unanswered} of {figures['requests']} requests unanswered; frame rate with clients "
+        f"{rates['with'] / alone - 1:+.1%} of that without; grown by {grown['rss_mib']:+.1f} MiB, "
+        f"{grown['threads']:+d} threads, {grown['files']:+d} files"
+    )
+    os._exit(0 if figures["alive"] and not unanswered else 1)
 
 
 if __name__ == "__main__":
