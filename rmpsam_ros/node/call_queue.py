@@ -70,6 +70,8 @@ class Call:
             self.future.set_result(end.value)
         except Exception as error:
             self.future.set_exception(error)
+            del self  # an error knows the frames that it came through, and this one knows it
+            return True
         return self.future.done()
 
 
@@ -134,6 +136,7 @@ class CallQueue:
                 return
             call = self._calls.popleft()
         if call.work():
+            del call  # as in `Call.work`
             return
         with self._work:
             self._calls.append(call)

@@ -178,9 +178,10 @@ class Camera:
         self, pipeline: Pipeline, begun: BegunFrame, output: FrameOutput | Exception
     ) -> None:
         """Publish the results of one frame; what goes wrong is counted and logged."""
+        if isinstance(output, Exception):
+            self._fail(output)
+            return
         try:
-            if isinstance(output, Exception):
-                raise output
             self._finish(pipeline, begun, output)
         except Exception as error:
             self._fail(error)

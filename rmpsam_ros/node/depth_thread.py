@@ -102,6 +102,7 @@ class DepthThread:
                     self._use(job, match)
             except Exception as error:
                 self._on_error(error)
+            del job, match  # images and a pipeline, which may be closed meanwhile
 
     def _ready(self) -> bool:
         now = time.monotonic()

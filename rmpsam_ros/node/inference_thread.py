@@ -142,13 +142,18 @@ class InferenceThread:
                 break
         if not begun:
             return
-        outputs: Sequence[Any]
-        try:
-            outputs = begun[0][1].infer([one.pending for _, _, one in begun])
-        except Exception as error:
-            outputs = [error] * len(begun)
+        outputs = _infer(begun[0][1], [one.pending for _, _, one in begun])
         for (camera, pipeline, one), output in zip(begun, outputs, strict=True):
             camera.finish(pipeline, one, output)
+        del outputs, output  # an error among them knows this frame, and all that is in it
 
     def _has_work(self) -> bool:
         return self._calls.closed or bool(self._calls) or any(one.slot for one in self._cameras)
+
+
+def _infer(pipeline: Pipeline, frames: Sequence[PendingFrame]) -> Sequence[Any]:
+    """Return the output of every frame, or an error for each; never raises."""
+    try:
+        return pipeline.infer(frames)
+    except Exception as error:
+        return [error] * len(frames)

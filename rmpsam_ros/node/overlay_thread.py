@@ -76,6 +76,7 @@ class OverlayThread:
                 self._draw(drawing)
             except Exception as error:
                 self._on_error(error)
+            del drawing  # an image and a pipeline, which may be closed meanwhile
             with self._work:
                 rest = started + 1.0 / self._rate() - time.monotonic()
                 self._work.wait_for(lambda: self._closing, max(rest, 0.0))

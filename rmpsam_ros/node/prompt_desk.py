@@ -90,15 +90,7 @@ class PromptDesk:
         try:
             answer()
         except Exception as error:
-            known = refusal(error)
-            if known is None:
-                known = Refusal(Code.INTERNAL_ERROR, f"{type(error).__name__}: {error}")
-                self._logger.error(traceback.format_exc(), throttle_duration_sec=LOG_PERIOD)
-            code, message = known.code, str(known)
-            self._logger.info(
-                f"{self._scope.about(what)} refused ({code.name}): {message}",
-                throttle_duration_sec=LOG_PERIOD,
-            )
+            code, message = self._refuse(what, error)
         with self._lock:
             self._answered[code.name] += 1
         if code is Code.INTERNAL_ERROR:
@@ -143,6 +135,21 @@ class PromptDesk:
         if inference is None:
             raise Refusal(Code.NOT_ACTIVE, "the network is not loaded")
         return inference.call(pipeline, function, self._settings("prompt_timeout"))
+
+    def _refuse(self, what: str, error: Exception) -> tuple[Code, str]:
+        """Log why a request is refused, and let go of what it has led to."""
+        known = refusal(error)
+        if known is None:
+            known = Refusal(Code.INTERNAL_ERROR, f"{type(error).__name__}: {error}")
+            self._logger.error(traceback.format_exc(), throttle_duration_sec=LOG_PERIOD)
+        self._logger.info(
+            f"{self._scope.about(what)} refused ({known.code.name}): {known}",
+            throttle_duration_sec=LOG_PERIOD,
+        )
+        # The error knows the calls that it came through, which know a kept image, and the error:
+        # a circle, which the garbage collector would find after hours.
+        traceback.clear_frames(error.__traceback__)
+        return known.code, str(known)
 
     # --- diagnostics ---
 

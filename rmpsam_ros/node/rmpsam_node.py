@@ -341,6 +341,7 @@ class RmpsamNode(LifecycleNode):
         if not known:
             self.get_logger().error("".join(traceback.format_exception(error)))
         self.get_logger().error(f"{what}: {reason}")
+        traceback.clear_frames(error.__traceback__)  # they know what was loaded so far
 
     def _set_network_status(self, level: Level, message: str, **values: object) -> None:
         self._network_status = Status("network", level, message, values)
