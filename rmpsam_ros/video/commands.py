@@ -152,7 +152,7 @@ def _near_online(
     pipeline = _pipeline(options, clip_size)
     entries = near_online_results(
         pipeline.engine,
-        tqdm(_frames(source), total=num_frames, unit="frame"),
+        lambda: tqdm(_frames(source), total=num_frames, unit="frame"),
         num_frames,
         (options.long_side, options.short_side),
         pipeline.label_set,

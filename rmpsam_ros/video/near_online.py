@@ -9,7 +9,9 @@ the whole video before it says anything. What a robot gets are the tracks of the
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import itertools
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -20,7 +22,6 @@ from rmpsam_ros.segmentation.instances import extract_instances
 from rmpsam_ros.segmentation.labels import LabelSet
 from rmpsam_ros.segmentation.preprocess import Geometry
 from rmpsam_ros.tracking import (
-    AlignedVideo,
     ClipPrediction,
     align_clips,
     clip_size_for,
@@ -28,17 +29,18 @@ from rmpsam_ros.tracking import (
 )
 from rmpsam_ros.video.vis_results import encode_coco
 
-MAX_FRAMES = 300  # masks of all queries are kept for all frames: 8 MB each at 640x480
+MAX_FRAMES = 10_000  # run lengths of all tracks in a frame take up to 0.1 MB
+MAX_KEPT_FRAMES = 300  # of which the masks of all queries are kept: 8 MB each at 640x480
 MAX_TRACKS = 100
 
 
 class LengthError(ValueError):
-    """A video of which the masks cannot all be kept."""
+    """A video of which the results would take too much memory."""
 
 
 def near_online_results(
     engine: Engine,
-    frames: Iterable[NDArray[np.uint8]],
+    frames: Callable[[], Iterable[NDArray[np.uint8]]],
     num_frames: int,
     limits: tuple[int, int],
     label_set: LabelSet,
@@ -48,11 +50,12 @@ def near_online_results(
     """Return the tracks of a whole video, best score first, as `VisResults` gives them.
 
     Scores are the mean over all frames of class probability times mask quality, as the official
-    evaluation has them.
+    evaluation has them. The classes are known only at the end: the masks of a video of up to
+    MAX_KEPT_FRAMES are kept until then, a longer one goes through the network twice.
 
     Args:
         engine: made for tubes of the clip size.
-        frames: BGR, (H, W, 3), all of one size.
+        frames: gives the frames, BGR, (H, W, 3), all of one size, every time it is called.
         num_frames: how many there are, 1 to MAX_FRAMES.
         limits: long and short side of the resized frames, pixels.
         clip_size: frames of a clip; 0: 5, or 3 for videos of up to 15 frames.
@@ -62,56 +65,92 @@ def near_online_results(
         EngineError: the network failed.
     """
     check_length(num_frames)
-    clips = split_clips(num_frames, clip_size or clip_size_for(num_frames))
-    ends = {last for _, last in clips}
-    predictions: list[ClipPrediction] = []
-    features: list[Any] = []
-    geometry: Geometry | None = None
-    for count, frame in enumerate(frames, start=1):
-        prepared, geometry = engine.prepare(frame, limits, "bgr")
-        features.append(engine.run(prepared).features)
-        if count in ends:
-            predictions.append(_decode_clip(engine, features))
-            features.clear()
-    video = align_clips(predictions)
-    assert geometry is not None  # there was a clip
-    return [{"video_id": video_id, **one} for one in _entries(video, geometry, label_set)]
+    lengths = [last - first for first, last in _clips(num_frames, clip_size)]
+
+    def predict() -> Iterator[tuple[ClipPrediction, Geometry]]:
+        return _predictions(engine, frames(), lengths, limits)
+
+    kept = list(predict()) if num_frames <= MAX_KEPT_FRAMES else None
+    video = align_clips([_without_masks(one) for one, _ in kept or predict()])
+    tracks = _Tracks(video.class_logits, label_set, num_frames)
+    for order, (clip, geometry) in zip(video.orders, kept or predict(), strict=True):
+        for k in range(clip.mask_logits.shape[1]):
+            tracks.add(clip.mask_logits[order, k], geometry)
+    return [{"video_id": video_id, **one} for one in tracks.entries()]
 
 
 def check_length(num_frames: int) -> None:
     """Raise LengthError if a video has too many frames."""
     if num_frames > MAX_FRAMES:
         raise LengthError(
-            f"the video has {num_frames} frames; the paper's procedure keeps the masks of all of "
-            f"them and takes at most {MAX_FRAMES}: cut the video, or use the live tracks"
+            f"the video has {num_frames} frames; the paper's procedure keeps the results of all "
+            f"and takes at most {MAX_FRAMES}: cut the video, or use the live tracks"
         )
 
 
-def _decode_clip(engine: Engine, features: list[Any]) -> ClipPrediction:
-    tube = engine.decode_tube(features)
-    masks = np.stack([one.mask_logits for one in tube], axis=1)
-    return ClipPrediction(tube[0].class_logits, masks, tube[0].queries)
+def _clips(num_frames: int, clip_size: int) -> tuple[tuple[int, int], ...]:
+    return split_clips(num_frames, clip_size or clip_size_for(num_frames))
 
 
-def _entries(
-    video: AlignedVideo, geometry: Geometry, label_set: LabelSet
-) -> list[dict[str, Any]]:
-    num_frames = video.mask_logits.shape[1]
-    masks: dict[tuple[int, int], list[Any]] = {}
-    scores: dict[tuple[int, int], float] = {}
-    for k in range(num_frames):
-        # The pairs depend on the class logits alone: they are the same in every frame.
+def _predictions(
+    engine: Engine,
+    frames: Iterable[NDArray[np.uint8]],
+    lengths: Sequence[int],
+    limits: tuple[int, int],
+) -> Iterator[tuple[ClipPrediction, Geometry]]:
+    """Yield what the network says about each clip."""
+    remaining = iter(frames)
+    for length in lengths:
+        features: list[Any] = []
+        for frame in itertools.islice(remaining, length):
+            prepared, geometry = engine.prepare(frame, limits, "bgr")
+            features.append(engine.run(prepared).features)
+        tube = engine.decode_tube(features)
+        masks = np.stack([one.mask_logits for one in tube], axis=1)
+        yield ClipPrediction(tube[0].class_logits, masks, tube[0].queries), geometry
+
+
+def _without_masks(clip: ClipPrediction) -> ClipPrediction:
+    """Return a clip that says the same about classes and queries, with masks of no size."""
+    return replace(clip, mask_logits=clip.mask_logits[..., :0, :0])
+
+
+class _Tracks:
+    """The best pairs of query and class, and their masks frame by frame."""
+
+    def __init__(
+        self, class_logits: NDArray[np.float32], label_set: LabelSet, num_frames: int
+    ) -> None:
+        """class_logits: (N, C + 1) of the whole video; the pairs depend on them alone."""
+        self._class_logits = class_logits
+        self._label_set = label_set
+        self._num_frames = num_frames
+        self._next = 0
+        self._masks: dict[tuple[int, int], list[Any]] = {}
+        self._scores: dict[tuple[int, int], float] = {}
+
+    def add(self, mask_logits: NDArray[np.float32], geometry: Geometry) -> None:
+        """Take in the masks of the next frame, (N, h, w), rows as in the class logits."""
         for one in extract_instances(
-            video.class_logits, video.mask_logits[:, k], geometry, label_set, MAX_TRACKS
+            self._class_logits, mask_logits, geometry, self._label_set, MAX_TRACKS
         ):
             pair = (one.query, one.class_id)
-            found = masks.setdefault(pair, [None] * num_frames)
-            scores[pair] = scores.get(pair, 0.0) + one.score / num_frames
+            found = self._masks.setdefault(pair, [None] * self._num_frames)
+            score = self._scores.get(pair, 0.0) + one.score / self._num_frames
+            self._scores[pair] = score
             if one.mask.area:
-                found[k] = encode_coco(one.mask)
-    entries = [
-        {"category_id": pair[1] + 1, "score": min(1.0, scores[pair]), "segmentations": found}
-        for pair, found in masks.items()
-        if any(found)
-    ]
-    return sorted(entries, key=lambda entry: -entry["score"])
+                found[self._next] = encode_coco(one.mask)
+        self._next += 1
+
+    def entries(self) -> list[dict[str, Any]]:
+        """Return those that have any mask, best score first."""
+        entries = [
+            {
+                "category_id": pair[1] + 1,
+                "score": min(1.0, self._scores[pair]),
+                "segmentations": found,
+            }
+            for pair, found in self._masks.items()
+            if any(found)
+        ]
+        return sorted(entries, key=lambda entry: -entry["score"])

@@ -11,6 +11,7 @@ from rmpsam_ros.segmentation.labels import load_label_set
 from rmpsam_ros.segmentation.preprocess import preprocess
 from rmpsam_ros.tracking import match_queries
 from rmpsam_ros.training.datasets.run_lengths import decode_coco
+from rmpsam_ros.video import near_online
 from rmpsam_ros.video.near_online import MAX_FRAMES, LengthError, near_online_results
 
 LABELS = load_label_set("youtube_vis_2019")
@@ -30,21 +31,21 @@ class ShuffledTubes(HostSteps):
     info = EngineInfo("tubes", "fp32", "cpu", "none", "none")
 
     def __init__(self):
-        self._rng = np.random.default_rng(0)
-        self._looks = self._rng.random((6, 16)).astype(np.float32)
+        self._looks = np.random.default_rng(0).random((6, 16)).astype(np.float32)
         self.lengths = []
 
     def run(self, image, boxes=None):
         return FrameOutput(image[0, :, 2::4, 2::4] > 0, None, None)
 
     def decode_tube(self, features):
+        clip = len(self.lengths) % 3
         self.lengths.append(len(features))
-        order = self._rng.permutation(6)
+        order = np.random.default_rng(clip).permutation(6)
         slots = np.argsort(order)
         classes = np.zeros((6, LABELS.num_classes + 1), np.float32)
         classes[:, -1] = 12.0
         classes[slots[0], PERSON] = 15.0
-        classes[slots[1], CAT if len(self.lengths) == 2 else DOG] = 14.0
+        classes[slots[1], CAT if clip == 1 else DOG] = 14.0
         objects = []
         for bright in features:
             masks = np.full((6, *bright.shape[1:]), -20.0, np.float32)
@@ -60,7 +61,9 @@ class ShuffledTubes(HostSteps):
 def test_tracks_of_a_whole_video(make_picture):
     engine = ShuffledTubes()
     frames = [make_picture(person=4 * k, **({"dog": 60} if k < 9 else {})) for k in range(13)]
-    entries = near_online_results(engine, frames, 13, LIMITS, LABELS, clip_size=5, video_id=3)
+    entries = near_online_results(
+        engine, lambda: frames, 13, LIMITS, LABELS, clip_size=5, video_id=3
+    )
     assert engine.lengths == [5, 4, 4]
     person, dog = entries[:2]
     assert person["category_id"] == PERSON + 1 and person["video_id"] == 3
@@ -78,6 +81,17 @@ def test_tracks_of_a_whole_video(make_picture):
     assert scores == sorted(scores, reverse=True)
 
 
+def test_a_long_video_is_decoded_twice_and_says_the_same(make_picture, monkeypatch):
+    """Its masks are not kept: there is one clip at a time."""
+    frames = [make_picture(person=4 * k, dog=60) for k in range(13)]
+    once = near_online_results(ShuffledTubes(), lambda: frames, 13, LIMITS, LABELS, clip_size=5)
+    monkeypatch.setattr(near_online, "MAX_KEPT_FRAMES", 12)
+    engine = ShuffledTubes()
+    twice = near_online_results(engine, lambda: frames, 13, LIMITS, LABELS, clip_size=5)
+    assert engine.lengths == [5, 4, 4] * 2
+    assert twice == once
+
+
 def test_the_procedure_of_the_paper_on_the_real_network(make_picture):
     """Two clips of the small network, put together by hand."""
     engine = load_engine(
@@ -85,7 +99,7 @@ def test_the_procedure_of_the_paper_on_the_real_network(make_picture):
     )
     rng = np.random.default_rng(0)
     frames = [rng.integers(0, 256, (64, 96, 3), np.uint8) for _ in range(4)]
-    entries = near_online_results(engine, frames, 4, LIMITS, LABELS, clip_size=2)
+    entries = near_online_results(engine, lambda: frames, 4, LIMITS, LABELS, clip_size=2)
     prepared = [preprocess(one, LIMITS, "bgr") for one in frames]
     model = engine._model
     with torch.inference_mode():
@@ -108,4 +122,4 @@ def test_the_procedure_of_the_paper_on_the_real_network(make_picture):
 
 def test_a_video_too_long_is_refused_before_anything_is_done(make_picture):
     with pytest.raises(LengthError, match=f"at most {MAX_FRAMES}"):
-        near_online_results(ShuffledTubes(), iter(()), MAX_FRAMES + 1, LIMITS, LABELS)
+        near_online_results(ShuffledTubes(), lambda: iter(()), MAX_FRAMES + 1, LIMITS, LABELS)
