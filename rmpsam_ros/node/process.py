@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import ctypes
 import math
 import os
+import platform
 import signal
 import threading
 import time
@@ -19,6 +21,8 @@ from rclpy.signals import SignalHandlerOptions
 PROFILE_VARIABLE = "FASTDDS_DEFAULT_PROFILES_FILE"
 OLD_PROFILE_VARIABLE = "FASTRTPS_DEFAULT_PROFILES_FILE"  # until ROS 2 Jazzy
 _USER_CHOICES = (PROFILE_VARIABLE, OLD_PROFILE_VARIABLE, "FASTDDS_BUILTIN_TRANSPORTS")
+ARENAS = 2
+_M_ARENA_MAX = -8  # of malloc.h
 
 
 def initialize(arguments: list[str] | None) -> threading.Event:
@@ -27,6 +31,7 @@ def initialize(arguments: list[str] | None) -> threading.Event:
     ROS 2's own handlers would take the middleware away at once: no last log line, no orderly
     release, and errors in whatever is publishing at that moment.
     """
+    use_few_arenas()
     use_large_shared_memory()
     stop = threading.Event()
     rclpy.init(args=arguments, signal_handler_options=SignalHandlerOptions.NO)
@@ -48,6 +53,18 @@ def wait_for(stop: threading.Event, seconds: float = math.inf) -> bool:
             return False
         stop.wait(min(rest, 0.5))
     return True
+
+
+def use_few_arenas() -> None:
+    """Have the C library share out memory from few arenas, unless the user configured it.
+
+    To be called before there are many threads. By default they get up to 8 arenas per core, and
+    every arena keeps the room that it has ever needed. Any thread of the executor may take in the
+    next image, so that in the end each of them keeps room for several.
+    """
+    tuned = "MALLOC_ARENA_MAX" in os.environ or "arena_max" in os.environ.get("GLIBC_TUNABLES", "")
+    if not tuned and platform.libc_ver()[0] == "glibc":
+        ctypes.CDLL(None).mallopt(_M_ARENA_MAX, ARENAS)
 
 
 def use_large_shared_memory() -> None:

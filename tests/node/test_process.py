@@ -1,5 +1,8 @@
 """What both programs do around their nodes."""
 
+import platform
+import subprocess
+import sys
 import threading
 import time
 import xml.etree.ElementTree as ElementTree
@@ -10,6 +13,7 @@ import pytest
 pytest.importorskip("rclpy", reason="needs ROS 2 (rclpy)")
 
 from rmpsam_ros.node.process import (
+    ARENAS,
     OLD_PROFILE_VARIABLE,
     PROFILE_VARIABLE,
     spin,
@@ -93,3 +97,52 @@ def test_a_callback_that_raises_does_not_end_the_spinning(ros, request):
     thread.join(60.0)
     assert not thread.is_alive()
     node.destroy_node()
+
+
+ARENAS_USED = """
+import ctypes, re, sys, tempfile, threading
+from rmpsam_ros.node.process import use_few_arenas
+
+use_few_arenas()
+everybody = threading.Barrier(12)
+
+def take():
+    everybody.wait()
+    kept = [bytearray(50_000) for _ in range(20)]
+    everybody.wait()
+    del kept
+
+threads = [threading.Thread(target=take) for _ in range(12)]
+for one in threads:
+    one.start()
+for one in threads:
+    one.join()
+libc = ctypes.CDLL(None)
+libc.fdopen.restype = ctypes.c_void_p
+with tempfile.TemporaryFile() as file:
+    stream = ctypes.c_void_p(libc.fdopen(file.fileno(), b"w"))
+    libc.malloc_info(0, stream)
+    libc.fflush(stream)
+    file.seek(0)
+    print(len(re.findall(b"<heap nr", file.read())))
+"""
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="needs glibc")
+@pytest.mark.parametrize(
+    ("chosen", "few"),
+    [
+        ({}, True),
+        ({"MALLOC_ARENA_MAX": "64"}, False),
+        ({"GLIBC_TUNABLES": "glibc.malloc.arena_max=64"}, False),
+    ],
+)
+def test_threads_share_few_arenas_unless_the_user_chose(monkeypatch, tmp_path, chosen, few):
+    for name in ("MALLOC_ARENA_MAX", "GLIBC_TUNABLES"):
+        monkeypatch.delenv(name, raising=False)
+    for name, value in chosen.items():
+        monkeypatch.setenv(name, value)
+    command = [sys.executable, "-c", ARENAS_USED]
+    done = subprocess.run(command, capture_output=True, check=True, text=True, cwd=tmp_path)
+    number = int(done.stdout)
+    assert (number <= ARENAS + 3) == few, number  # modules have made some before
