@@ -15,8 +15,6 @@ def test_every_image_is_accounted_for(ros):
     tool = Path(__file__).resolve().parents[1] / "tools" / "soak.py"
     command = [sys.executable, str(tool), "--seconds", "15", "--rate", "20"]
     command += ["--cameras", "front,rear", "--network-side", "64", "--set", "num_threads:=1"]
-    # Memory is still filling up: only the long form of the test can tell whether it grows.
-    command += ["--growth", "200"]
     run = subprocess.run(command, capture_output=True, text=True, timeout=600, check=False)
     assert run.returncode == 0, run.stdout + run.stderr
     assert "Traceback" not in run.stderr
@@ -26,3 +24,5 @@ def test_every_image_is_accounted_for(ros):
         assert row["sent"] > 50 and row["malformed"] > 0
         assert row["processed"] + row["dropped"] + row["failed"] == row["received"]
     assert sum(figures["faults"].values()) >= 5
+    # Memory is still filling up: only a long run can tell whether it grows.
+    assert {"resident", "in use", "python blocks"} <= figures["memory"]["per hour"].keys()

@@ -12,7 +12,7 @@ well and badly, and time jumps. Prints one JSON object. Status 1 if
 - for any camera: received is not processed + dropped + failed, or more images are missing than the
   middleware lost: sent = received + lost in gaps, which the node counts, + at most `AT_THE_ENDS`
   for every publisher, of which the first and last images have no neighbours to be missed between;
-- the memory grew: the mean of the last quarter is more than `GROWTH` above that of the second.
+- memory, threads or open files are not flat (see `soak_memory`).
 """
 
 from __future__ import annotations
@@ -33,7 +33,6 @@ from collections import Counter
 from pathlib import Path
 
 import rclpy
-from ament_index_python.packages import get_package_prefix
 from diagnostic_msgs.msg import DiagnosticArray
 from rcl_interfaces.srv import SetParameters
 from rclpy.executors import SingleThreadedExecutor
@@ -41,6 +40,7 @@ from rclpy.impl.implementation_singleton import rclpy_implementation as implemen
 from rclpy.parameter import Parameter
 from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
 from sensor_msgs.msg import Image
+from soak_memory import judge_memory
 
 from rmpsam_ros.msg import InstanceTrackArray, Latency, PromptPoint
 from rmpsam_ros.node.process import use_large_shared_memory
@@ -54,7 +54,6 @@ CHANGE_EVERY = 2.0  # seconds after which size and encoding change
 BAD_SHARE = 0.05  # of the images
 FAULT_EVERY = 0.7  # seconds
 AT_THE_ENDS = 5  # images that may vanish unseen at the two ends of a publisher
-GROWTH = 25.0  # 10^6 bytes
 PATIENCE = 120.0  # seconds until a request counts as unanswered
 LIVE = {"score_threshold": (0.05, 0.9), "overlap_threshold": (0.0, 0.9), "overlay_rate": (0.5, 30)}
 
@@ -257,13 +256,14 @@ class NodeUnderTest:
     """The node as a process."""
 
     def __init__(self, options, log):
-        program = Path(get_package_prefix("rmpsam_ros")) / "lib" / "rmpsam_ros" / "rmpsam_node"
+        program = Path(__file__).with_name("memory_probe.py")
+        self._memory = log.with_suffix(".memory")
         side = options.network_side
         settings = [f"cameras:={options.cameras}"] if options.cameras else []
         settings += ["weights:=random", "keep_megabytes:=32", "prompt_engine:=rmpsam"]
         settings += [f"long_side:={side}", f"short_side:={side}", "input_timeout:=1.0"]
         settings += ["prompt_requests_rate:=100.0", "prompt_timeout:=60.0", *options.set]
-        command = [sys.executable, str(program), "--ros-args"]
+        command = [sys.executable, str(program), str(self._memory), "--ros-args"]
         for setting in settings:
             command += ["-p", setting]
         self._log = log
@@ -282,11 +282,9 @@ class NodeUnderTest:
             time.sleep(0.2)
 
     def memory(self):
-        """Resident memory, 10^6 bytes."""
-        with contextlib.suppress(OSError):
-            pages = int(Path(f"/proc/{self.process.pid}/statm").read_text().split()[1])
-            return pages * os.sysconf("SC_PAGE_SIZE") / 1e6
-        return 0.0
+        """What `memory_probe` has written so far."""
+        lines = self._memory.read_text().splitlines(keepends=True)
+        return [json.loads(line) for line in lines if line.endswith("\n")]
 
     def end(self):
         """Send SIGINT; the exit status."""
@@ -331,13 +329,6 @@ def account(camera, latency, seen):
     return figures, problems
 
 
-def growth(memory):
-    """Mean of the last quarter over that of the second, 10^6 bytes."""
-    quarter = max(len(memory) // 4, 1)
-    second, last = memory[quarter : 2 * quarter], memory[-quarter:]
-    return sum(last) / len(last) - sum(second) / max(len(second), 1) if second else 0.0
-
-
 def spin(executor, done):
     """Spin although other threads destroy publishers and subscriptions all the time.
 
@@ -369,11 +360,12 @@ def soak(options):
             faults = Faults(node, cameras, seed=7)
             for thread in (*cameras, faults):
                 thread.start()
-            memory = []
+            before = len(under_test.memory())
             end = time.monotonic() + options.seconds
             while time.monotonic() < end and under_test.process.poll() is None:
-                time.sleep(min(1.0, options.seconds / 40))
-                memory.append(under_test.memory())
+                time.sleep(0.2)
+            memory, wrong = judge_memory(under_test.memory()[before:], options.seconds)
+            problems += wrong
             faults.stop.set()
             faults.join()
             for camera in cameras:
@@ -401,15 +393,13 @@ def soak(options):
         problems.append("the faults ended by an error of this tool")
     if faults.unanswered:
         problems.append(f"{faults.unanswered} requests were not answered")
-    if growth(memory) > options.growth:
-        problems.append(f"the memory grew by {growth(memory):.1f} MB")
     report = {
         "seconds": options.seconds,
         "rate": options.rate,
         "images": figures,
         "faults": dict(faults.done),
         "unanswered": faults.unanswered,
-        "memory": {"first": memory[0], "last": memory[-1], "growth": growth(memory)},
+        "memory": memory,
         "log lines": len(log.splitlines()),
         "problems": problems,
     }
@@ -426,7 +416,6 @@ def main():
     parser.add_argument("--rate", type=float, default=30.0, help="images per second and camera")
     parser.add_argument("--cameras", default="", help="names separated by commas")
     parser.add_argument("--network-side", type=int, default=96)
-    parser.add_argument("--growth", type=float, default=GROWTH, help="10^6 bytes allowed")
     parser.add_argument("--set", action="append", default=[], metavar="NAME:=VALUE")
     options = parser.parse_args()
     os.environ.setdefault("ROS_DOMAIN_ID", str(random.randrange(1, 102)))
