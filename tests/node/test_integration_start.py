@@ -1,6 +1,8 @@
 """Processes: start-up, its failures, quality of service, compressed images, signals."""
 
+import re
 import signal
+from pathlib import Path
 
 import pytest
 
@@ -161,3 +163,20 @@ def test_the_wrong_image_type_is_named(start_program, listener, wait_for_status)
     status = wait_for_status("input", {2}, "sensor_msgs/msg/CompressedImage")
     assert "image_transport" in status.message
     assert program.end() == 0
+
+
+@pytest.mark.parametrize("executable", ["rmpsam_node", "camera_source"])
+def test_control_c_while_modules_are_imported_gives_no_traceback(
+    start_program, wait_for, executable
+):
+    program = start_program(executable)
+    status = Path(f"/proc/{program.process.pid}/status")
+
+    def python_handles_it():
+        caught = int(re.search(r"^SigCgt:\s*(\w+)", status.read_text(), re.MULTILINE)[1], 16)
+        return bool(caught & 1 << (signal.SIGINT - 1))
+
+    wait_for(python_handles_it, "the begin of Python")
+    wait_for(lambda: not python_handles_it(), "the begin of the program")
+    assert program.end() in (0, -signal.SIGINT)
+    assert program.log == ""
