@@ -18,12 +18,13 @@ import ctypes
 import json
 import os
 import re
+import runpy
 import sys
 import threading
 import time
 from pathlib import Path
 
-from rmpsam_ros.node.main import main
+from ament_index_python.packages import get_package_prefix
 
 PERIOD = 1.0  # seconds
 
@@ -71,5 +72,6 @@ def write(path: Path) -> None:
 
 if __name__ == "__main__":
     threading.Thread(target=write, args=(Path(sys.argv[1]),), name="probe", daemon=True).start()
-    del sys.argv[1]
-    sys.exit(main())
+    program = Path(get_package_prefix("rmpsam_ros")) / "lib" / "rmpsam_ros" / "rmpsam_node"
+    sys.argv[:2] = [str(program)]
+    runpy.run_path(str(program), run_name="__main__")
