@@ -4,7 +4,7 @@ from .checkpoint import CheckpointError, load_checkpoint, read_metadata, save_ch
 from .configs import MODEL_CONFIGS, ModelConfig, build_model
 from .deform_conv import onnx_deform_conv
 from .outputs import ObjectOutput, PromptOutput, StageOutput
-from .packaged import packaged_weights, with_frozen_encoder
+from .packaged import packaged_weights, with_frozen_parts
 from .random_weights import load_random_weights, random_text_embeddings
 from .rmpsam import RmpSam
 
@@ -24,5 +24,5 @@ __all__ = [
     "random_text_embeddings",
     "read_metadata",
     "save_checkpoint",
-    "with_frozen_encoder",
+    "with_frozen_parts",
 ]

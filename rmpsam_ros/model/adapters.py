@@ -11,17 +11,33 @@ from .kernel_update import KernelUpdate, pool_by_mask
 class ObjectAdapter(nn.Module):
     """One more mask pooling and gated update for object queries, with its own class layer."""
 
-    def __init__(self, dim: int, text_dim: int) -> None:
+    def __init__(self, dim: int, text_dim: int, names_from_pixels: bool = False) -> None:
+        """``names_from_pixels``: see ``RmpSam``."""
         super().__init__()
         self.kernel_update = KernelUpdate(dim)
         self.class_layer = nn.Linear(dim, text_dim)
+        self.name_branch: nn.Sequential | None = None
+        if names_from_pixels:
+            last = nn.Linear(dim, text_dim)
+            nn.init.zeros_(last.weight)
+            nn.init.zeros_(last.bias)
+            self.name_branch = nn.Sequential(
+                nn.LayerNorm(dim), nn.Linear(dim, dim), nn.ReLU(), last
+            )
 
-    def forward(self, pixels: Tensor, queries: Tensor, mask_logits: Tensor) -> Tensor:
-        """Return adapted queries, [B, N, d], not negative.
+    def forward(
+        self, pixels: Tensor, queries: Tensor, mask_logits: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        """Return adapted queries, [B, N, d], not negative, and class embeddings [B, N, text_dim].
 
         pixels: [B, d, L]. queries: [B, N, d] and mask_logits: [B, N, L] of the last stage.
         """
-        return self.kernel_update(pool_by_mask(mask_logits, pixels), queries)
+        pooled = pool_by_mask(mask_logits, pixels)
+        adapted = self.kernel_update(pooled, queries)
+        embeddings = self.class_layer(adapted)
+        if self.name_branch is not None:
+            embeddings = embeddings + self.name_branch(pooled)
+        return adapted, embeddings
 
 
 class PromptAdapter(nn.Module):

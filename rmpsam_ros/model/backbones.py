@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from .resnet import ResNet
-from .tiny_vit_backbone import TinyVitBackbone
+from .tiny_vit_backbone import TinyVitBackbone, TinyVitLite0Backbone
 
 Backbone = ResNet | TinyVitBackbone
 
@@ -13,6 +13,7 @@ BACKBONES: dict[str, Callable[[], Backbone]] = {
     "resnet18": lambda: ResNet(18),
     "resnet50": lambda: ResNet(50),
     "tiny_vit": TinyVitBackbone,
+    "tiny_vit_lite0": TinyVitLite0Backbone,
 }
 
 

@@ -13,7 +13,7 @@ from .rmpsam import RmpSam
 class ModelConfig:
     """What defines one network; defaults are reference section 16.
 
-    backbone: a key of ``BACKBONES``. anchored: see ``RmpSam``.
+    backbone: a key of ``BACKBONES``. anchored, names_from_pixels: see ``RmpSam``.
     """
 
     backbone: str
@@ -25,12 +25,16 @@ class ModelConfig:
     aggregation_dim: int = 128
     text_dim: int = 768
     anchored: bool = False
+    names_from_pixels: bool = False
 
 
 MODEL_CONFIGS: dict[str, ModelConfig] = {
     "rmpsam_r18": ModelConfig("resnet18"),
     "rmpsam_r50": ModelConfig("resnet50"),
     "rmpsam_tiny_vit": ModelConfig("tiny_vit", anchored=True),
+    "rmpsam_tiny_vit_lite0": ModelConfig(
+        "tiny_vit_lite0", anchored=True, names_from_pixels=True
+    ),
 }
 
 
@@ -56,6 +60,7 @@ def build_model(name: str, text_embeddings: Tensor | None = None) -> RmpSam:
         aggregation_dim=config.aggregation_dim,
         text_dim=config.text_dim,
         anchored=config.anchored,
+        names_from_pixels=config.names_from_pixels,
     )
     if text_embeddings is not None:
         model.set_vocabulary(text_embeddings)

@@ -4,11 +4,30 @@ from __future__ import annotations
 
 from importlib import resources
 from pathlib import Path
+from typing import NamedTuple
 
 from torch import Tensor, nn
 
 from .checkpoint import CheckpointError, read_state_dict
-from .tiny_vit_backbone import ENCODER_PREFIX, TinyVitBackbone, encoder_tensors
+
+
+class FrozenPart(NamedTuple):
+    """A part of a network that is never trained, and that other weights leave out.
+
+    prefix: start of its keys, in this package and in the official layout. file: packaged file.
+    own_prefix: start of the keys in that file. made_by: whose weights they are, for errors.
+    """
+
+    prefix: str
+    file: str
+    own_prefix: str
+    made_by: str
+
+
+FROZEN_PARTS = (
+    FrozenPart("backbone.encoder.", "mobile_sam", "image_encoder.", "MobileSAM"),
+    FrozenPart("backbone.lite0.", "efficientnet_lite0", "", "EfficientNet-Lite0"),
+)
 
 
 def packaged_weights(name: str) -> Path:
@@ -22,15 +41,43 @@ def packaged_weights(name: str) -> Path:
     return path
 
 
-def with_frozen_encoder(model: nn.Module, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
-    """Add MobileSAM's encoder to weights that leave it out because the package has it.
+def is_frozen(key: str) -> bool:
+    """Tell whether a key of a network's weights belongs to a frozen part."""
+    return key.startswith(tuple(part.prefix for part in FROZEN_PARTS))
 
-    model: the network that the weights are for; only one with a ``TinyVitBackbone`` is concerned.
-    tensors: in the official key layout. Raises CheckpointError if the package lacks MobileSAM.
+
+def with_frozen_parts(model: nn.Module, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Add to weights the frozen parts that they leave out because the package has them.
+
+    model: the network that the weights are for. tensors: in the official key layout; a part of
+    which they hold any tensor is theirs. Raises CheckpointError if the package lacks a file.
     """
-    backbone = getattr(model, "backbone", None)
-    has_encoder = any(key.startswith(ENCODER_PREFIX) for key in tensors)
-    if not isinstance(backbone, TinyVitBackbone) or has_encoder:
-        return tensors
-    path = packaged_weights("mobile_sam")
-    return {**encoder_tensors(model, read_state_dict(path), path.name), **tensors}
+    added: dict[str, Tensor] = {}
+    own = model.state_dict()
+    for part in FROZEN_PARTS:
+        wanted = any(key.startswith(part.prefix) for key in own)
+        if wanted and not any(key.startswith(part.prefix) for key in tensors):
+            path = packaged_weights(part.file)
+            added.update(frozen_tensors(own, part, read_state_dict(path), path.name))
+    return {**added, **tensors}
+
+
+def frozen_tensors(
+    own: dict[str, Tensor], part: FrozenPart, stored: dict[str, Tensor], source: str
+) -> dict[str, Tensor]:
+    """Return what ``stored`` holds for a frozen part, under the keys of a network's ``own``.
+
+    source: name of the file, for errors. Raises CheckpointError if a tensor is missing or of
+    another shape.
+    """
+    tensors = {}
+    for key, value in own.items():
+        if not key.startswith(part.prefix):
+            continue
+        wanted = part.own_prefix + key.removeprefix(part.prefix)
+        if wanted not in stored or stored[wanted].shape != value.shape:
+            raise CheckpointError(
+                f"{source} has no fitting '{wanted}'; is it {part.made_by}'s?"
+            )
+        tensors[key] = stored[wanted]
+    return tensors

@@ -47,13 +47,18 @@ class RmpSam(nn.Module):
         aggregation_dim: int,
         text_dim: int,
         anchored: bool = False,
+        names_from_pixels: bool = False,
     ) -> None:
         """``anchored``: the first stage pools every query over a box instead of <query, F>.
 
         The box of a prompt is the prompt itself, that of an object query its cell of a square
         grid. Both then begin with what is there, which training on little data needs: where a
         query looks at first is not something it has to learn. Boxes are relative to the padded
-        image, as the coordinate channels of F are. The official network is not anchored.
+        image, as the coordinate channels of F are.
+        ``names_from_pixels``: the class of an object is also read from its pooled features
+        directly. On their way through the gated updates of the queries, little data does not
+        teach them to keep what kind of object they are of.
+        The official network has neither.
         """
         super().__init__()
         self.dim = dim
@@ -63,7 +68,7 @@ class RmpSam(nn.Module):
         self.object_queries = nn.Parameter(torch.randn(num_queries, dim))
         self.prompt_encoder = PromptEncoder(dim)
         self.decoder = Decoder(num_stages, dim, num_heads, ffn_dim, text_dim)
-        self.object_adapter = ObjectAdapter(dim, text_dim)
+        self.object_adapter = ObjectAdapter(dim, text_dim, names_from_pixels)
         self.prompt_adapter = PromptAdapter(dim, num_heads)
         self.classifier = TextClassifier(text_dim)
 
@@ -106,6 +111,20 @@ class RmpSam(nn.Module):
         first_masks = self._first_masks(None, pixels.shape[0], grid)
         decoded = self.decoder(pixels, queries, queries.shape[1], with_stages, first_masks)
         return self._object_output(pixels, grid, decoded)
+
+    def name_logits(self, features: Tensor, masks: Tensor) -> Tensor:
+        """Return class logits, [G, C], of the pixels in given masks, without "no object".
+
+        For training: what the branch for names alone says, when the mask is known.
+        features: [T, 256, h, w] of an image or tube. masks: bool [G, T, h, w].
+        Raises ValueError if the network has no such branch (``names_from_pixels``).
+        """
+        branch = self.object_adapter.name_branch
+        if branch is None:
+            raise ValueError("only a network with names_from_pixels reads names from pixels")
+        pixels = features.transpose(0, 1).flatten(1)
+        pooled = masks.flatten(1).to(pixels.dtype) @ pixels.transpose(0, 1)
+        return self.classifier(branch(pooled))[:, :-1]
 
     def decode_prompts(
         self,
@@ -190,9 +209,9 @@ class RmpSam(nn.Module):
         self, pixels: Tensor, grid: tuple[int, ...], decoded: DecoderOutput
     ) -> ObjectOutput:
         queries = decoded.queries[:, : self.object_queries.shape[0]]
-        adapted = self.object_adapter(pixels, queries, decoded.object_mask_logits)
+        adapted, embeddings = self.object_adapter(pixels, queries, decoded.object_mask_logits)
         return ObjectOutput(
-            class_logits=self.classifier(self.object_adapter.class_layer(adapted)),
+            class_logits=self.classifier(embeddings),
             mask_logits=(adapted @ pixels).unflatten(-1, grid),
             queries=adapted,
             iou=decoded.object_iou,

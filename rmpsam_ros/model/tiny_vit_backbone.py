@@ -1,23 +1,22 @@
-"""MobileSAM's TinyViT as a backbone of RMP-SAM.
+"""MobileSAM's TinyViT as a backbone of RMP-SAM, alone or with EfficientNet-Lite0 beside it.
 
-The encoder knows what objects are, is small, and its weights are in the box anyway: it stays as
-it is (frozen, and not stored a second time), and only what follows it is trained.
+TinyViT knows what objects are, and EfficientNet-Lite0, which was trained on ImageNet, more of
+their kinds.
+Both are small, and their weights are in the package: they stay as they are (frozen, and not
+stored a second time), and only what follows them is trained.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import cast
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from .checkpoint import CheckpointError
+from .efficientnet_lite import EfficientNetLite0
 from .sam.tiny_vit import TinyVit, TinyVitStage
-
-ENCODER_PREFIX = "backbone.encoder."
-"""Start of the keys of the frozen encoder, in this package and in the official layout."""
+from .sam.transforms import PIXEL_MEAN, PIXEL_STD
 
 POSITION_WAVES = 16
 """Cosine waves per axis that tell where in the picture a pixel is."""
@@ -73,6 +72,46 @@ class TinyVitBackbone(nn.Module):
         return maps
 
 
+class TinyVitLite0Backbone(TinyVitBackbone):
+    """The maps of ``TinyVitBackbone``, each with a projection of EfficientNet-Lite0's added.
+
+    The projections start at zero: the function is that of ``TinyVitBackbone`` before training,
+    and weights trained for it are a beginning.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.lite0 = EfficientNetLite0()
+        self.lite0.requires_grad_(False)
+        # On the network's device: a graph of a GPU cannot be recorded with copies from the host.
+        for name, values in zip(("scale", "shift"), lite0_normalization(), strict=True):
+            self.register_buffer(name, values, persistent=False)
+        self.projections = nn.ModuleList(
+            nn.Sequential(nn.BatchNorm2d(width), nn.Conv2d(width, out, 1))
+            for width, out in zip(EfficientNetLite0.out_channels, self.out_channels, strict=True)
+        )
+        for projection in self.projections:
+            for tensor in cast(nn.Sequential, projection)[1].parameters():
+                nn.init.zeros_(tensor)
+
+    def forward(self, images: Tensor) -> list[Tensor]:
+        """Map [B, 3, H, W] to c2..c5, [B, out_channels[i], H / s, W / s] at strides 4 to 32."""
+        with torch.no_grad():
+            kinds = self.lite0(images * self.get_buffer("scale") + self.get_buffer("shift"))
+        return [
+            level + project(kind)
+            for level, project, kind in zip(
+                super().forward(images), self.projections, kinds, strict=True
+            )
+        ]
+
+
+def lite0_normalization() -> tuple[Tensor, Tensor]:
+    """Return the factor and the summand, [3, 1, 1], from RMP-SAM's pixels to Lite0's."""
+    mean, std = torch.tensor(PIXEL_MEAN), torch.tensor(PIXEL_STD)
+    return (std / 128)[:, None, None], ((mean - 127) / 128)[:, None, None]
+
+
 def position_waves(maps: Tensor) -> Tensor:
     """Return cos(k pi x) and then cos(k pi y), k = 1 to 16, of all pixels: [B, 32, h, w].
 
@@ -87,25 +126,3 @@ def position_waves(maps: Tensor) -> Tensor:
     along_x = waves[0][:, None].expand(-1, height, -1)
     along_y = waves[1][:, :, None].expand(-1, -1, width)
     return torch.cat((along_x, along_y)).expand(batch, -1, -1, -1)
-
-
-def encoder_tensors(
-    model: nn.Module, mobile_sam: Mapping[str, Tensor], source: str
-) -> dict[str, Tensor]:
-    """Return what a MobileSAM checkpoint holds for the frozen encoder, under this model's keys.
-
-    model: has a ``TinyVitBackbone`` as ``backbone``. mobile_sam: state dict in MobileSAM's key
-    layout. source: its name, for errors.
-    Raises CheckpointError if a tensor is missing or of another shape.
-    """
-    tensors = {}
-    for key, own in model.state_dict().items():
-        if not key.startswith(ENCODER_PREFIX):
-            continue
-        wanted = "image_encoder." + key.removeprefix(ENCODER_PREFIX)
-        if wanted not in mobile_sam or mobile_sam[wanted].shape != own.shape:
-            raise CheckpointError(
-                f"{source} has no fitting '{wanted}'; is it a MobileSAM checkpoint?"
-            )
-        tensors[key] = mobile_sam[wanted]
-    return tensors

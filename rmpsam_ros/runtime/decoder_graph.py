@@ -70,8 +70,8 @@ class DecoderGraph:
                 masks = self._stage_masks(stage, queries)
         outputs = {}
         if objects:
-            adapted = self._adapt_objects(stages[-1], self._objects(queries))
-            outputs["class_logits"] = self._class_logits(adapted)
+            adapted, embeddings = self._adapt_objects(stages[-1], self._objects(queries))
+            outputs["class_logits"] = self._class_logits(embeddings)
             outputs["mask_logits"] = self._as_maps(self._masks(adapted))
             outputs["queries"] = adapted
         if boxes:
@@ -219,15 +219,22 @@ class DecoderGraph:
         attended = graph.op("Transpose", attended, perm=[0, 2, 1, 3])
         return self._layer(graph.reshape(attended, 0, 0, dim), attention.out_proj)
 
-    def _adapt_objects(self, stage: DecoderStage, queries: str) -> str:
-        """Pool once more with the last stage's masks and update the queries."""
+    def _adapt_objects(self, stage: DecoderStage, queries: str) -> tuple[str, str]:
+        """Pool once more with the last stage's masks; return queries and class embeddings."""
+        graph, adapter = self._graph, self._model.object_adapter
         pooled = self._pool(self._stage_masks(stage, queries))
-        return self._kernel_update(self._model.object_adapter.kernel_update, pooled, queries)
+        adapted = self._kernel_update(adapter.kernel_update, pooled, queries)
+        embeddings = self._layer(adapted, adapter.class_layer)
+        if adapter.name_branch is not None:
+            norm, hidden, _, last = adapter.name_branch
+            x = self._norm(self._linear(pooled, self._lift), norm)
+            x = self._layer(graph.op("Relu", self._layer(x, hidden)), last)
+            embeddings = graph.op("Add", embeddings, x)
+        return adapted, embeddings
 
-    def _class_logits(self, queries: str) -> str:
+    def _class_logits(self, embeddings: str) -> str:
         """Return 100 cos to the closest synonym of every class, and 0 for "no object"."""
         graph = self._graph
-        embeddings = self._layer(queries, self._model.object_adapter.class_layer)
         table = array(self._model.classifier.text_embeddings)
         classes, synonyms, dim = table.shape
         # Missing synonyms are copies of the first: only different rows are multiplied.

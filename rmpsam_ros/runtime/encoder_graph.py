@@ -7,6 +7,12 @@ from torch import nn
 
 from rmpsam_ros.model import RmpSam
 from rmpsam_ros.model.resnet import ResNet
+from rmpsam_ros.model.tiny_vit_backbone import (
+    TinyVitBackbone,
+    TinyVitLite0Backbone,
+    lite0_normalization,
+)
+from rmpsam_ros.runtime.efficientnet_lite_graph import write_lite0, write_projections
 from rmpsam_ros.runtime.layer_graph import LayerWriter
 from rmpsam_ros.runtime.neck_graph import NeckGraph
 from rmpsam_ros.runtime.resnet_graph import write_resnet
@@ -25,8 +31,12 @@ def write_encoder(layers: LayerWriter, model: RmpSam, image: str) -> str:
 def _write_backbone(layers: LayerWriter, backbone: nn.Module, image: str) -> list[str]:
     if isinstance(backbone, ResNet):
         return write_resnet(layers, backbone, image)
-    if isinstance(getattr(backbone, "encoder", None), nn.ModuleDict):
+    if isinstance(backbone, TinyVitBackbone):
         if layers.form.quantization != "none":
             raise ValueError("TinyViT has no form in eight bits")
-        return write_tiny_vit(layers, backbone, image)
+        levels = write_tiny_vit(layers, backbone, image)
+        if isinstance(backbone, TinyVitLite0Backbone):
+            maps = write_lite0(layers, backbone.lite0, image, lite0_normalization())
+            levels = write_projections(layers, levels, backbone.projections, maps)
+        return levels
     raise ValueError(f"the exporter does not know the backbone {type(backbone).__name__}")

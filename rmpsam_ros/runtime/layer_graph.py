@@ -1,6 +1,7 @@
 """Layers that backbones and neck are made of, in the number formats of a form."""
 
 import math
+from collections.abc import Sequence
 
 import numpy as np
 from torch import nn
@@ -35,9 +36,11 @@ class LayerWriter:
         groups: int = 1,
         compute: str = "",
         quantized: bool = True,
+        pads: Sequence[int] | None = None,
     ) -> str:
         """Write a convolution that keeps the size but for the stride.
 
+        pads: zeros at the top, left, bottom and right; None: half the kernel everywhere.
         compute: overrides the form's. quantized: quantise the weights if x is quantised.
         """
         compute = compute or self.form.compute
@@ -54,7 +57,7 @@ class LayerWriter:
             bias_name,
             kernel_shape=list(kernel),
             strides=[stride] * 2,
-            pads=[kernel[0] // 2] * 4,
+            pads=[kernel[0] // 2] * 4 if pads is None else list(pads),
             group=groups,
         )
 
@@ -64,10 +67,12 @@ class LayerWriter:
         weight = array(conv.weight) * scale[:, None, None, None]
         return self.conv(x, weight, bias, stride=conv.stride[0], groups=conv.groups)
 
-    def convolution(self, x: str, conv: nn.Conv2d) -> str:
-        """Write a convolution as it is, padded to keep the size but for the stride."""
+    def convolution(self, x: str, conv: nn.Conv2d, pads: Sequence[int] | None = None) -> str:
+        """Write a convolution as it is, padded as `conv` does it."""
         bias = np.zeros(conv.out_channels) if conv.bias is None else array(conv.bias)
-        return self.conv(x, array(conv.weight), bias, stride=conv.stride[0], groups=conv.groups)
+        return self.conv(
+            x, array(conv.weight), bias, stride=conv.stride[0], groups=conv.groups, pads=pads
+        )
 
     def conv_transpose(self, x: str, weight: Weights, bias: Weights) -> str:
         """Write a transposed convolution 4x4 that doubles the size."""

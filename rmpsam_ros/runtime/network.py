@@ -16,7 +16,7 @@ from rmpsam_ros.model import (
     build_model,
     packaged_weights,
     read_metadata,
-    with_frozen_encoder,
+    with_frozen_parts,
 )
 from rmpsam_ros.model.checkpoint import (
     CheckpointError,
@@ -183,7 +183,7 @@ def _load_weights(model: RmpSam, config: ModelConfig, progress: Progress) -> tor
         return None
     progress(f"loading weights {config.weights}")
     try:
-        tensors = with_frozen_encoder(model, read_state_dict(Path(config.weights)))
+        tensors = with_frozen_parts(model, read_state_dict(Path(config.weights)))
         own_table = tensors.pop("text_embeddings", None)
         load_official_state_dict(model, tensors, source=config.weights)
     except CheckpointError as error:

@@ -1,8 +1,8 @@
-"""Large-scale jitter, flip, crop and pad, colour jitter, and pseudo video (section 17)."""
+"""Large-scale jitter, flip, crop and pad, colour jitter, pasting, pseudo video (section 17)."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import cv2
@@ -11,7 +11,12 @@ from numpy.typing import NDArray
 
 from rmpsam_ros.segmentation.preprocess import MEAN, STD
 
-from .samples import Sample
+from .samples import Sample, stack_masks
+
+MOST_PASTED = 3
+
+_LEFT_OVER = 0.2
+"""Share of an object that must stay visible behind pasted ones."""
 
 
 @dataclass(frozen=True)
@@ -22,6 +27,7 @@ class AugmentConfig:
     scale: factor on the size at which the picture just fits into the crop.
     flip: probability of mirroring. color: largest relative change of brightness, contrast and
     saturation. minimum_visible: smallest share of an object that must stay in the crop.
+    paste: probability that objects of another picture are pasted in.
     """
 
     height: int = 1024
@@ -30,6 +36,7 @@ class AugmentConfig:
     flip: float = 0.5
     color: float = 0.0
     minimum_visible: float = 0.05
+    paste: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,6 +114,55 @@ def jitter_colors(
     grey = pixels.mean(axis=2, keepdims=True)
     pixels = (pixels - grey) * saturation + grey
     return np.clip(pixels, 0, 255).astype(np.uint8)
+
+
+def paste_objects(sample: Sample, donor: Sample, rng: np.random.Generator) -> Sample:
+    """Return a picture with up to ``MOST_PASTED`` objects of another one somewhere on it.
+
+    The simple copy-paste of Ghiasi et al. (arXiv 2012.07177): little data gets more scenes, and
+    objects that are known by themselves instead of by their surroundings. What little is left of
+    an object behind a pasted one is unknown.
+    """
+    image, ignore = sample.image.copy(), sample.ignore.copy()
+    masks, classes = list(sample.masks), list(sample.classes)
+    number = min(int(rng.integers(1, MOST_PASTED + 1)), len(donor.masks))
+    for index in rng.permutation(len(donor.masks))[:number]:
+        part, mask = _moved_object(donor, int(index), ignore.shape, rng)
+        image[mask] = part[mask]
+        ignore &= ~mask
+        for place, other in enumerate(masks):
+            left = other & ~mask
+            if left.sum() < _LEFT_OVER * other.sum():
+                ignore |= left
+                left = np.zeros_like(left)
+            masks[place] = left
+        masks.append(mask)
+        classes.append(donor.classes[index])
+    seen = [place for place, mask in enumerate(masks) if mask.any()]
+    return replace(
+        sample, image=image, ignore=ignore,
+        masks=stack_masks([masks[place] for place in seen], ignore.shape),
+        classes=np.array([classes[place] for place in seen], np.int64),
+    )
+
+
+def _moved_object(
+    donor: Sample, index: int, size: tuple[int, ...], rng: np.random.Generator
+) -> tuple[NDArray[np.uint8], NDArray[np.bool_]]:
+    """Return a picture of ``size`` and the mask in it of a donor's object at another place."""
+    rows, columns = np.nonzero(donor.masks[index])
+    top, left, bottom, right = rows.min(), columns.min(), rows.max() + 1, columns.max() + 1
+    largest = 0.9 * min(size[0] / (bottom - top), size[1] / (right - left))
+    factor = min(rng.uniform(0.4, 1.3) * max(size) / max(donor.ignore.shape), largest)
+    x = rng.uniform(0.0, size[1]) - factor * (left + right) / 2
+    y = rng.uniform(0.0, size[0]) - factor * (top + bottom) / 2
+    mirror = -1.0 if rng.random() < 0.5 else 1.0
+    middle = factor * (left + right) / 2
+    matrix = np.array([[mirror * factor, 0.0, x + (1 - mirror) * middle], [0.0, factor, y]])
+    shape = (size[1], size[0])
+    pixels = donor.masks[index].astype(np.uint8)
+    mask = cv2.warpAffine(pixels, matrix, shape, flags=cv2.INTER_NEAREST)
+    return cv2.warpAffine(donor.image, matrix, shape).astype(np.uint8), mask.astype(bool)
 
 
 def place_frames(

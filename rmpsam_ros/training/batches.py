@@ -11,7 +11,14 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from .augment import AugmentConfig, content_size, jitter_colors, place_frames, random_placements
+from .augment import (
+    AugmentConfig,
+    content_size,
+    jitter_colors,
+    paste_objects,
+    place_frames,
+    random_placements,
+)
 from .datasets import ClipSet, SampleSet
 from .losses import ObjectTargets
 from .prompts import sample_prompts
@@ -83,8 +90,14 @@ class BatchMaker:
         augment: dict[str, AugmentConfig],
         seed: int,
         rank: int = 0,
+        padded_boxes: bool = False,
     ) -> None:
-        """``augment``: by kind. Raises DataError if a kind with a weight has no data set."""
+        """``augment``: by kind. Raises DataError if a kind with a weight has no data set.
+
+        padded_boxes: boxes are relative to the crop with its padding, as an anchored network
+        takes them, not to the picture in it.
+        """
+        self._padded_boxes = padded_boxes
         self._sources, self._config, self._augment = sources, config, augment
         self._seed, self._rank = seed, rank
         weights = config.kinds or {"panoptic": 1.0, "clip": 1.0, "prompt": 1.0}
@@ -116,7 +129,7 @@ class BatchMaker:
         for item in items:
             prompts, owners = sample_prompts(
                 item.masks[:, 0], self._config.num_prompts, self._config.box_share,
-                item.content, rng,
+                item.masks.shape[2:] if self._padded_boxes else item.content, rng,
             )
             boxes.append(prompts)
             masks.append(item.masks[owners, 0])
@@ -140,6 +153,8 @@ class BatchMaker:
         for _ in range(_ATTEMPTS):
             source = self._sources[int(rng.choice(len(self._sources), p=weights))]
             clip = _load(source, frames, rng)
+            if config.paste and rng.random() < config.paste:
+                clip = self._pasted(clip, rng)
             images = [jitter_colors(frame.image, config.color, rng) for frame in clip]
             clip = [
                 replace(frame, image=image) for frame, image in zip(clip, images, strict=True)
@@ -150,6 +165,23 @@ class BatchMaker:
             if len(arrays[2]):
                 return _Item(*arrays, clip[0].annotated, content_size(placements[0], config))
         raise DataError(f"{_ATTEMPTS} pictures in a row without objects for a {kind!r} batch")
+
+
+    def _pasted(self, clip: list[Sample], rng: np.random.Generator) -> list[Sample]:
+        """Paste objects of another picture into a picture or the pseudo video of one.
+
+        The objects are those of a source for prompts, all of which are things.
+        """
+        donors = [
+            source for source in self._sources
+            if source.weights.get("prompt", 0) > 0 and not isinstance(source.data, ClipSet)
+        ]
+        if not donors or any(frame is not clip[0] for frame in clip):
+            return clip
+        weights = _normalised([source.weights["prompt"] for source in donors])
+        donor = donors[int(rng.choice(len(donors), p=weights))]
+        pasted = paste_objects(clip[0], _load(donor, 1, rng)[0], rng)
+        return [pasted] * len(clip)
 
 
 class _Item(NamedTuple):

@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from rmpsam_ros.model import ObjectOutput, PromptOutput, StageOutput
+from rmpsam_ros.model import ObjectOutput, PromptOutput, RmpSam, StageOutput
 
 from .matcher import MatchCosts, match
 from .points import random_points, sample_points, uncertain_points
@@ -27,6 +27,9 @@ class LossConfig:
     stage_logits: factor on the class logits of decoder stages, which the reference makes 10
     times as steep as the final ones. With 0.1 they are equal; their gradient then does not drown
     that of the masks, which counts where there are few steps.
+    names: of the cross entropy of what a network with ``names_from_pixels`` reads from the pixels
+    of annotated objects. Queries that find an object twice, and of which only one may name it,
+    are noise to the names; this loss is free of it.
     general_class: a thing class that is also right, though less, for things with a name of their
     own: the share 1 - ``own_name`` of their loss takes either. Empty: there is none.
     """
@@ -39,6 +42,7 @@ class LossConfig:
     stage_logits: float = 1.0
     general_class: str = ""
     own_name: float = 0.3
+    names: float = 0.0
     num_points: int = 12544
     oversample: float = 3.0
     importance: float = 0.75
@@ -155,6 +159,27 @@ def _single_output_losses(
     losses["mask"] = config.mask * mask_loss(sampled, expected, weights).sum() / num_masks
     losses["dice"] = config.dice * dice_loss(sampled, expected, weights).sum() / num_masks
     return losses
+
+
+def name_loss(
+    network: RmpSam, features: Tensor, targets: Sequence[ObjectTargets], config: LossConfig
+) -> Tensor:
+    """Return the weighted loss of the names read from the pixels of annotated objects.
+
+    features: [B * T, d, h, w]. Objects without a name, and those with less than half of any
+    feature's pixels, do not count.
+    """
+    logits, classes = [], []
+    for own, target in zip(features.chunk(len(targets)), targets, strict=True):
+        if not len(target.classes):
+            continue
+        masks = F.interpolate(target.masks.float(), own.shape[-2:], mode="area") > 0.5
+        usable = masks.flatten(1).any(dim=1) & (target.classes >= 0)
+        logits.append(network.name_logits(own, masks[usable]))
+        classes.append(target.classes[usable])
+    if not sum(map(len, classes)):
+        return 0.0 * features.sum()
+    return config.names * F.cross_entropy(torch.cat(logits).float(), torch.cat(classes))
 
 
 def prompt_losses(

@@ -5,23 +5,19 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from rmpsam_ros.model import RmpSam, build_model, packaged_weights
-from rmpsam_ros.model.checkpoint import read_state_dict
-from rmpsam_ros.model.tiny_vit_backbone import TinyVitBackbone, encoder_tensors
+from rmpsam_ros.model import RmpSam, build_model, with_frozen_parts
 
 
 def build_network(name: str, text_embeddings: Tensor) -> RmpSam:
     """Build a network by name, a key of ``MODEL_CONFIGS``, in training mode.
 
-    A frozen encoder is filled with MobileSAM's in the package.
+    Frozen parts are filled with the weights in the package.
     """
     network = build_model(name, text_embeddings)
-    if isinstance(network.backbone, TinyVitBackbone):
-        path = packaged_weights("mobile_sam")
-        own = network.state_dict()
-        with torch.no_grad():
-            for key, tensor in encoder_tensors(network, read_state_dict(path), path.name).items():
-                own[key].copy_(tensor)
+    own = network.state_dict()
+    with torch.no_grad():
+        for key, tensor in with_frozen_parts(network, {}).items():
+            own[key].copy_(tensor)
     return network.train()
 
 

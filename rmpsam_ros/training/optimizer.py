@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -10,12 +11,17 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
+_CLASS_LAYERS = re.compile(r"\.(class_branch|class_layer|name_branch)\.")
+
 
 @dataclass(frozen=True)
 class OptimizerConfig:
     """Numbers of the optimiser; defaults are reference section 17.
 
     schedule: ``step`` (x0.1 at 8/12 and 11/12 of the steps) or ``cosine`` (down to 1 %).
+    class_factor: on the learning rate of layers that make class embeddings and nothing else. The
+    logit is 100 times a cosine with them: at the rate of other layers a step may change it by 5,
+    which makes noise of it where batches are small.
     only: start of the names of the weights that are trained, e.g. ``object_adapter.class_layer``;
     the others, and all statistics, stay as they are. Empty: all are trained.
     """
@@ -23,6 +29,7 @@ class OptimizerConfig:
     learning_rate: float = 1e-4
     weight_decay: float = 0.05
     backbone_factor: float = 0.1
+    class_factor: float = 1.0
     clip_norm: float = 0.01
     warmup_steps: int = 500
     warmup_factor: float = 0.001
@@ -52,19 +59,21 @@ def build_optimizer(model: nn.Module, config: OptimizerConfig) -> torch.optim.Ad
         if isinstance(module, (nn.LayerNorm, nn.BatchNorm2d, nn.SyncBatchNorm))
         for key, _ in module.named_parameters(recurse=False)
     }
-    groups: dict[tuple[bool, bool], list[nn.Parameter]] = {}
+    groups: dict[tuple[float, bool], list[nn.Parameter]] = {}
     for name, parameter in model.named_parameters():
         if parameter.requires_grad:
-            key = (name.startswith("backbone."), name in norms)
-            groups.setdefault(key, []).append(parameter)
+            factor = config.backbone_factor if name.startswith("backbone.") else 1.0
+            if _CLASS_LAYERS.search(name):
+                factor = config.class_factor
+            groups.setdefault((factor, name in norms), []).append(parameter)
     return torch.optim.AdamW(
         [
             {
                 "params": parameters,
-                "factor": config.backbone_factor if in_backbone else 1.0,
+                "factor": factor,
                 "weight_decay": 0.0 if is_norm else config.weight_decay,
             }
-            for (in_backbone, is_norm), parameters in groups.items()
+            for (factor, is_norm), parameters in groups.items()
         ],
         lr=config.learning_rate,
         fused=True,

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from rmpsam_ros.model import CheckpointError, RmpSam, read_metadata
 from rmpsam_ros.model.checkpoint import official_state_dict, read_state_dict
-from rmpsam_ros.model.tiny_vit_backbone import ENCODER_PREFIX
+from rmpsam_ros.model.packaged import is_frozen
 from rmpsam_ros.segmentation.labels import LabelSet, parse_label_set
 
 from .network import build_network
@@ -77,12 +77,12 @@ def export_weights(
     """Write the weights to ship: float16 safetensors in the official key layout.
 
     The class table is the tensor ``text_embeddings`` [C, P, 768]; the metadata holds ``model``,
-    ``label_set`` (JSON) and ``notes``. The frozen encoder is left out: it is MobileSAM's.
+    ``label_set`` (JSON) and ``notes``. Frozen parts are left out: the package has them.
     """
     tensors: dict[str, Tensor] = {
         name: tensor.half().contiguous() if tensor.is_floating_point() else tensor.contiguous()
         for name, tensor in official_state_dict(model).items()
-        if not name.startswith(ENCODER_PREFIX) and not name.endswith("num_batches_tracked")
+        if not is_frozen(name) and not name.endswith("num_batches_tracked")
     }
     tensors["text_embeddings"] = model.classifier.text_embeddings.half().contiguous()
     labels = [
@@ -108,7 +108,7 @@ def import_weights(path: Path, model: RmpSam) -> None:
     own = official_state_dict(model)
     wanted = {
         key for key in own
-        if not key.startswith(ENCODER_PREFIX) and not key.endswith("num_batches_tracked")
+        if not is_frozen(key) and not key.endswith("num_batches_tracked")
     }
     given = set(tensors) - {"text_embeddings"}
     wrong = sorted(given ^ wanted)

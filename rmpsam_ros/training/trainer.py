@@ -21,7 +21,7 @@ from rmpsam_ros.model import RmpSam
 from .batches import Batch, BatchMaker
 from .config import TrainingConfig
 from .distributed import Process
-from .losses import NO_CLASS, object_losses, prompt_losses
+from .losses import NO_CLASS, name_loss, object_losses, prompt_losses
 from .network import build_network, make_class_table
 from .optimizer import (
     WeightAverage,
@@ -65,10 +65,13 @@ class TrainingStep(nn.Module):
         masks = sum(len(target.classes) for target in batch.targets)
         num_masks = torch.tensor(float(masks), device=features.device)
         num_masks = self._process.mean(num_masks).clamp(min=1)
-        return object_losses(
+        losses = object_losses(
             objects, batch.targets, self.get_buffer("things"), self._losses, generator,
             num_masks, self._general,
         )
+        if self._losses.names:
+            losses["name"] = name_loss(network, features, batch.targets, self._losses)
+        return losses
 
 
 class Trainer:
@@ -92,7 +95,8 @@ class Trainer:
         self.network.to(process.device)
         self.sources = config.open_sources()
         self.batches = BatchMaker(
-            self.sources, config.batches, config.augment, loop.seed, process.rank
+            self.sources, config.batches, config.augment, loop.seed, process.rank,
+            self.network.anchored,
         )
         self.optimizer = build_optimizer(self.network, config.optimizer)
         self.average = WeightAverage(self.network, config.optimizer.ema_decay)

@@ -43,8 +43,9 @@ def test_pixels_of_a_box(box: tuple[float, ...], rows: slice, columns: slice) ->
     assert torch.equal(inside(box, (3, 8, 16)), expected.expand(3, -1, -1))
 
 
-def test_only_the_demo_network_is_anchored() -> None:
-    assert [name for name, one in MODEL_CONFIGS.items() if one.anchored] == ["rmpsam_tiny_vit"]
+def test_only_the_networks_of_the_demo_are_anchored() -> None:
+    anchored = [name for name, one in MODEL_CONFIGS.items() if one.anchored]
+    assert anchored == ["rmpsam_tiny_vit", "rmpsam_tiny_vit_lite0"]
 
 
 def test_the_first_pooling_of_an_anchored_network_is_over_the_boxes() -> None:

@@ -20,22 +20,27 @@ LABELS = LabelSet(
 )
 
 
+NAME = "rmpsam_tiny_vit_lite0"
+
+
 @pytest.fixture(scope="module")
 def tiny(tmp_path_factory):
-    """Weights as `rmpsam train` writes them: no encoder inside, but model and labels."""
+    """Weights as `rmpsam train` writes them: no frozen parts inside, but model and labels."""
     torch.manual_seed(0)
-    network = build_network("rmpsam_tiny_vit", make_class_table(2, 0)).eval()
+    network = build_network(NAME, make_class_table(2, 0)).eval()
+    for projection in network.backbone.projections:
+        torch.nn.init.normal_(projection[1].weight, std=0.1)
     path = tmp_path_factory.mktemp("weights") / "pets.safetensors"
-    export_weights(path, network, "rmpsam_tiny_vit", LABELS, {})
+    export_weights(path, network, NAME, LABELS, {})
     return path, network
 
 
-def test_weights_bring_their_model_their_labels_and_the_packaged_encoder(tiny):
+def test_weights_bring_their_model_their_labels_and_the_packaged_parts(tiny):
     path, network = tiny
     config = ModelConfig(weights=str(path))
-    assert resolve(config).model == "rmpsam_tiny_vit"
+    assert resolve(config).model == NAME
     assert label_set_of(config, "") == LABELS
-    assert not any("encoder" in key for key in load_file(path))
+    assert not any("encoder" in key or "lite0" in key for key in load_file(path))
     loaded = load_network(config, 2, print)
     image = torch.rand(1, 3, 64, 96)
     with torch.inference_mode():
@@ -55,14 +60,14 @@ def test_the_packaged_encoder_is_mobile_sam(tiny):
 
 def test_an_encoder_in_the_file_is_the_one_that_counts(tiny, tmp_path):
     path, _ = tiny
-    other = build_model("rmpsam_tiny_vit")
+    other = build_model(NAME)
     inside = {
         key: torch.full_like(value, 0.25) if value.is_floating_point() else value
         for key, value in other.state_dict().items()
         if key.startswith("backbone.encoder.")
     }
     complete = tmp_path / "complete.safetensors"
-    save_file({**load_file(path), **inside}, complete, {"model": "rmpsam_tiny_vit"})
+    save_file({**load_file(path), **inside}, complete, {"model": NAME})
     loaded = load_network(ModelConfig(weights=str(complete)), 2, print)
     assert float(loaded.backbone.state_dict()["encoder.patch_embed.seq.0.c.weight"].max()) == 0.25
 
@@ -85,7 +90,7 @@ def test_names_are_resolved(config, expected):
 
 
 def test_a_model_that_the_weights_are_not_of_is_refused(tiny):
-    with pytest.raises(EngineError, match="of model rmpsam_tiny_vit, not rmpsam_r18; leave model"):
+    with pytest.raises(EngineError, match=f"of model {NAME}, not rmpsam_r18; leave model"):
         resolve(ModelConfig("rmpsam_r18", str(tiny[0])))
 
 

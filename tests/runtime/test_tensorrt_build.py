@@ -93,6 +93,9 @@ LIMITS = {
     ("rmpsam_tiny_vit", "fp32"): (40, 56),
     ("rmpsam_tiny_vit", "fp16"): (20, 38),
     ("rmpsam_tiny_vit", "bf16"): (20, 38),
+    ("rmpsam_tiny_vit_lite0", "fp32"): (52, 70),
+    ("rmpsam_tiny_vit_lite0", "fp16"): (26, 46),
+    ("rmpsam_tiny_vit_lite0", "bf16"): (26, 46),
 }
 
 
@@ -104,7 +107,7 @@ def test_every_encoder_builds_in_every_precision(rtx, networks, name, precision)
 
 
 @pytest.mark.parametrize("part", ["decoder", "prompt_decoder", "tube_decoder"])
-@pytest.mark.parametrize("name", ["rmpsam_r18", "rmpsam_tiny_vit"])
+@pytest.mark.parametrize("name", ["rmpsam_r18", "rmpsam_tiny_vit"])  # the others': the same
 def test_every_decoder_builds(rtx, networks, name, part):
     graph = graph_bytes(networks(name), part, TENSORRT_FORMS["fp32"])
     options = {"workspace": TUBE_WORKSPACE} if part == "tube_decoder" else {}

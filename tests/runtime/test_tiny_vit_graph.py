@@ -1,4 +1,4 @@
-"""The demo model's backbone as an ONNX graph."""
+"""The demo model's backbone, and its relative without Lite0, as an ONNX graph."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ from rmpsam_ros.runtime.export_form import ExportForm
 from rmpsam_ros.runtime.neck_graph import feature_lift
 
 
-@pytest.fixture(scope="module")
-def tiny_vit() -> RmpSam:
+@pytest.fixture(scope="module", params=["rmpsam_tiny_vit", "rmpsam_tiny_vit_lite0"])
+def tiny_vit(request) -> RmpSam:
     """With weights that make every part count: no zero biases, no neutral norms."""
     torch.manual_seed(5)
-    model = build_model("rmpsam_tiny_vit")
+    model = build_model(request.param)
     model.set_vocabulary(random_text_embeddings("tiny", 3, 1))
     with torch.no_grad():
         for module in model.backbone.modules():
@@ -31,6 +31,12 @@ def tiny_vit() -> RmpSam:
                 module.bias.uniform_(-0.2, 0.2)
             if hasattr(module, "attention_biases"):
                 module.attention_biases.normal_()
+        for projection in getattr(model.backbone, "projections", ()):
+            projection[1].weight.normal_(std=0.1)
+            projection[1].bias.normal_()
+        if model.object_adapter.name_branch is not None:
+            model.object_adapter.name_branch[-1].weight.normal_(std=0.5)
+            model.object_adapter.name_branch[-1].bias.normal_()
     return model
 
 

@@ -1,5 +1,7 @@
 """Augmentation, prompts, and batches that depend on seed, step and rank alone."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -10,6 +12,7 @@ from rmpsam_ros.training.augment import (
     Placement,
     content_size,
     jitter_colors,
+    paste_objects,
     place_frames,
     place_image,
     place_mask,
@@ -103,6 +106,58 @@ def test_objects_that_are_nearly_cut_off_become_unknown():
     assert np.array_equal(masks[0, 0], inside[:32, :32])
 
 
+class TestPasting:
+    """Grey objects of value 200 on a black picture with white ones."""
+
+    target = sample_of([rectangle(5, 5, 75, 55), rectangle(40, 30, 50, 40)], [0, 1])
+
+    def donor(self, *masks):
+        sample = sample_of(masks or (rectangle(10, 10, 30, 40),), [2] * max(len(masks), 1))
+        return replace(sample, image=(sample.image > 0).astype(np.uint8) * 200)
+
+    @pytest.mark.parametrize("seed", range(20))
+    def test_pixels_masks_and_classes_agree(self, seed):
+        result = paste_objects(self.target, self.donor(), np.random.default_rng(seed))
+        new = result.classes == 2
+        assert int(new.sum()) == int((result.image == 200).any()) == 1
+        mask = result.masks[new][0]
+        assert (result.image[mask] == 200).mean() > 0.5  # its border is interpolated
+        assert not (result.image[~mask] == 200).any()
+        assert not (result.masks[~new] & mask).any()
+        assert set(result.classes) <= {0, 1, 2}
+        assert result.masks.any(axis=(1, 2)).all()
+        assert result.image.shape == self.target.image.shape
+
+    def test_what_is_left_of_a_covered_object_is_unknown(self):
+        for seed in range(200):
+            result = paste_objects(self.target, self.donor(), np.random.default_rng(seed))
+            rest = self.target.masks[1] & ~result.masks[result.classes == 2][0]
+            if 0 < rest.sum() < 0.2 * 100:
+                assert 1 not in result.classes and result.ignore[rest].all()
+                return
+        raise AssertionError("no seed covers nearly all of the small object")
+
+    def test_what_was_unknown_is_known_below_a_pasted_object(self):
+        target = replace(self.target, ignore=np.ones((60, 80), bool))
+        result = paste_objects(target, self.donor(), np.random.default_rng(4))
+        assert np.array_equal(~result.ignore, result.masks[result.classes == 2][0])
+
+    def test_one_to_three_objects_of_the_donor(self):
+        donor = self.donor(*(rectangle(x, 5, x + 9, 30) for x in range(0, 70, 10)))
+        results = (
+            paste_objects(self.target, donor, np.random.default_rng(seed)) for seed in range(40)
+        )
+        counts = {int((result.classes == 2).sum()) for result in results}
+        assert counts == {1, 2, 3}
+
+    def test_the_sources_stay_as_they_are(self):
+        donor = self.donor()
+        before = [array.copy() for array in (self.target.image, self.target.masks, donor.image)]
+        paste_objects(self.target, donor, np.random.default_rng(0))
+        after = (self.target.image, self.target.masks, donor.image)
+        assert all(np.array_equal(a, b) for a, b in zip(before, after, strict=True))
+
+
 def test_color_jitter_keeps_range_and_can_be_off():
     image = np.random.default_rng(0).integers(0, 256, (8, 8, 3), np.uint8)
     assert jitter_colors(image, 0.0, np.random.default_rng(0)) is image
@@ -169,12 +224,12 @@ class Clips(Pictures):
         return [self.clip] * frames
 
 
-def maker(sources=None, kinds=None, rank=0, seed=3, augment=CROP):
+def maker(sources=None, kinds=None, rank=0, seed=3, augment=CROP, padded_boxes=False):
     sample = sample_of([rectangle(20, 10, 60, 50), rectangle(0, 0, 15, 8)], [0, 1])
     weights = {"panoptic": 1.0, "clip": 1.0, "prompt": 1.0}
     sources = sources or [Source("toys", Pictures([sample]), weights)]
     config = BatchConfig(batch_size=2, num_prompts=7, kinds=kinds)
-    return BatchMaker(sources, config, dict.fromkeys(weights, augment), seed, rank)
+    return BatchMaker(sources, config, dict.fromkeys(weights, augment), seed, rank, padded_boxes)
 
 
 def tensors(batch):
@@ -213,6 +268,33 @@ def test_prompt_batches():
     assert batch.masks.shape == (2, 7, 64, 96)
     assert batch.known.shape == (2, 64, 96)
     assert batch.masks.flatten(2).any(dim=2).all()
+
+
+def test_boxes_are_relative_to_the_picture_or_to_the_padded_crop():
+    """A picture of 60 x 80 in a crop of 64 x 96."""
+    small = AugmentConfig(height=64, width=96, scale=(0.7, 0.7), flip=0)
+    picture, padded = (
+        maker(kinds={"prompt": 1}, augment=small, padded_boxes=flag)(0).boxes
+        for flag in (False, True)
+    )
+    height, width = content_size(
+        random_placements((60, 80), small, 1, np.random.default_rng(0))[0], small
+    )
+    ratio = torch.tensor((width / 96, height / 64) * 2)
+    torch.testing.assert_close(padded, picture * ratio)
+
+
+@pytest.mark.parametrize(("weights", "expected"), [({"prompt": 1.0}, {0, 2}), ({}, {0})])
+def test_only_objects_of_sources_for_prompts_are_pasted(weights, expected):
+    donor = sample_of([rectangle(10, 10, 30, 40)], [2])
+    sources = [
+        Source("toys", Pictures([sample_of([rectangle(20, 10, 60, 50)], [0])]), {"panoptic": 1.0}),
+        Source("donors", Pictures([donor]), weights),
+    ]
+    augment = replace(CROP, scale=(1.0, 1.0), paste=1.0)
+    batches = [maker(sources, {"panoptic": 1}, augment=augment)(step) for step in range(10)]
+    found = {int(c) for b in batches for target in b.targets for c in target.classes}
+    assert found == expected
 
 
 def test_real_clips_and_pseudo_video_mix():

@@ -14,6 +14,7 @@ from rmpsam_ros.training.losses import (
     dice_loss,
     mask_loss,
     mostly_ignored,
+    name_loss,
     object_losses,
     prompt_losses,
 )
@@ -249,3 +250,45 @@ def test_iou_target_has_no_gradient():
     losses["iou"].backward()
     assert masks.grad is None
     assert float(iou.grad) < 0
+
+
+class NamedBySum:
+    """Stands in for a network: the logits of a mask are the sums of the features in it."""
+
+    def name_logits(self, features, masks):
+        return torch.einsum("tchw,gthw->gc", features, masks.float())
+
+
+def quarter(row, column):
+    """A mask of 8 x 8 pixels that is one pixel of features of 2 x 2."""
+    mask = torch.zeros(1, 8, 8, dtype=torch.bool)
+    mask[:, 4 * row : 4 * row + 4, 4 * column : 4 * column + 4] = True
+    return mask
+
+
+def test_name_loss_is_the_mean_over_named_objects_of_the_batch():
+    features = torch.randn(2, 3, 2, 2)
+    first = targets([1, UNNAMED], torch.stack((quarter(0, 1), quarter(1, 1))))
+    second = targets([0, 2], torch.stack((quarter(1, 0), quarter(0, 0))))
+    loss = name_loss(NamedBySum(), features, [first, second], LossConfig(names=2.0))
+    logits = torch.stack((features[0, :, 0, 1], features[1, :, 1, 0], features[1, :, 0, 0]))
+    expected = 2 * torch.nn.functional.cross_entropy(logits, torch.tensor([1, 0, 2]))
+    assert loss.item() == pytest.approx(expected.item(), abs=1e-5)
+
+
+def test_name_loss_pools_the_frames_of_a_tube():
+    features = torch.randn(4, 3, 2, 2)  # two tubes of two frames
+    one = targets([1], torch.cat((quarter(0, 0), quarter(0, 1)))[None])
+    loss = name_loss(NamedBySum(), features, [one, targets([])], LossConfig(names=1.0))
+    logits = features[0, :, 0, 0] + features[1, :, 0, 1]
+    assert loss.item() == pytest.approx(softmax_loss(logits.tolist(), 1), abs=1e-5)
+
+
+def test_name_loss_of_nothing_is_zero_with_a_gradient():
+    features = torch.randn(1, 3, 2, 2, requires_grad=True)
+    speck = torch.zeros(1, 1, 8, 8, dtype=torch.bool)
+    speck[0, 0, 0, 0] = True  # less than half of a pixel of the features
+    for target in (targets([UNNAMED], quarter(0, 0)[None]), targets([1], speck), targets([])):
+        loss = name_loss(NamedBySum(), features, [target], LossConfig(names=1.0))
+        loss.backward()
+        assert loss.item() == 0 and not features.grad.any()

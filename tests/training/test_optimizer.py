@@ -48,6 +48,29 @@ def test_unknown_schedule():
         OptimizerConfig(schedule="linear")
 
 
+def test_layers_of_class_embeddings_have_a_factor_of_their_own():
+    model = nn.ModuleDict({
+        "backbone": nn.Linear(2, 2),
+        "decoder": nn.ModuleDict({"class_branch": nn.Linear(2, 2), "ffn": nn.Linear(2, 2)}),
+        "object_adapter": nn.ModuleDict(
+            {"class_layer": nn.Linear(2, 2), "name_branch": nn.LayerNorm(2)}
+        ),
+    })
+    optimizer = build_optimizer(model, OptimizerConfig(class_factor=0.25))
+    set_learning_rate(optimizer, 1.0)
+    names = {id(parameter): name for name, parameter in model.named_parameters()}
+    rates = {
+        names[id(parameter)].removesuffix(".weight"): (group["lr"], group["weight_decay"])
+        for group in optimizer.param_groups
+        for parameter in group["params"]
+        if names[id(parameter)].endswith(".weight")
+    }
+    assert rates == {
+        "backbone": (0.1, 0.05), "decoder.ffn": (1.0, 0.05), "decoder.class_branch": (0.25, 0.05),
+        "object_adapter.class_layer": (0.25, 0.05), "object_adapter.name_branch": (0.25, 0.0),
+    }
+
+
 def test_parameter_groups():
     model = Toy()
     optimizer = build_optimizer(model, OptimizerConfig())
