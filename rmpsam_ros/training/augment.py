@@ -13,7 +13,10 @@ from rmpsam_ros.segmentation.preprocess import MEAN, STD
 
 from .samples import Sample, stack_masks
 
-MOST_PASTED = 3
+MOST_PASTED = 5
+
+_PASTED_SIZE = (0.15, 1.3)
+"""Range of the factor on the size of pasted objects, relative to their pictures."""
 
 _LEFT_OVER = 0.2
 """Share of an object that must stay visible behind pasted ones."""
@@ -120,13 +123,14 @@ def paste_objects(sample: Sample, donor: Sample, rng: np.random.Generator) -> Sa
     """Return a picture with up to ``MOST_PASTED`` objects of another one somewhere on it.
 
     The simple copy-paste of Ghiasi et al. (arXiv 2012.07177): little data gets more scenes, and
-    objects that are known by themselves instead of by their surroundings. What little is left of
-    an object behind a pasted one is unknown.
+    objects that are known by themselves instead of by their surroundings. An object may come
+    several times, in several sizes: what tells it from its copies is where it is. What little is
+    left of an object behind a pasted one is unknown.
     """
     image, ignore = sample.image.copy(), sample.ignore.copy()
     masks, classes = list(sample.masks), list(sample.classes)
-    number = min(int(rng.integers(1, MOST_PASTED + 1)), len(donor.masks))
-    for index in rng.permutation(len(donor.masks))[:number]:
+    number = int(rng.integers(1, MOST_PASTED + 1)) if len(donor.masks) else 0
+    for index in rng.integers(0, max(len(donor.masks), 1), number):
         part, mask = _moved_object(donor, int(index), ignore.shape, rng)
         image[mask] = part[mask]
         ignore &= ~mask
@@ -153,7 +157,8 @@ def _moved_object(
     rows, columns = np.nonzero(donor.masks[index])
     top, left, bottom, right = rows.min(), columns.min(), rows.max() + 1, columns.max() + 1
     largest = 0.9 * min(size[0] / (bottom - top), size[1] / (right - left))
-    factor = min(rng.uniform(0.4, 1.3) * max(size) / max(donor.ignore.shape), largest)
+    factor = np.exp(rng.uniform(*np.log(_PASTED_SIZE)))
+    factor = min(factor * max(size) / max(donor.ignore.shape), largest)
     x = rng.uniform(0.0, size[1]) - factor * (left + right) / 2
     y = rng.uniform(0.0, size[0]) - factor * (top + bottom) / 2
     mirror = -1.0 if rng.random() < 0.5 else 1.0
