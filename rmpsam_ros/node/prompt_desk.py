@@ -147,7 +147,7 @@ class PromptDesk:
             throttle_duration_sec=LOG_PERIOD,
         )
         # The error knows the calls that it came through, which know a kept image, and the error:
-        # a circle, which the garbage collector would find after hours.
+        # a circle, which the garbage collector finds late.
         traceback.clear_frames(error.__traceback__)
         return known.code, str(known)
 

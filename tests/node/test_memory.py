@@ -1,8 +1,8 @@
 """Nothing that happens leaves a circle of references behind.
 
-The garbage collector finds circles late: what the node has loaded is frozen, and of the rest it
-looks through all only when there has been very much of it. An error, by the calls that it came
-through, holds a kept image and the features of a network.
+The garbage collector comes late to a node that makes few objects: after hundreds of frames for the
+newest, and hardly ever for those that it has seen twice. An error, by the calls that it came
+through, holds a kept image and the features of a network meanwhile.
 """
 
 import contextlib
