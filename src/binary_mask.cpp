@@ -43,7 +43,7 @@ RMPSAM_INLINE void largest_logit(const MaskJob& job, int first, int count, float
   std::fill_n(out, kBlockArea, kNever);
   for (int q = first; q < first + count; ++q) {
     if (part.high[static_cast<size_t>(q) * blocks + block] < floor) continue;
-    sample_block(job.sampler, q, block_row, block, height, part.scratch);
+    sample_block(job.sampler, q, block_row, block, part.scratch);
     const float* __restrict values = part.scratch.values;
     for (int i = 0; i < height * kBlock; ++i) out[i] = larger(values[i], out[i]);
   }

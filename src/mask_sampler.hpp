@@ -19,6 +19,20 @@ constexpr int kBlock = 16;  // side of a block, pixels; a multiple of every vect
 constexpr int kBlockArea = kBlock * kBlock;
 constexpr int kMaxTaps = 4;
 
+// The pixels of one row of a block. Whole vectors, because what compilers make of short inner loops
+// differs by an order of magnitude.
+typedef float Lanes __attribute__((vector_size(kBlock * sizeof(float))));
+
+RMPSAM_INLINE Lanes load_lanes(const float* from) {
+  Lanes lanes;
+  std::memcpy(&lanes, from, sizeof lanes);
+  return lanes;
+}
+
+RMPSAM_INLINE void store_lanes(float* to, const Lanes& lanes) {
+  std::memcpy(to, &lanes, sizeof lanes);
+}
+
 // Relative slack of a bound on score * sigmoid(logit): rounding of a sampled logit is below
 // 1e-7 * |logit|, and sigmoid is 0 or 1 in single precision beyond |logit| = 90.
 constexpr float kBoundSlack = 1e-4f;
@@ -101,14 +115,46 @@ struct Sampler {
   const int32_t* selection;  // which of them take part; a "query" below is a place in this list
   int coarse_height, coarse_width;
   Axis rows, columns;
-  int used_width = 1;        // coarse columns that the image depends on; the rest is padding
-  int levels = 1;            // of the running minimum that answers column windows
-  int most_coarse_rows = 0;  // that a block depends on
+  int used_width = 1;           // coarse columns that the image depends on; the rest is padding
+  int most_coarse_rows = 0;     // that a block depends on
+  int most_coarse_columns = 0;  // that a block depends on
+  // [column blocks][most_coarse_columns][kBlock]: the column table as a dense one, because adding
+  // a few products with 0 takes less time than looking coarse values up one by one.
+  std::vector<float> column_weights;
+  // The coarse columns of a block are covered by two windows of 2^levels columns.
+  int levels = 0;
+  std::vector<int32_t> first_window, last_window;  // [column blocks]: where they begin
 
   const float* grid(int query) const {
     return logits + static_cast<size_t>(selection[query]) * coarse_height * coarse_width;
   }
 };
+
+// Finds for every column block two windows of equal length that cover its coarse columns.
+inline void lay_windows(Sampler* sampler) {
+  const Axis& columns = sampler->columns;
+  while ((2 << sampler->levels) < sampler->most_coarse_columns) ++sampler->levels;
+  const int length = 1 << sampler->levels;
+  for (int b = 0; b < columns.blocks; ++b) {
+    const int first = std::min(columns.low[b], sampler->used_width - length);
+    sampler->first_window.push_back(first);
+    sampler->last_window.push_back(std::max(first, columns.high[b] + 1 - length));
+  }
+}
+
+inline void spread_columns(Sampler* sampler) {
+  const Axis& columns = sampler->columns;
+  const size_t stride = static_cast<size_t>(sampler->most_coarse_columns) * kBlock;
+  sampler->column_weights.assign(columns.blocks * stride, 0.0f);
+  for (int i = 0; i < columns.padded(); ++i) {
+    const int block = i / kBlock;
+    float* weights = sampler->column_weights.data() + block * stride + i % kBlock;
+    for (int t = 0; t < columns.taps; ++t) {
+      const size_t tap = static_cast<size_t>(t) * columns.padded() + i;
+      weights[(columns.index[tap] - columns.low[block]) * kBlock] += columns.weight[tap];
+    }
+  }
+}
 
 // geometry: coarse h, w, padded h, w, resized h, w, image h, w
 inline bool make_sampler(const float* logits, const int32_t* selection, const int32_t* geometry,
@@ -123,28 +169,30 @@ inline bool make_sampler(const float* logits, const int32_t* selection, const in
   sampler->coarse_width = geometry[1];
   sampler->rows = make_axis(geometry[0], geometry[2], geometry[4], geometry[6]);
   sampler->columns = make_axis(geometry[1], geometry[3], geometry[5], geometry[7]);
-  int widest = 1;
-  for (int b = 0; b < sampler->columns.blocks; ++b) {
-    widest = std::max(widest, sampler->columns.high[b] - sampler->columns.low[b] + 1);
-    sampler->used_width = std::max(sampler->used_width, sampler->columns.high[b] + 1);
+  const Axis &rows = sampler->rows, &columns = sampler->columns;
+  for (int b = 0; b < rows.blocks; ++b) {
+    sampler->most_coarse_rows =
+        std::max(sampler->most_coarse_rows, rows.high[b] - rows.low[b] + 1);
   }
-  while ((2 << (sampler->levels - 1)) <= widest) ++sampler->levels;
-  for (int b = 0; b < sampler->rows.blocks; ++b) {
-    sampler->most_coarse_rows = std::max(
-        sampler->most_coarse_rows, sampler->rows.high[b] - sampler->rows.low[b] + 1);
+  for (int b = 0; b < columns.blocks; ++b) {
+    sampler->most_coarse_columns =
+        std::max(sampler->most_coarse_columns, columns.high[b] - columns.low[b] + 1);
+    sampler->used_width = std::max(sampler->used_width, columns.high[b] + 1);
   }
+  lay_windows(sampler);
+  spread_columns(sampler);
   return true;
 }
 
 // Room that one thread needs for bounds and samples.
 struct Scratch {
-  std::vector<float> smallest, largest;  // [levels][used width]
+  std::vector<float> smallest, largest;  // [used width]
   std::vector<float> poison;             // [used width]
   std::vector<float> coarse_rows;        // [most_coarse_rows][kBlock]
   alignas(64) float values[kBlockArea];
 
   explicit Scratch(const Sampler& s)
-      : smallest(static_cast<size_t>(s.levels) * s.used_width),
+      : smallest(s.used_width),
         largest(smallest.size()),
         poison(s.used_width),
         coarse_rows(static_cast<size_t>(s.most_coarse_rows) * kBlock) {}
@@ -177,61 +225,47 @@ RMPSAM_INLINE bool bound_blocks(const Sampler& s, int query, int block_row, Scra
   int poisoned = 0;
   for (int x = 0; x < width; ++x) poisoned |= poison[x] != 0.0f;
   if (poisoned) return false;
-  for (int level = 1; level < s.levels; ++level) {
-    const int step = 1 << (level - 1);
-    const float* small_in = smallest + static_cast<size_t>(level - 1) * width;
-    const float* large_in = largest + static_cast<size_t>(level - 1) * width;
-    float* __restrict small_out = smallest + static_cast<size_t>(level) * width;
-    float* __restrict large_out = largest + static_cast<size_t>(level) * width;
-    for (int x = 0; x + 2 * step <= width; ++x) {
-      small_out[x] = smaller(small_in[x], small_in[x + step]);
-      large_out[x] = larger(large_in[x], large_in[x + step]);
+  for (int level = 0; level < s.levels; ++level) {
+    const int step = 1 << level;
+    for (int x = 0; x + step < width; ++x) {  // in place: what is read is not yet written
+      smallest[x] = smaller(smallest[x], smallest[x + step]);
+      largest[x] = larger(largest[x], largest[x + step]);
     }
   }
+  const int32_t* __restrict one = s.first_window.data();
+  const int32_t* __restrict other = s.last_window.data();
   for (int b = 0; b < s.columns.blocks; ++b) {
-    const int from = s.columns.low[b], length = s.columns.high[b] - from + 1;
-    const int level = 31 - __builtin_clz(static_cast<unsigned>(length));
-    const float* small_in = smallest + static_cast<size_t>(level) * width;
-    const float* large_in = largest + static_cast<size_t>(level) * width;
-    const int other = from + length - (1 << level);
-    low[b] = smaller(small_in[from], small_in[other]);
-    high[b] = larger(large_in[from], large_in[other]);
+    low[b] = smaller(smallest[one[b]], smallest[other[b]]);
+    high[b] = larger(largest[one[b]], largest[other[b]]);
   }
   return true;
 }
 
-// Logits of one block into scratch.values ([kBlock][kBlock], `height` rows are filled).
+// Logits of one block into scratch.values, [kBlock][kBlock]; what the image does not reach repeats
+// its last row and column.
 RMPSAM_INLINE void sample_block(const Sampler& s, int query, int block_row, int block_column,
-                                int height, Scratch& scratch) {
+                                Scratch& scratch) {
   const int first = s.rows.low[block_row], last = s.rows.high[block_row];
-  const int column_stride = s.columns.padded(), row_stride = s.rows.padded();
-  const int32_t* index = s.columns.index.data() + block_column * kBlock;
-  const float* weight = s.columns.weight.data() + block_column * kBlock;
-  const float* grid = s.grid(query);
-  float* __restrict lines = scratch.coarse_rows.data();
-  for (int r = first; r <= last; ++r) {
-    const float* __restrict row = grid + static_cast<size_t>(r) * s.coarse_width;
-    float* __restrict line = lines + (r - first) * kBlock;
-    for (int i = 0; i < kBlock; ++i) line[i] = weight[i] * row[index[i]];
-    for (int t = 1; t < s.columns.taps; ++t) {
-      const int32_t* __restrict at = index + t * column_stride;
-      const float* __restrict by = weight + t * column_stride;
-      for (int i = 0; i < kBlock; ++i) line[i] += by[i] * row[at[i]];
-    }
+  const int left = s.columns.low[block_column];
+  const int columns = s.columns.high[block_column] - left + 1;
+  const float* weights = s.column_weights.data() +
+                         static_cast<size_t>(block_column) * s.most_coarse_columns * kBlock;
+  const float* row = s.grid(query) + static_cast<size_t>(first) * s.coarse_width + left;
+  float* lines = scratch.coarse_rows.data();
+  for (int r = first; r <= last; ++r, row += s.coarse_width) {
+    Lanes sum = row[0] * load_lanes(weights);
+    for (int c = 1; c < columns; ++c) sum += row[c] * load_lanes(weights + c * kBlock);
+    store_lanes(lines + (r - first) * kBlock, sum);
   }
-  const int32_t* row_index = s.rows.index.data() + block_row * kBlock;
-  const float* row_weight = s.rows.weight.data() + block_row * kBlock;
-  for (int y = 0; y < height; ++y) {
-    float sum[kBlock];
-    const float* line = lines + (row_index[y] - first) * kBlock;
-    for (int i = 0; i < kBlock; ++i) sum[i] = row_weight[y] * line[i];
+  const int32_t* index = s.rows.index.data() + block_row * kBlock;
+  const float* weight = s.rows.weight.data() + block_row * kBlock;
+  for (int y = 0; y < kBlock; ++y) {
+    Lanes sum = weight[y] * load_lanes(lines + (index[y] - first) * kBlock);
     for (int t = 1; t < s.rows.taps; ++t) {
-      line = lines + (row_index[t * row_stride + y] - first) * kBlock;
-      const float by = row_weight[t * row_stride + y];
-      for (int i = 0; i < kBlock; ++i) sum[i] += by * line[i];
+      const int tap = t * s.rows.padded() + y;
+      sum += weight[tap] * load_lanes(lines + (index[tap] - first) * kBlock);
     }
-    float* __restrict out = scratch.values + y * kBlock;
-    for (int i = 0; i < kBlock; ++i) out[i] = sum[i];
+    store_lanes(scratch.values + y * kBlock, sum);
   }
 }
 

@@ -84,12 +84,55 @@ RMPSAM_API int rmpsam_encode_map(const uint16_t* map, int32_t height, int32_t wi
   });
 }
 
-// Counts of every segment of a map, each cropped to its box, in one pass over the map.
+// Replaces every value of a list of runs by its entry in a table and joins runs that become equal.
+// out_values and out_lengths have room for as many runs; *joined receives how many there are.
+RMPSAM_API int rmpsam_relabel_runs(const uint16_t* values, const uint32_t* lengths, int64_t runs,
+                                   const uint16_t* table, int32_t entries, uint16_t* out_values,
+                                   uint32_t* out_lengths, int64_t* joined) {
+  return rmpsam::guarded([&]() -> int {
+    int64_t count = 0;
+    for (int64_t i = 0; i < runs; ++i) {
+      if (values[i] >= entries) return kBadArgument;
+      const uint16_t value = table[values[i]];
+      if (count > 0 && out_values[count - 1] == value) {
+        out_lengths[count - 1] += lengths[i];
+      } else {
+        out_values[count] = value;
+        out_lengths[count++] = lengths[i];
+      }
+    }
+    *joined = count;
+    return kOk;
+  });
+}
+
+// Writes runs of values of one or two bytes each, which add up to `pixels`, pixel by pixel.
+RMPSAM_API int rmpsam_paint_runs(const void* values, const uint32_t* lengths, int64_t runs,
+                                 int32_t bytes, int64_t pixels, void* out) {
+  return rmpsam::guarded([&]() -> int {
+    const auto paint = [&](const auto* from, auto* to) -> int {
+      int64_t left = pixels;
+      for (int64_t i = 0; i < runs; ++i) {
+        if (lengths[i] > left) return kBadArgument;
+        to = std::fill_n(to, lengths[i], from[i]);
+        left -= lengths[i];
+      }
+      return left == 0 ? kOk : kBadArgument;
+    };
+    if (bytes == 1) return paint(static_cast<const uint8_t*>(values), static_cast<uint8_t*>(out));
+    if (bytes != 2) return kBadArgument;
+    return paint(static_cast<const uint16_t*>(values), static_cast<uint16_t*>(out));
+  });
+}
+
+// Counts of every segment of a map, each cropped to its box, from the runs of the map.
 //
-// table [entries]: segment index by map value, -1 for values that are no segment. boxes
-// [segments][4]: x_min, y_min, x_max, y_max. counts has room for 2 * (height * width + segments)
-// entries; ends [segments] receives where the counts of each segment end.
-RMPSAM_API int rmpsam_encode_segments(const uint16_t* map, int32_t height, int32_t width,
+// values, lengths [runs]: the map in row-major order. table [entries]: segment index by map value,
+// -1 for values that are no segment. boxes [segments][4]: x_min, y_min, x_max, y_max. counts has
+// room for 2 * (height * width + segments) entries; ends [segments] receives where the counts of
+// each segment end.
+RMPSAM_API int rmpsam_encode_segments(const uint16_t* values, const uint32_t* lengths,
+                                      int64_t runs, int32_t height, int32_t width,
                                       const int32_t* table, int32_t entries, const int32_t* boxes,
                                       int32_t segments, uint32_t* counts, int64_t* ends) {
   return rmpsam::guarded([&]() -> int {
@@ -99,15 +142,20 @@ RMPSAM_API int rmpsam_encode_segments(const uint16_t* map, int32_t height, int32
     for (int i = 0; i < segments; ++i) {
       writers.emplace_back(Box{boxes[4 * i], boxes[4 * i + 1], boxes[4 * i + 2], boxes[4 * i + 3]});
     }
-    for (int y = 0; y < height; ++y) {
-      const uint16_t* row = map + static_cast<size_t>(y) * width;
-      for (int x = 0; x < width;) {
-        const int end = rmpsam::run_end(row, x, width);
-        const int segment = row[x] < entries ? table[row[x]] : -1;
-        if (segment >= 0 && !writers[segment].add(y, x, end)) return kBadArgument;
-        x = end;
+    const int64_t pixels = int64_t{height} * width;
+    int64_t begin = 0;
+    for (int64_t i = 0; i < runs; begin += lengths[i++]) {
+      if (begin + lengths[i] > pixels) return kBadArgument;
+      const int segment = values[i] < entries ? table[values[i]] : -1;
+      if (segment < 0) continue;
+      auto y = static_cast<int32_t>(begin / width), x = static_cast<int32_t>(begin % width);
+      for (int64_t left = lengths[i]; left > 0; x = 0, ++y) {
+        const auto end = static_cast<int32_t>(std::min<int64_t>(width, x + left));
+        if (!writers[segment].add(y, x, end)) return kBadArgument;
+        left -= end - x;
       }
     }
+    if (begin != pixels) return kBadArgument;
     int64_t total = 0;
     for (int i = 0; i < segments; ++i) {
       const std::vector<uint32_t>& own = writers[i].finish();

@@ -10,21 +10,28 @@ from __future__ import annotations
 import ctypes
 import os
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+
+Runs = tuple[NDArray[np.uint16], NDArray[np.uint32]]  # values and lengths, row by row
+Room = tuple[NDArray[np.uint16], NDArray[np.uint32], ctypes.c_int64]
 
 _LIBRARY = Path(__file__).with_name("librmpsam_kernels.so")
 _OUT_OF_MEMORY = 2
 
 _POINTER = ctypes.c_void_p
-_INT = ctypes.c_int32
+_INT, _LONG = ctypes.c_int32, ctypes.c_int64
 _SIGNATURES = {
-    "rmpsam_fuse": [*3 * [_POINTER], _INT, _POINTER, _INT, *5 * [_POINTER]],
-    "rmpsam_relabel": [_POINTER, _INT, _INT, _POINTER, _INT, _INT],
+    "rmpsam_fuse": [*3 * [_POINTER], _INT, _POINTER, _INT, *7 * [_POINTER]],
+    "rmpsam_relabel_runs": [*2 * [_POINTER], _LONG, _POINTER, _INT, *3 * [_POINTER]],
+    "rmpsam_paint_runs": [*2 * [_POINTER], _LONG, _INT, _LONG, _POINTER],
     "rmpsam_binary_mask": [_POINTER, _POINTER, _INT, _INT, _POINTER, _INT, *4 * [_POINTER]],
     "rmpsam_encode_map": [_POINTER, _INT, _INT, *3 * [_POINTER]],
-    "rmpsam_encode_segments": [_POINTER, *2 * [_INT], *2 * [_POINTER, _INT], *2 * [_POINTER]],
+    "rmpsam_encode_segments": [
+        *(*2 * [_POINTER], _LONG, *2 * [_INT], *2 * [_POINTER, _INT], *2 * [_POINTER])
+    ],
     "rmpsam_encode_mask": [_POINTER, _INT, _INT, *3 * [_POINTER]],
     "rmpsam_normalize": [_POINTER, *3 * [_INT], *2 * [_POINTER], *3 * [_INT], _POINTER],
     "rmpsam_tint": [_POINTER, _POINTER, _INT, _INT, _POINTER, *4 * [_INT], _POINTER],
@@ -70,20 +77,19 @@ def fuse(
     selection: NDArray[np.int32],
     scores: NDArray[np.float32],
     geometry: NDArray[np.int32],
-) -> tuple[
-    NDArray[np.uint16], NDArray[np.int64], NDArray[np.int32], NDArray[np.int64], NDArray[np.bool_]
-]:
+) -> tuple[Runs, NDArray[np.int64], NDArray[np.int32], NDArray[np.int64], NDArray[np.bool_]]:
     """Assign every image pixel to the query with the largest score * sigmoid(logit).
 
     logits (N, h, w), of which selection (K,) take part, K >= 1, with scores (K,) above 0;
     geometry (8,): coarse, padded, resized and image height and width. All C-contiguous.
 
-    Returns codes (H, W): 2 * winner + (1 if its sigmoid is below 0.5); won (K, 2): pixels by
-    code; boxes (K, 2, 4): x_min, y_min, x_max, y_max by code, exclusive; claimed (K,): pixels with
-    sigmoid >= 0.5; finite (K,). If any entry of finite is False, the others mean nothing.
+    Returns the codes of the image as runs, a code being 2 * winner + (1 if its sigmoid is below
+    0.5); won (K, 2): pixels by code; boxes (K, 2, 4): x_min, y_min, x_max, y_max by code,
+    exclusive; claimed (K,): pixels with sigmoid >= 0.5; finite (K,). If any entry of finite is
+    False, the others mean nothing.
     """
     count = len(scores)
-    codes = np.empty((geometry[6], geometry[7]), np.uint16)
+    codes, lengths, runs = _room_for_runs(int(geometry[6]) * int(geometry[7]))
     won = np.empty((count, 2), np.int64)
     boxes = np.empty((count, 2, 4), np.int32)
     claimed = np.empty(count, np.int64)
@@ -91,14 +97,35 @@ def fuse(
     _call(
         "rmpsam_fuse",
         *(logits, selection, scores, count, geometry, _threads),
-        *(codes, won, boxes, claimed, finite),
+        *(codes, lengths, ctypes.byref(runs), won, boxes, claimed, finite),
     )
-    return codes, won, boxes, claimed, finite
+    return _first_runs(codes, lengths, runs), won, boxes, claimed, finite
 
 
-def relabel(values: NDArray[np.uint16], table: NDArray[np.uint16]) -> None:
-    """Replace every entry of a map (H, W) by table[entry], in place; table starts at entry 0."""
-    _call("rmpsam_relabel", values, *values.shape, table, len(table), _threads)
+def relabel_runs(runs: Runs, table: NDArray[np.uint16]) -> Runs:
+    """Replace every value by table[value], which starts at 0, and join runs that become equal."""
+    values, lengths, joined = _room_for_runs(len(runs[0]))
+    _call(
+        "rmpsam_relabel_runs",
+        *(*runs, len(runs[0]), table, len(table), values, lengths, ctypes.byref(joined)),
+    )
+    return _first_runs(values, lengths, joined)
+
+
+def paint_runs(values: NDArray[Any], lengths: NDArray[np.uint32], out: NDArray[Any]) -> None:
+    """Write runs of one-byte or two-byte values into a C-contiguous array of their total size."""
+    _call("rmpsam_paint_runs", values, lengths, len(lengths), values.itemsize, out.size, out)
+
+
+def _room_for_runs(most: int) -> Room:
+    # Memory that is never written to is never taken.
+    return np.empty(most, np.uint16), np.empty(most, np.uint32), ctypes.c_int64()
+
+
+def _first_runs(
+    values: NDArray[np.uint16], lengths: NDArray[np.uint32], number: ctypes.c_int64
+) -> Runs:
+    return values[: number.value].copy(), lengths[: number.value].copy()
 
 
 def binary_mask(
@@ -129,28 +156,26 @@ def binary_mask(
     return mask, area.value, probability.value
 
 
-def encode_map(values: NDArray[np.uint16]) -> tuple[NDArray[np.uint16], NDArray[np.uint32]]:
+def encode_map(values: NDArray[np.uint16]) -> Runs:
     """Run values and run lengths of a map (H, W) in row-major order."""
-    ids = np.empty(values.size, np.uint16)  # never touched beyond what is used
-    lengths = np.empty(values.size, np.uint32)
-    runs = ctypes.c_int64()
+    ids, lengths, runs = _room_for_runs(values.size)
     _call("rmpsam_encode_map", values, *values.shape, ids, lengths, ctypes.byref(runs))
-    return ids[: runs.value].copy(), lengths[: runs.value].copy()
+    return _first_runs(ids, lengths, runs)
 
 
 def encode_segments(
-    values: NDArray[np.uint16], table: NDArray[np.int32], boxes: NDArray[np.int32]
+    runs: Runs, size: tuple[int, int], table: NDArray[np.int32], boxes: NDArray[np.int32]
 ) -> list[NDArray[np.uint32]]:
-    """Alternating counts of each segment of a map (H, W), cropped to its box.
+    """Alternating counts of each segment of a map of this size (H, W), cropped to its box.
 
     table: segment index by map value, -1 for no segment; boxes (S, 4). A pixel outside the box of
-    its segment raises ValueError.
+    its segment raises ValueError, as do runs that do not add up to H * W.
     """
-    counts = np.empty(2 * (values.size + len(boxes)), np.uint32)
+    counts = np.empty(2 * (size[0] * size[1] + len(boxes)), np.uint32)
     ends = np.empty(len(boxes), np.int64)
     _call(
         "rmpsam_encode_segments",
-        *(values, *values.shape, table, len(table), boxes, len(boxes), counts, ends),
+        *(*runs, len(runs[0]), *size, table, len(table), boxes, len(boxes), counts, ends),
     )
     starts = [0, *ends[:-1].tolist()] if len(boxes) else []
     return [counts[a:b].copy() for a, b in zip(starts, ends.tolist(), strict=True)]

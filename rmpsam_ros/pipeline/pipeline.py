@@ -184,7 +184,7 @@ class Pipeline:
         ]
         tracks = self._tracker.update(frame.stamp, objects.queries, detections)
         track_ids = {t.segment_id: t.id for t in tracks if t.state is not TrackState.LOST}
-        masks = encode_segments(panoptic.id_map, things)
+        masks = encode_segments(panoptic.runs, panoptic.size, things)
         track_masks = {
             track_ids[thing.id]: mask for thing, mask in zip(things, masks, strict=True)
         }

@@ -33,7 +33,7 @@ from rmpsam_ros.runtime.torch_engine import TorchEngine
 from rmpsam_ros.segmentation.labels import LabelSet
 from rmpsam_ros.segmentation.panoptic import FusionConfig, fuse_panoptic
 from rmpsam_ros.segmentation.preprocess import fit, preprocess
-from rmpsam_ros.segmentation.run_length import encode_id_map, encode_segments
+from rmpsam_ros.segmentation.run_length import encode_segments
 
 WARM_UP = 1
 MIN_ROUNDS = 3
@@ -136,8 +136,7 @@ def measure_postprocessing(label_set: LabelSet) -> Postprocessing:
     for _ in range(2 + SCENE_ROUNDS):
         started = time.perf_counter()
         result = fuse_panoptic(classes, masks, geometry, label_set, FusionConfig())
-        encode_segments(result.id_map, result.segments)
-        encode_id_map(result.id_map)
+        encode_segments(result.runs, result.size, result.segments)
         times.append(time.perf_counter() - started)
     del times[:2]
     rows, columns = SCENE_SIZE
@@ -179,9 +178,8 @@ class _Contender:
         inferred = time.perf_counter()
         for output, (_, geometry) in zip(outputs, prepared, strict=True):
             result = self.engine.fuse(output.objects, geometry, label_set, FUSION)
-            encode_segments(result.id_map, result.segments)
-            encode_id_map(result.id_map)
-        done = time.perf_counter()
+            encode_segments(result.runs, result.size, result.segments)
+            done = time.perf_counter()
         self.engine.decode_prompts(outputs[0].features, _boxes(1))
         late = time.perf_counter() - done
         self.times.append((preprocessed - started, inferred - preprocessed, done - inferred, late))

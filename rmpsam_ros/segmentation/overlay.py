@@ -53,9 +53,9 @@ def draw_overlay(
     solid contours, and a caption with class name and track id where it fits; pixels without a
     segment are unchanged. Raises ValueError for another dtype or size.
     """
-    if image.dtype != np.uint8 or image.shape != (*panoptic.id_map.shape, 3):
+    if image.dtype != np.uint8 or image.shape != (*panoptic.size, 3):
         raise ValueError(
-            f"image must be uint8 of shape {(*panoptic.id_map.shape, 3)} like the id map, "
+            f"image must be uint8 of shape {(*panoptic.size, 3)} like the id map, "
             f"got {image.dtype} {image.shape}"
         )
     tracks = track_ids or {}

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property
 from typing import TypeVar
 
 import numpy as np
@@ -13,7 +12,7 @@ from numpy.typing import NDArray
 from rmpsam_ros import _native
 from rmpsam_ros.segmentation.labels import LabelSet
 from rmpsam_ros.segmentation.preprocess import Geometry
-from rmpsam_ros.segmentation.run_length import Box, encode_id_map
+from rmpsam_ros.segmentation.run_length import Box, Runs, decode_id_map, encode_id_map
 
 MAX_QUERIES = 32767  # two pixel codes for each must fit into 16 bits
 
@@ -39,23 +38,64 @@ class Segment:
 Value = TypeVar("Value", bound=np.generic)
 
 
-@dataclass(frozen=True)
 class PanopticResult:
-    """An id map (H, W) uint16, 0 where there is no segment, and its segments by ascending id."""
+    """An id map, 0 where there is no segment, and its segments by ascending id.
 
-    id_map: NDArray[np.uint16]
-    segments: tuple[Segment, ...]
+    The map is held as an array, as run lengths, or as both: each is made from the other when it
+    is asked for first.
 
-    @cached_property
-    def runs(self) -> tuple[NDArray[np.uint16], NDArray[np.uint32]]:
+    Attributes:
+        size: (height, width) of the map, pixels.
+        segments: by ascending id.
+    """
+
+    def __init__(self, id_map: NDArray[np.uint16], segments: tuple[Segment, ...]) -> None:
+        """id_map: (H, W) uint16."""
+        self.size: tuple[int, int] = (id_map.shape[0], id_map.shape[1])
+        self.segments = segments
+        self._id_map: NDArray[np.uint16] | None = id_map
+        self._runs: Runs | None = None
+
+    @classmethod
+    def from_runs(
+        cls, runs: Runs, size: tuple[int, int], segments: tuple[Segment, ...]
+    ) -> PanopticResult:
+        """Make a result from the run lengths of an id map of this size (height, width)."""
+        result = cls.__new__(cls)
+        result.size, result.segments = size, segments
+        result._id_map, result._runs = None, runs
+        return result
+
+    @property
+    def id_map(self) -> NDArray[np.uint16]:
+        """The id of every pixel, (H, W) uint16."""
+        if self._id_map is None:
+            self._id_map = decode_id_map(*self.runs, *self.size)
+        return self._id_map
+
+    @property
+    def runs(self) -> Runs:
         """The id map as run lengths, (R,) ids and (R,) lengths, row by row over the image."""
-        return encode_id_map(self.id_map)
+        if self._runs is None:
+            assert self._id_map is not None
+            self._runs = encode_id_map(self._id_map)
+        return self._runs
 
-    def painted(self, table: NDArray[Value]) -> NDArray[Value]:
-        """An image (H, W) with the entry of ``table`` for the id of every pixel."""
+    def painted(self, table: NDArray[Value], out: NDArray[Value] | None = None) -> NDArray[Value]:
+        """An image (H, W) with the entry of ``table`` (uint8 or uint16) for the id of every pixel.
+
+        out: (H, W) of the same type, C-contiguous: written to and returned; None: a new array.
+        """
         # Runs are long: writing them is twenty times faster than looking every pixel up.
         ids, lengths = self.runs
-        return np.repeat(table[ids], lengths).reshape(self.id_map.shape)
+        image = np.empty(self.size, table.dtype) if out is None else out
+        if image.shape != self.size or image.dtype != table.dtype or not image.flags.c_contiguous:
+            raise ValueError(
+                f"out must be {table.dtype} {self.size}, C-contiguous, got {image.dtype} "
+                f"{image.shape}"
+            )
+        _native.paint_runs(table[ids], lengths, image)
+        return image
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,8 +201,8 @@ def fuse_panoptic(
             continue
         box = _union([code_boxes[code] for code in range(kept) if areas[code]])
         table[k, :kept] = builder.add(class_id, float(scores[query]), area, box, query)
-    _native.relabel(codes, table.ravel())
-    return PanopticResult(codes, tuple(builder.segments))
+    runs = _native.relabel_runs(codes, table.ravel())
+    return PanopticResult.from_runs(runs, geometry.image_size, tuple(builder.segments))
 
 
 class _SegmentBuilder:
@@ -201,21 +241,31 @@ def _union(boxes: Sequence[Sequence[int]]) -> Box:
     return min(x_min), min(y_min), max(x_max), max(y_max)
 
 
-def semantic_map(result: PanopticResult, label_set: LabelSet) -> NDArray[np.uint8 | np.uint16]:
-    """Class of every pixel, (H, W) in label_set.semantic_dtype; label_set.unlabelled for none."""
+def semantic_map(
+    result: PanopticResult,
+    label_set: LabelSet,
+    out: NDArray[np.uint8 | np.uint16] | None = None,
+) -> NDArray[np.uint8 | np.uint16]:
+    """Class of every pixel, (H, W) in label_set.semantic_dtype; label_set.unlabelled for none.
+
+    out: as in `PanopticResult.painted`.
+    """
     table = np.full(len(result.segments) + 1, label_set.unlabelled, label_set.semantic_dtype)
     for segment in result.segments:
         table[segment.id] = segment.class_id
-    return result.painted(table)
+    return result.painted(table, out)
 
 
 def instance_map(
-    result: PanopticResult, ids: Mapping[int, int] | None = None
+    result: PanopticResult,
+    ids: Mapping[int, int] | None = None,
+    out: NDArray[np.uint16] | None = None,
 ) -> NDArray[np.uint16]:
     """Instance of every pixel, (H, W) uint16: 0 for stuff and for no segment.
 
     ids: value (1 to 65535) by segment id, for the things to be shown; None shows every thing under
-    its segment id. Raises ValueError for a value that does not fit.
+    its segment id. out: as in `PanopticResult.painted`. Raises ValueError for a value that does
+    not fit.
     """
     if ids is None:
         ids = {segment.id: segment.id for segment in result.segments}
@@ -226,4 +276,4 @@ def instance_map(
         if not 1 <= ids[segment.id] <= 65535:
             raise ValueError(f"instance values must be from 1 to 65535, got {ids[segment.id]}")
         table[segment.id] = ids[segment.id]
-    return result.painted(table)
+    return result.painted(table, out)

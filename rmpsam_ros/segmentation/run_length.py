@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from rmpsam_ros import _native
 
+Runs = tuple[NDArray[np.uint16], NDArray[np.uint32]]  # values (R,) and lengths (R,)
 Box = tuple[int, int, int, int]  # x_min, y_min, x_max, y_max; right and bottom exclusive
 
 
@@ -63,9 +64,20 @@ def _check_map(name: str, values: NDArray[np.generic], dtype: type[np.generic]) 
         raise ValueError(f"{name} must have shape (height, width), got {values.shape}")
 
 
-def encode_id_map(
-    id_map: NDArray[np.uint16],
-) -> tuple[NDArray[np.uint16], NDArray[np.uint32]]:
+def _check_runs(runs: Runs, height: int, width: int) -> None:
+    ids, lengths = runs
+    if ids.dtype != np.uint16 or lengths.dtype != np.uint32:
+        raise ValueError(f"runs must be uint16 and uint32, got {ids.dtype} and {lengths.dtype}")
+    if ids.ndim != 1 or ids.shape != lengths.shape:
+        raise ValueError(
+            f"ids and lengths must be lists of one length, got {ids.shape} and {lengths.shape}"
+        )
+    total = int(lengths.sum(dtype=np.uint64))
+    if height < 1 or width < 1 or total != height * width:
+        raise ValueError(f"run lengths add up to {total}, not to {height} x {width} pixels")
+
+
+def encode_id_map(id_map: NDArray[np.uint16]) -> Runs:
     """Run lengths of a whole id map in row-major order; a run may continue in the next row.
 
     id_map: (H, W) uint16. Returns the values (R,) uint16 and the lengths (R,) uint32 of the runs;
@@ -85,14 +97,10 @@ def decode_id_map(
     height * width.
     """
     ids, lengths = np.asarray(ids, np.uint16), np.asarray(lengths, np.uint32)
-    if ids.ndim != 1 or ids.shape != lengths.shape:
-        raise ValueError(
-            f"ids and lengths must be lists of one length, got {ids.shape} and {lengths.shape}"
-        )
-    total = int(lengths.sum(dtype=np.uint64))
-    if height < 1 or width < 1 or total != height * width:
-        raise ValueError(f"run lengths add up to {total}, not to {height} x {width} pixels")
-    return np.repeat(ids, lengths).reshape(height, width)
+    _check_runs((ids, lengths), height, width)
+    id_map = np.empty((height, width), np.uint16)
+    _native.paint_runs(np.ascontiguousarray(ids), np.ascontiguousarray(lengths), id_map)
+    return id_map
 
 
 def encode_mask(mask: NDArray[np.bool_], box: Box | None = None) -> RunLengthMask:
@@ -137,16 +145,18 @@ def decode_mask(mask: RunLengthMask) -> NDArray[np.bool_]:
 
 
 def encode_segments(
-    id_map: NDArray[np.uint16], segments: Sequence[BoxedSegment]
+    runs: Runs, size: tuple[int, int], segments: Sequence[BoxedSegment]
 ) -> list[RunLengthMask]:
-    """Run lengths of the mask of each segment, in the order given, in one pass over the map.
+    """Run lengths of the mask of each segment, in the order given, in one pass over the runs.
 
-    id_map: (H, W) uint16; every segment has an `id` >= 1, unique, and the tight `box` of its
-    pixels. Raises ValueError for another dtype or shape, a repeated id, a box outside the image,
-    or a pixel outside the box of its segment.
+    runs: the id map as `encode_id_map` gives it; size: its (height, width). Every segment has an
+    `id` >= 1, unique, and the tight `box` of its pixels. Raises ValueError for another dtype, runs
+    that do not add up to the size, a repeated id, a box outside the image, or a pixel outside the
+    box of its segment.
     """
-    _check_map("id_map", id_map, np.uint16)
-    height, width = id_map.shape
+    height, width = size
+    _check_runs(runs, height, width)
+    runs = np.ascontiguousarray(runs[0]), np.ascontiguousarray(runs[1])
     boxes = np.array([segment.box for segment in segments], np.int32).reshape(-1, 4)
     ids = np.array([segment.id for segment in segments], np.int64)
     if ids.size and (ids.min() < 1 or ids.max() > 65535 or np.unique(ids).size != ids.size):
@@ -157,10 +167,10 @@ def encode_segments(
     table = np.full(int(ids.max(initial=0)) + 1, -1, np.int32)
     table[ids] = np.arange(len(ids), dtype=np.int32)
     try:
-        counts = _native.encode_segments(np.ascontiguousarray(id_map), table, boxes)
+        counts = _native.encode_segments(runs, size, table, boxes)
     except ValueError:
-        raise ValueError("id_map has a pixel outside the box of its segment") from None
+        raise ValueError("the id map has a pixel outside the box of its segment") from None
     return [
-        RunLengthMask(height, width, segment.box if runs.size else (0, 0, 0, 0), runs)
-        for segment, runs in zip(segments, counts, strict=True)
+        RunLengthMask(height, width, segment.box if one.size else (0, 0, 0, 0), one)
+        for segment, one in zip(segments, counts, strict=True)
     ]

@@ -182,7 +182,8 @@ def test_segments_equal_single_masks(size, values, run):
     rng = np.random.default_rng(values + run)
     id_map = random_map(rng, size, values, run).astype(np.uint16)
     segments = segments_of(id_map)[::-1]
-    for segment, mask in zip(segments, encode_segments(id_map, segments), strict=True):
+    masks = encode_segments(encode_id_map(id_map), size, segments)
+    for segment, mask in zip(segments, masks, strict=True):
         check_counts(mask)
         alone = encode_mask(id_map == segment.id)
         assert mask.box == alone.box == segment.box
@@ -193,13 +194,15 @@ def test_segments_equal_single_masks(size, values, run):
 def test_some_segments_only():
     id_map = np.array([[1, 2, 3], [1, 2, 3]], np.uint16)
     chosen = [one for one in segments_of(id_map) if one.id != 2]
-    assert [mask.box for mask in encode_segments(id_map, chosen)] == [(0, 0, 1, 2), (2, 0, 3, 2)]
-    assert encode_segments(id_map, []) == []
+    runs = encode_id_map(id_map)
+    masks = encode_segments(runs, (2, 3), chosen)
+    assert [mask.box for mask in masks] == [(0, 0, 1, 2), (2, 0, 3, 2)]
+    assert encode_segments(runs, (2, 3), []) == []
 
 
 def test_segment_without_a_pixel_is_empty():
     absent = SimpleNamespace(id=9, box=(0, 0, 2, 1))
-    (mask,) = encode_segments(np.ones((2, 3), np.uint16), [absent])
+    (mask,) = encode_segments(encode_id_map(np.ones((2, 3), np.uint16)), (2, 3), [absent])
     assert mask.box == (0, 0, 0, 0) and mask.counts.size == 0
 
 
@@ -219,7 +222,21 @@ def test_segment_without_a_pixel_is_empty():
 def test_encode_segments_refuses(segments, message):
     listed = [SimpleNamespace(id=value, box=box) for value, box in segments]
     with pytest.raises(ValueError, match=message):
-        encode_segments(np.ones((2, 3), np.uint16), listed)
+        encode_segments(encode_id_map(np.ones((2, 3), np.uint16)), (2, 3), listed)
+
+
+@pytest.mark.parametrize(
+    "ids, lengths, message",
+    [
+        (np.array([1], np.uint16), np.array([5], np.uint32), "add up to 5"),
+        (np.array([1, 2], np.uint16), np.array([6], np.uint32), "one length"),
+        (np.array([1], np.int64), np.array([6], np.uint32), "got int64 and uint32"),
+        (np.array([1], np.uint16), np.array([6], np.int64), "got uint16 and int64"),
+    ],
+)
+def test_encode_segments_refuses_other_runs(ids, lengths, message):
+    with pytest.raises(ValueError, match=message):
+        encode_segments((ids, lengths), (2, 3), [])
 
 
 def test_official_masks_survive_the_round_trip(golden, cases):

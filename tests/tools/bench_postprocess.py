@@ -23,7 +23,7 @@ from rmpsam_ros.segmentation.labels import load_label_set
 from rmpsam_ros.segmentation.overlay import draw_overlay
 from rmpsam_ros.segmentation.panoptic import FusionConfig, fuse_panoptic, semantic_map
 from rmpsam_ros.segmentation.preprocess import fit, preprocess
-from rmpsam_ros.segmentation.run_length import encode_id_map, encode_segments
+from rmpsam_ros.segmentation.run_length import encode_segments
 
 QUERIES = 100
 SETUPS = [  # image height and width, long and short limit of the network input
@@ -69,8 +69,7 @@ def run(image_size, limits, kind, kept, options, scenes, reference) -> None:
     steps = {
         "preprocess": lambda: preprocess(image, limits),
         "fusion": lambda: fuse_panoptic(classes, masks, geometry, labels, config),
-        "id runs": lambda: encode_id_map(result.id_map),
-        "mask runs": lambda: encode_segments(result.id_map, result.segments),
+        "mask runs": lambda: encode_segments(result.runs, result.size, result.segments),
         "semantic": lambda: semantic_map(result, labels),
         "overlay": lambda: draw_overlay(image, result, labels),
     }
