@@ -34,9 +34,10 @@ def _write_backbone(layers: LayerWriter, backbone: nn.Module, image: str) -> lis
     if isinstance(backbone, TinyVitBackbone):
         if layers.form.quantization != "none":
             raise ValueError("TinyViT has no form in eight bits")
+        if not isinstance(backbone, TinyVitLite0Backbone):
+            return write_tiny_vit(layers, backbone, image)
+        # First, so that it belongs to the stem, which TinyViT's first stage ends.
+        maps = write_lite0(layers, backbone.lite0, image, lite0_normalization())
         levels = write_tiny_vit(layers, backbone, image)
-        if isinstance(backbone, TinyVitLite0Backbone):
-            maps = write_lite0(layers, backbone.lite0, image, lite0_normalization())
-            levels = write_projections(layers, levels, backbone.projections, maps)
-        return levels
+        return write_projections(layers, levels, backbone.projections, maps)
     raise ValueError(f"the exporter does not know the backbone {type(backbone).__name__}")

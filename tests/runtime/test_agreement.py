@@ -88,7 +88,7 @@ def test_the_demo_model_in_bf16_agrees_with_fp32(frames, tmp_path):
                          num_threads=2, cache_folder=str(tmp_path))
     num_classes = label_set_of(config, "").num_classes
     network = load_network(config, num_classes, lambda line: None)
-    demo = Remembered(TorchEngine(network, torch.device("cpu"), "rmpsam_tiny_vit", "demo"))
+    demo = Remembered(TorchEngine(network, torch.device("cpu"), "demo model", "demo"))
     engine = load_engine(config, num_classes)
     try:
         assert engine.info.precision == "bf16"
