@@ -25,4 +25,4 @@ def test_every_image_is_accounted_for(ros):
         assert row["processed"] + row["dropped"] + row["failed"] == row["received"]
     assert sum(figures["faults"].values()) >= 5
     # Memory is still filling up: only a long run can tell whether it grows.
-    assert {"resident", "in use", "python blocks"} <= figures["memory"]["per hour"].keys()
+    assert {"resident", "in use", "python blocks"} <= figures["memory"]["growth"].keys()

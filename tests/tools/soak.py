@@ -5,7 +5,8 @@
 in an environment where the installed package is found. Starts the node as a process and sends it
 images of changing sizes and encodings; meanwhile images are malformed, publishers vanish and come
 again, subscribers and publishers do not fit, parameters change well and badly, prompts are made
-well and badly, and time jumps. Prints one JSON object. Status 1 if
+well and badly, and time jumps. At half time and at the end the node is given `REST` seconds of
+small images in peace, before its memory is read. Prints one JSON object. Status 1 if
 
 - the node ended, did not end when it was told to, or logged an exception;
 - a request was not answered;
@@ -54,6 +55,7 @@ CHANGE_EVERY = 2.0  # seconds after which size and encoding change
 BAD_SHARE = 0.05  # of the images
 FAULT_EVERY = 0.7  # seconds
 AT_THE_ENDS = 5  # images that may vanish unseen at the two ends of a publisher
+REST = 10.0  # seconds, above keep_seconds: kept are small images only
 PATIENCE = 120.0  # seconds until a request counts as unanswered
 LIVE = {"score_threshold": (0.05, 0.9), "overlap_threshold": (0.0, 0.9), "overlay_rate": (0.5, 30)}
 
@@ -67,6 +69,7 @@ class Camera(threading.Thread):
         self.name, self.prefix = name, f"{name}/" if name else ""
         self.topic = f"/{self.prefix}image"
         self.stop, self.restart = threading.Event(), threading.Event()
+        self.peace = threading.Event()
         self.sent, self.bad, self.publishers, self.jump = 0, 0, 0, 0.0
         self.latencies: list[Latency] = []
         node.create_subscription(
@@ -94,9 +97,11 @@ class Camera(threading.Thread):
                 self._node.destroy_publisher(self._publisher)
                 self.connect()
                 due = time.monotonic()
-            if image is None or time.monotonic() > change:
-                image, change = self._image(), time.monotonic() + CHANGE_EVERY
-            bad = self._random.random() < BAD_SHARE
+            peace = self.peace.is_set()
+            if image is None or peace or time.monotonic() > change:
+                image = make_image(64, 48, "rgb8") if peace else self._image()
+                change = time.monotonic() + (0.0 if peace else CHANGE_EVERY)
+            bad = not peace and self._random.random() < BAD_SHARE
             self.send(self._spoil(image) if bad else image)
             self.bad += bad
             due += 1.0 / self._rate
@@ -161,7 +166,7 @@ class Faults(threading.Thread):
     def __init__(self, node, cameras, seed):
         super().__init__(daemon=True)
         self._node, self._cameras, self._random = node, cameras, random.Random(seed)
-        self.stop = threading.Event()
+        self.stop, self.turn = threading.Event(), threading.Lock()
         self.done, self.unanswered, self.finished = Counter(), 0, False
         self._misfits: list = []
         self._parameters = node.create_client(SetParameters, "/rmpsam/set_parameters")
@@ -190,9 +195,14 @@ class Faults(threading.Thread):
         )
         while not self.stop.wait(self._random.uniform(0.0, 2.0 * FAULT_EVERY)):
             fault = self._random.choice(faults)
-            fault(self._random.choice(self._cameras))
+            with self.turn:
+                fault(self._random.choice(self._cameras))
             self.done[fault.__name__] += 1
         self.finished = True
+
+    def clear_prompts(self):
+        for camera in self._cameras:
+            self._ask(self._clients[camera.name, ClearPrompts], ClearPrompts.Request())
 
     def publisher_restart(self, camera):
         camera.restart.set()
@@ -339,6 +349,19 @@ def spin(executor, done):
             executor.spin_once(timeout_sec=0.2)
 
 
+def rest(under_test, cameras, faults, seconds):
+    """Give the node peace for a while; the figures of its memory then."""
+    with faults.turn:
+        faults.clear_prompts()
+        for camera in cameras:
+            camera.peace.set()
+        time.sleep(seconds)
+        figures = under_test.memory()[-1]
+        for camera in cameras:
+            camera.peace.clear()
+    return figures
+
+
 def soak(options):
     node = rclpy.create_node("soak")
     executor = SingleThreadedExecutor()
@@ -360,11 +383,13 @@ def soak(options):
             faults = Faults(node, cameras, seed=7)
             for thread in (*cameras, faults):
                 thread.start()
-            before = len(under_test.memory())
-            end = time.monotonic() + options.seconds
-            while time.monotonic() < end and under_test.process.poll() is None:
-                time.sleep(0.2)
-            memory, wrong = judge_memory(under_test.memory()[before:], options.seconds)
+            rests = []
+            for end in (time.monotonic() + options.seconds * part for part in (0.5, 1.0)):
+                while time.monotonic() < end and under_test.process.poll() is None:
+                    time.sleep(0.2)
+                pause = min(REST, options.seconds / 5.0)
+                rests.append(rest(under_test, cameras, faults, pause))
+            memory, wrong = judge_memory(*rests)
             problems += wrong
             faults.stop.set()
             faults.join()
