@@ -7,6 +7,12 @@ from typing import Any
 
 from rmpsam_ros.commands import CommandError
 from rmpsam_ros.network_options import add_network_options, network_config
+from rmpsam_ros.prompting import (
+    PROMPT_ENGINES,
+    PromptEngineError,
+    PromptingConfig,
+    load_prompt_engine,
+)
 from rmpsam_ros.runtime import benchmark_command
 from rmpsam_ros.runtime.engine import EngineError
 from rmpsam_ros.runtime.export_form import ExportForm
@@ -48,7 +54,7 @@ def _add_export(subparsers: Any) -> None:
 
 
 def _add_build_engine(subparsers: Any) -> None:
-    text = "build the engine that the node would build at its first start; Ctrl-C cancels"
+    text = "build the engines that the node would build at its first start; Ctrl-C cancels"
     parser = subparsers.add_parser("build-engine", help=text, description=text)
     network = ModelConfig()
     parser.add_argument("--engine", default=network.engine, help="default: %(default)s")
@@ -58,6 +64,10 @@ def _add_build_engine(subparsers: Any) -> None:
     parser.add_argument(
         "--clip-frames", type=int, default=1, help="of the node's parameter (default: %(default)s)"
     )
+    parser.add_argument("--prompt-engine", choices=PROMPT_ENGINES, default="rmpsam",
+        help="of the node's parameter: what executes it is built, too (default: %(default)s, "
+        "which is a part of the network)")  # fmt: skip
+    parser.add_argument("--prompt-weights", default="", help="of the node's parameter")
     add_network_options(parser, weights="random")
     parser.set_defaults(run=run_build_engine)
 
@@ -82,7 +92,8 @@ def run_export(options: argparse.Namespace) -> None:
 
 
 def run_build_engine(options: argparse.Namespace) -> None:
-    """Build an engine into the cache, or take it from there."""
+    """Build engines into the cache, or take them from there."""
+    prompting = PromptingConfig(engine=options.prompt_engine, weights=options.prompt_weights)
     config = network_config(
         options,
         engine=options.engine,
@@ -93,12 +104,16 @@ def run_build_engine(options: argparse.Namespace) -> None:
     )
     try:
         engine = load_engine(config, _label_set(options).num_classes, _print)
-    except EngineError as error:
+        print(f"ready: {engine.info}")
+        if engine.info.agreement:
+            print(f"agrees with fp32 PyTorch in {engine.info.agreement}")
+        engine.close()
+        prompt_engine = load_prompt_engine(prompting, config, _print)
+    except (EngineError, PromptEngineError) as error:
         raise CommandError(str(error)) from error
-    print(f"ready: {engine.info}")
-    if engine.info.agreement:
-        print(f"agrees with fp32 PyTorch in {engine.info.agreement}")
-    engine.close()
+    if prompt_engine is not None:
+        print(f"ready: {prompt_engine.info}")
+        prompt_engine.close()
 
 
 def _factory(config: ModelConfig, label_set: LabelSet) -> EngineFactory:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from types import SimpleNamespace
 from typing import Any
 
 import onnx
@@ -68,6 +69,30 @@ def test_build_engine_says_what_runs(cache_folder, capsys):
     output = capsys.readouterr().out
     assert "ready: rmpsam_r18 (random weights" in output and "onnxruntime" in output
     assert "agrees with fp32 PyTorch in 100.00% of pixels" in output
+
+
+def test_build_engine_builds_that_of_the_prompts_too(cache_folder, monkeypatch, capsys):
+    """With the device and the cache of the network, in which the node looks, too."""
+    asked, closed = [], []
+    engine = SimpleNamespace(info="mobile_sam on tensorrt", close=lambda: closed.append(True))
+    monkeypatch.setattr(
+        commands, "load_prompt_engine", lambda *values: asked.append(values) or engine
+    )
+    arguments = ("--device", "cpu", "--cache-folder", cache_folder)
+    run("build-engine", *arguments, "--prompt-engine", "mobile_sam", "--prompt-weights", "w.pth")
+    ((prompting, network, progress),) = asked
+    assert (prompting.engine, prompting.weights) == ("mobile_sam", "w.pth")
+    assert (network.device, network.cache_folder) == ("cpu", cache_folder)
+    assert capsys.readouterr().out.endswith("ready: mobile_sam on tensorrt\n") and closed
+    progress("building")
+    assert capsys.readouterr().out == "building\n"
+
+
+def test_build_engine_says_why_there_is_none_for_prompts(cache_folder, tmp_path):
+    network = ("--device", "cpu", "--cache-folder", cache_folder)
+    prompts = ("--prompt-engine", "mobile_sam", "--prompt-weights", str(tmp_path / "missing.pth"))
+    with pytest.raises(CommandError, match=r"missing.pth' of the prompt engine are not a file"):
+        run("build-engine", *network, *prompts)
 
 
 def test_build_engine_tells_its_progress_and_can_be_interrupted(monkeypatch, capsys):
