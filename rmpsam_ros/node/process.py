@@ -9,6 +9,7 @@ import platform
 import signal
 import threading
 import time
+from functools import cache
 from importlib import metadata
 from pathlib import Path
 
@@ -63,8 +64,22 @@ def use_few_arenas() -> None:
     next image, so that in the end each of them keeps room for several.
     """
     tuned = "MALLOC_ARENA_MAX" in os.environ or "arena_max" in os.environ.get("GLIBC_TUNABLES", "")
-    if not tuned and platform.libc_ver()[0] == "glibc":
+    if not tuned and _has_glibc():
         ctypes.CDLL(None).mallopt(_M_ARENA_MAX, ARENAS)
+
+
+def give_back_memory() -> None:
+    """Give the system what the C library keeps of memory that is free.
+
+    For the end of what needed much for a moment; what needs it again soon would be slower.
+    """
+    if _has_glibc():
+        ctypes.CDLL(None).malloc_trim(0)
+
+
+@cache
+def _has_glibc() -> bool:
+    return platform.libc_ver()[0] == "glibc"
 
 
 def use_large_shared_memory() -> None:

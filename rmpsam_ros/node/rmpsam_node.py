@@ -22,6 +22,7 @@ from rmpsam_ros.node.inference_thread import InferenceThread
 from rmpsam_ros.node.label_publishers import LabelPublishers
 from rmpsam_ros.node.live_thresholds import LiveThresholds
 from rmpsam_ros.node.parameters import NODE_PARAMETERS, Value
+from rmpsam_ros.node.process import give_back_memory
 from rmpsam_ros.node.prompt_thread import PromptThread
 from rmpsam_ros.node.ros_parameters import RosParameters
 from rmpsam_ros.node.self_report import SelfReport
@@ -300,6 +301,7 @@ class RmpsamNode(LifecycleNode):
         # What was loaded stays: none of it needs to be searched for garbage between two frames.
         gc.collect()
         gc.freeze()
+        give_back_memory()
         return pipelines
 
     def _make_pipelines(self, values: Mapping[str, Any]) -> list[Pipeline]:
@@ -321,6 +323,9 @@ class RmpsamNode(LifecycleNode):
         self._thread = self._prompt_thread = None
         self._pipelines = ()
         gc.unfreeze()
+        if network is not None and not self._stopping.is_set():
+            gc.collect()
+            give_back_memory()
         return True
 
     def _go_on(self) -> None:

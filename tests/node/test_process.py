@@ -146,3 +146,29 @@ def test_threads_share_few_arenas_unless_the_user_chose(monkeypatch, tmp_path, c
     done = subprocess.run(command, capture_output=True, check=True, text=True, cwd=tmp_path)
     number = int(done.stdout)
     assert (number <= ARENAS + 3) == few, number  # modules have made some before
+
+
+GIVEN_BACK = """
+import re
+from pathlib import Path
+from rmpsam_ros.node.process import give_back_memory, use_few_arenas
+
+def resident():
+    status = Path("/proc/self/status").read_text()
+    return int(re.search("VmRSS:.*?([0-9]+)", status)[1]) / 1e3
+
+use_few_arenas()
+many = [bytearray(100_000) for _ in range(1000)]
+stays = bytearray(100_000)
+del many
+before = resident()
+give_back_memory()
+print(before - resident())
+"""
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="needs glibc")
+def test_memory_that_is_free_is_given_back(tmp_path):
+    command = [sys.executable, "-c", GIVEN_BACK]
+    done = subprocess.run(command, capture_output=True, check=True, text=True, cwd=tmp_path)
+    assert float(done.stdout) > 80.0
