@@ -41,8 +41,11 @@ setup(
             "rmpsam_ros._native.librmpsam_kernels",
             sources=sorted(str(path.relative_to(HERE)) for path in HERE.glob("src/*.cpp")),
             depends=sorted(str(path.relative_to(HERE)) for path in HERE.glob("src/*.hpp")),
-            # Vectors are passed between inlined functions only: no ABI to be warned of.
-            extra_compile_args=["-std=c++17", "-O3", "-Wall", "-Wextra", "-Wno-psabi", "-pthread"],
+            # Vectors are passed between inlined functions only: no ABI to be warned of. Python
+            # brings -fwrapv, with which loops are a quarter slower.
+            extra_compile_args=(
+                "-std=c++17 -O3 -fno-wrapv -Wall -Wextra -Wno-psabi -pthread".split()
+            ),
             extra_link_args=["-pthread"],
             language="c++",
         )

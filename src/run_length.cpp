@@ -129,7 +129,7 @@ RMPSAM_API int rmpsam_paint_runs(const void* values, const uint32_t* lengths, in
 //
 // values, lengths [runs]: the map in row-major order. table [entries]: segment index by map value,
 // -1 for values that are no segment. boxes [segments][4]: x_min, y_min, x_max, y_max. counts has
-// room for 2 * (height * width + segments) entries; ends [segments] receives where the counts of
+// room for 2 * (runs + height) + segments entries; ends [segments] receives where the counts of
 // each segment end.
 RMPSAM_API int rmpsam_encode_segments(const uint16_t* values, const uint32_t* lengths,
                                       int64_t runs, int32_t height, int32_t width,

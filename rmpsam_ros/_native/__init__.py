@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import ctypes
 import os
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -60,6 +61,7 @@ def _count_threads() -> int:
 
 
 _library = _load()
+_kept = threading.local()
 _threads = _count_threads()
 
 
@@ -118,8 +120,14 @@ def paint_runs(values: NDArray[Any], lengths: NDArray[np.uint32], out: NDArray[A
 
 
 def _room_for_runs(most: int) -> Room:
-    # Memory that is never written to is never taken.
-    return np.empty(most, np.uint16), np.empty(most, np.uint32), ctypes.c_int64()
+    """Return room that is used again by the next call in the same thread.
+
+    New memory of this size would be a page of the largest kind, zeroed for every call.
+    """
+    kept = getattr(_kept, "room", None)
+    if kept is None or len(kept[0]) < most:
+        kept = _kept.room = np.empty(most, np.uint16), np.empty(most, np.uint32)
+    return *kept, ctypes.c_int64()
 
 
 def _first_runs(
@@ -171,7 +179,8 @@ def encode_segments(
     table: segment index by map value, -1 for no segment; boxes (S, 4). A pixel outside the box of
     its segment raises ValueError, as do runs that do not add up to H * W.
     """
-    counts = np.empty(2 * (size[0] * size[1] + len(boxes)), np.uint32)
+    # A run is two counts in each of its rows, and a segment may end with one more.
+    counts = np.empty(2 * (len(runs[0]) + size[0]) + len(boxes), np.uint32)
     ends = np.empty(len(boxes), np.int64)
     _call(
         "rmpsam_encode_segments",

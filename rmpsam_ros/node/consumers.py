@@ -6,6 +6,7 @@ import copy
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 from rclpy.node import Node
 from rclpy.publisher import Publisher
 from sensor_msgs.msg import CameraInfo, Image
@@ -14,7 +15,7 @@ from std_msgs.msg import Header
 from rmpsam_ros.node import detections, qos
 from rmpsam_ros.node.calibration import Calibration
 from rmpsam_ros.node.camera_scope import CameraScope
-from rmpsam_ros.node.messages import fill_image
+from rmpsam_ros.node.messages import image_pixels
 
 if TYPE_CHECKING:
     from rmpsam_ros.pipeline import FrameResult
@@ -88,9 +89,10 @@ class ConsumerTopics:
                 throttle_duration_sec=LOG_PERIOD,
             )
             return None
-        mask = class_mask(result.panoptic, self._ids)
-        fill_image(self._mask_message, header, mask, "mono8")
-        return self._mask_message
+        message, size = self._mask_message, (result.height, result.width)
+        pixels = image_pixels(message, header, size, np.uint8, "mono8")
+        class_mask(result.panoptic, self._ids, pixels)
+        return message
 
     def _class_ids(self, labels: LabelSet) -> frozenset[int]:
         from rmpsam_ros.node.configuration import class_ids

@@ -6,6 +6,7 @@ without looking at every element.
 
 from __future__ import annotations
 
+import math
 import sys
 from array import array
 from collections.abc import Sequence
@@ -181,19 +182,35 @@ def duration(seconds: float) -> Duration:
     return Duration(sec=whole, nanosec=rest)
 
 
-def fill_image(message: Image, header: Header, pixels: NDArray[Any], encoding: str) -> None:
-    """Write pixels (H, W) or (H, W, 3) of uint8 or uint16 into an image message.
+def image_pixels(
+    message: Image,
+    header: Header,
+    shape: tuple[int, ...],
+    dtype: type[np.uint8] | type[np.uint16] | np.dtype[Any],
+    encoding: str,
+) -> NDArray[Any]:
+    """Fill an image message but for its pixels, and return these to be written: in its buffer.
 
     The message may be one that was published before: its buffer is used again if it fits, which
     spares the allocation.
+
+    Args:
+        shape: (H, W) or (H, W, 3); dtype: uint8 or uint16.
     """
     message.header = header
-    message.height, message.width = pixels.shape[:2]
+    message.height, message.width = shape[:2]
     message.encoding = encoding
     message.is_bigendian = sys.byteorder == "big"
-    message.step = pixels.strides[0] if pixels.flags.c_contiguous else pixels[0].nbytes
-    data = np.ascontiguousarray(pixels).reshape(-1).view(np.uint8)
-    if len(message.data) == len(data):
-        np.frombuffer(message.data, np.uint8)[:] = data
-    else:
-        message.data = array_field(data)
+    message.step = math.prod(shape[1:]) * np.dtype(dtype).itemsize
+    size = message.step * message.height
+    if len(message.data) != size:
+        message.data = array("B", bytes(size))
+    return np.frombuffer(message.data, dtype).reshape(shape)
+
+
+def fill_image(message: Image, header: Header, pixels: NDArray[Any], encoding: str) -> None:
+    """Write pixels (H, W) or (H, W, 3) of uint8 or uint16 into an image message.
+
+    Its buffer is used again, see `image_pixels`.
+    """
+    image_pixels(message, header, pixels.shape, pixels.dtype, encoding)[...] = pixels

@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 from rclpy.node import Node
 from rclpy.publisher import Publisher
 from sensor_msgs.msg import Image
@@ -96,10 +97,6 @@ class ResultPublishers:
         Returns:
             Seconds spent filling messages and seconds spent publishing them.
         """
-        if self._overlay.get_subscription_count():
-            self._overlay_thread.slot.put(Drawing(header, picture, result, pipeline))
-        if self._spatial is not None:
-            self._spatial.put(Job(header, stamp, picture, result, pipeline))
         labels = pipeline.label_set
         prompts_shown, self._prompts_shown = self._prompts_shown, bool(result.prompted)
         fill_seconds = publish_seconds = 0.0
@@ -122,6 +119,11 @@ class ResultPublishers:
                 publisher.publish(message)
             fill_seconds += filled - started
             publish_seconds += time.perf_counter() - filled
+        # Last, because the other threads begin at once and would take turns with this one.
+        if self._overlay.get_subscription_count():
+            self._overlay_thread.slot.put(Drawing(header, picture, result, pipeline))
+        if self._spatial is not None:
+            self._spatial.put(Job(header, stamp, picture, result, pipeline))
         return fill_seconds, publish_seconds
 
     def publish_latency(self, message: Latency) -> None:
@@ -138,12 +140,17 @@ class ResultPublishers:
         return messages.prompted_masks_message(header, result.prompted, self._headers)
 
     def _fill_semantic(self, header: Header, result: FrameResult, pipeline: Pipeline) -> Image:
-        classes = pipeline.semantic_map(result)
-        encoding = "mono8" if classes.itemsize == 1 else "16UC1"
-        messages.fill_image(self._semantic_message, header, classes, encoding)
-        return self._semantic_message
+        message, dtype = self._semantic_message, pipeline.label_set.semantic_dtype
+        encoding = "mono8" if dtype is np.uint8 else "16UC1"
+        size = (result.height, result.width)
+        pipeline.semantic_map(
+            result, messages.image_pixels(message, header, size, dtype, encoding)
+        )
+        return message
 
     def _fill_instance(self, header: Header, result: FrameResult, pipeline: Pipeline) -> Image:
-        instances = pipeline.instance_map(result)
-        messages.fill_image(self._instance_message, header, instances, "16UC1")
-        return self._instance_message
+        message, size = self._instance_message, (result.height, result.width)
+        pipeline.instance_map(
+            result, messages.image_pixels(message, header, size, np.uint16, "16UC1")
+        )
+        return message

@@ -311,13 +311,23 @@ class Pipeline:
         """Forget all prompted objects and return how many there were."""
         return self._prompter.clear()
 
-    def semantic_map(self, result: FrameResult) -> NDArray[np.uint8 | np.uint16]:
-        """Class of every pixel, (H, W), with the label set's value for unlabelled ones."""
-        return semantic_map(result.panoptic, self.label_set)
+    def semantic_map(
+        self, result: FrameResult, out: NDArray[np.uint8 | np.uint16] | None = None
+    ) -> NDArray[np.uint8 | np.uint16]:
+        """Class of every pixel, (H, W), with the label set's value for unlabelled ones.
 
-    def instance_map(self, result: FrameResult) -> NDArray[np.uint16]:
-        """Instance of every pixel, (H, W): 0 none, else the track id brought into 1 to 65534."""
-        return result_images.track_map(result)
+        out: where to write it, of the label set's ``semantic_dtype``; None: a new array.
+        """
+        return semantic_map(result.panoptic, self.label_set, out)
+
+    def instance_map(
+        self, result: FrameResult, out: NDArray[np.uint16] | None = None
+    ) -> NDArray[np.uint16]:
+        """Instance of every pixel, (H, W): 0 none, else the track id brought into 1 to 65534.
+
+        out: as in `semantic_map`.
+        """
+        return result_images.track_map(result, out)
 
     def overlay(self, image: NDArray[np.uint8], result: FrameResult) -> NDArray[np.uint8]:
         """Draw the result over its RGB image, (H, W, 3) uint8, and return a new one.

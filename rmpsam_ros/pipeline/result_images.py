@@ -13,12 +13,15 @@ from rmpsam_ros.segmentation.prompt_overlay import draw_prompted
 INSTANCE_VALUES = 65534
 
 
-def track_map(result: FrameResult) -> NDArray[np.uint16]:
-    """Track of every pixel, (H, W): 0 none, else the track id brought into 1 to 65534."""
+def track_map(result: FrameResult, out: NDArray[np.uint16] | None = None) -> NDArray[np.uint16]:
+    """Track of every pixel, (H, W): 0 none, else the track id brought into 1 to 65534.
+
+    out: where to write it; None: a new array.
+    """
     values = {
         segment: (track - 1) % INSTANCE_VALUES + 1 for segment, track in result.track_ids.items()
     }
-    return instance_map(result.panoptic, values)
+    return instance_map(result.panoptic, values, out)
 
 
 def overlay(

@@ -10,10 +10,15 @@ from numpy.typing import NDArray
 from rmpsam_ros.segmentation.panoptic import PanopticResult
 
 
-def class_mask(result: PanopticResult, class_ids: Collection[int]) -> NDArray[np.uint8]:
-    """Return (H, W) uint8: 255 where a segment of one of the classes is, 0 elsewhere."""
+def class_mask(
+    result: PanopticResult, class_ids: Collection[int], out: NDArray[np.uint8] | None = None
+) -> NDArray[np.uint8]:
+    """Return (H, W) uint8: 255 where a segment of one of the classes is, 0 elsewhere.
+
+    out: as in `PanopticResult.painted`.
+    """
     table = np.zeros(len(result.segments) + 1, np.uint8)
     for segment in result.segments:
         if segment.class_id in class_ids:
             table[segment.id] = 255
-    return result.painted(table)
+    return result.painted(table, out)
