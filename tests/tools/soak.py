@@ -267,7 +267,8 @@ class NodeUnderTest:
 
     def __init__(self, options, log):
         program = Path(__file__).with_name("memory_probe.py")
-        self._memory = log.with_suffix(".memory")
+        self._memory = options.memory or log.with_suffix(".memory")
+        self._memory.unlink(missing_ok=True)
         side = options.network_side
         settings = [f"cameras:={options.cameras}"] if options.cameras else []
         settings += ["weights:=random", "keep_megabytes:=32", "prompt_engine:=rmpsam"]
@@ -441,6 +442,7 @@ def main():
     parser.add_argument("--rate", type=float, default=30.0, help="images per second and camera")
     parser.add_argument("--cameras", default="", help="names separated by commas")
     parser.add_argument("--network-side", type=int, default=96)
+    parser.add_argument("--memory", type=Path, help="file for the figures of every second")
     parser.add_argument("--set", action="append", default=[], metavar="NAME:=VALUE")
     options = parser.parse_args()
     os.environ.setdefault("ROS_DOMAIN_ID", str(random.randrange(1, 102)))
