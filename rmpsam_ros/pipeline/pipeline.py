@@ -199,7 +199,7 @@ class Pipeline:
             queries=pack_queries(objects),
             tracks={one: mask for one, mask in track_masks.items() if one in confirmed},
         )
-        prompted = self._prompter.keep(kept, frame.followed, output.prompts)
+        prompted = self._prompter.keep(kept, frame.followed, objects, output.prompts)
         height, width = frame.geometry.image_size
         return FrameResult(
             stamp=frame.stamp,

@@ -68,8 +68,8 @@ class PromptEngine(Protocol):
         """Return the mask of one object; the prompt has passed `validate_prompt`."""
         ...
 
-    def follow_prompt(self, anchor: Anchor) -> ObjectPrompt:
-        """Return the prompt that finds again in a later frame what was at ``anchor``."""
+    def look(self, frame: KeptFrame, anchor: Anchor, elapsed: float) -> Answer:
+        """Return the mask of what was at ``anchor`` so many seconds before."""
         ...
 
     def in_boxes(self, frame: KeptFrame, boxes: NDArray[np.float32]) -> list[FoundMask]:

@@ -16,22 +16,30 @@ from rmpsam_ros.tracking.prompted_records import Anchor, Observation
 
 
 def observe(
-    frame: KeptFrame, answer: Answer, asked: Anchor, prompt: ObjectPrompt | None = None
+    frame: KeptFrame,
+    answer: Answer,
+    asked: Anchor,
+    prompt: ObjectPrompt | None = None,
+    *,
+    by_queries: bool = False,
 ) -> Observation:
     """Return what an answer says about its object.
 
     Args:
         asked: where the object was looked for, which remains its place if nothing was found.
         prompt: clicks and boxes of the person who asked; None when following.
+        by_queries: note which object queries show the same.
     """
     mask = encode_mask(answer.mask)
-    anchor = asked
+    anchor, queries = asked, np.zeros(0, np.intp)
     appearance = np.zeros(0, np.float32)
     if mask.area:
         x_min, y_min, x_max, y_max = mask.box
         inside = answer.mask[y_min:y_max, x_min:x_max]
         anchor = _place(mask, inside)
         appearance = color_histogram(frame.rgb[y_min:y_max, x_min:x_max], inside)
+        if by_queries:
+            queries = frame.queries.agreeing(answer.mask, frame.geometry)
     return Observation(
         stamp=frame.stamp,
         score=answer.score if mask.area else 0.0,
@@ -39,6 +47,8 @@ def observe(
         anchor=anchor,
         appearance=appearance,
         coverage=coverage(answer.mask, mask, frame.tracks),
+        queries=tuple(queries.tolist()),
+        embeddings=frame.queries.embeddings[queries],
         prompt=prompt,
     )
 

@@ -9,13 +9,13 @@ called from anywhere.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
 from rmpsam_ros.prompting.answers import PromptEngine, Steps
+from rmpsam_ros.prompting.carry_on import carry_on
 from rmpsam_ros.prompting.config import PromptingConfig
 from rmpsam_ros.prompting.everything import everything_from_boxes, everything_from_grid
 from rmpsam_ros.prompting.frames import FrameStore, KeptFrame
@@ -23,7 +23,7 @@ from rmpsam_ros.prompting.observation import observe, track_anchor
 from rmpsam_ros.prompting.refinement import add_clicks, correct_place, prompt_anchor
 from rmpsam_ros.prompting.results import PromptedMask, prompted_mask
 from rmpsam_ros.prompting.shared_decoder import SharedDecoder
-from rmpsam_ros.runtime import EngineError, PromptOutput
+from rmpsam_ros.runtime import EngineError, ObjectOutput, PromptOutput
 from rmpsam_ros.segmentation.preprocess import Geometry
 from rmpsam_ros.segmentation.prompts import ObjectPrompt, PromptError, validate_prompt
 from rmpsam_ros.tracking.prompted import PromptedObjects
@@ -45,13 +45,12 @@ class FollowPass:
 
     Attributes:
         boxes: (K, 4) float32 for `Engine.run`; None: nothing is followed in this way.
-        following, asked, signs: one for each object.
+        following, asked: one for each object.
     """
 
     boxes: NDArray[np.float32] | None = None
     following: tuple[Following, ...] = ()
     asked: tuple[Anchor, ...] = ()
-    signs: Sequence[NDArray[np.int8]] = ()
 
 
 class Prompter:
@@ -75,23 +74,35 @@ class Prompter:
             return FollowPass()
         newest = self._frames.newest()
         placed = [_placed(one, newest, geometry.image_size) for one in following]
-        prompts = [self.engine.follow_prompt(anchor) for _, anchor in placed]
-        boxes, signs = self.engine.pass_boxes(prompts, geometry)
-        return FollowPass(
-            boxes, tuple(one for one, _ in placed), tuple(anchor for _, anchor in placed), signs
-        )
+        anchors = tuple(anchor for _, anchor in placed)
+        boxes = self.engine.pass_boxes(anchors, geometry)
+        return FollowPass(boxes, tuple(one for one, _ in placed), anchors)
 
     def keep(
-        self, frame: KeptFrame, followed: FollowPass, output: PromptOutput | None
+        self,
+        frame: KeptFrame,
+        followed: FollowPass,
+        objects: ObjectOutput,
+        output: PromptOutput | None,
     ) -> tuple[PromptedMask, ...]:
-        """Keep a frame, and return the newest mask of every followed object."""
+        """Keep a frame, and return the newest mask of every followed object.
+
+        Args:
+            objects, output: what the network answered for the frame, and for ``followed``.
+        """
         if isinstance(self.engine, SharedDecoder) and followed.following:
             assert output is not None  # boxes were given
-            answers = self.engine.pass_answers(output, followed.signs, frame.geometry)
-            for one, asked, answer in zip(
-                followed.following, followed.asked, answers, strict=True
-            ):
-                self._objects.observe(one, observe(frame, answer, asked))
+            elapsed = [one.elapsed for one in followed.following]
+            answers = self.engine.pass_answers(output, followed.asked, elapsed, frame.geometry)
+            carry_on(
+                self._objects,
+                self.engine,
+                frame,
+                objects,
+                followed.following,
+                followed.asked,
+                answers,
+            )
         self._frames.keep(frame)
         oldest = self._frames.oldest_stamp()
         if oldest is not None:
@@ -123,9 +134,9 @@ class Prompter:
         self._objects.check_room(object_id, track, frame.stamp)
         answer = self.engine.answer(frame, complete)
         self._frames.drop_excess()
-        known = self._objects.put(
-            object_id, track, observe(frame, answer, prompt_anchor(complete, size), complete)
-        )
+        place = prompt_anchor(complete, size)
+        seen = observe(frame, answer, place, complete, by_queries=not self.engine.runs_beside)
+        known = self._objects.put(object_id, track, seen)
         if known.state is not PromptState.SINGLE and not self.engine.runs_beside:
             self._catch_up(known.object_id, frame.stamp)
         return prompted_mask(known)
@@ -226,8 +237,9 @@ class Prompter:
     def _look(self, following: Following, frame: KeptFrame) -> None:
         """Look for one followed object in a kept frame."""
         following, anchor = _placed(following, frame, frame.geometry.image_size)
-        answer = self.engine.answer(frame, self.engine.follow_prompt(anchor))
-        self._objects.observe(following, observe(frame, answer, anchor))
+        answer = self.engine.look(frame, anchor, following.elapsed)
+        seen = observe(frame, answer, anchor, by_queries=not self.engine.runs_beside)
+        self._objects.observe(following, seen)
 
 
 def _placed(

@@ -10,7 +10,10 @@ from numpy.typing import NDArray
 
 from rmpsam_ros.runtime import ObjectOutput
 from rmpsam_ros.segmentation.preprocess import Geometry
+from rmpsam_ros.tracking.association import embed_queries
 
+_AGREEMENT = 0.5  # intersection over union of two masks of one object
+_ONES = np.array([value.bit_count() for value in range(256)], np.uint8)
 _MOST_PARTS = 4  # of one query
 _LEAST_PART = 0.1  # of the largest part's area
 
@@ -23,16 +26,36 @@ class QueryMasks:
         objectness: (N,) float32, probability that the query is any class at all.
         bits: (N, ceil(h * w / 8)) uint8, packed masks over the padded input.
         grid: (h, w).
+        embeddings: (N, D) float32 unit vectors, as the tracker compares queries.
     """
 
     objectness: NDArray[np.float32]
     bits: NDArray[np.uint8]
     grid: tuple[int, int]
+    embeddings: NDArray[np.float32]
 
     @property
     def nbytes(self) -> int:
         """Memory of the arrays."""
-        return self.objectness.nbytes + self.bits.nbytes
+        return self.objectness.nbytes + self.bits.nbytes + self.embeddings.nbytes
+
+    def agreeing(self, mask: NDArray[np.bool_], geometry: Geometry) -> NDArray[np.intp]:
+        """Return the queries that show the same object as a mask at image size, best first."""
+        cells = np.array(self.grid) / geometry.padded_size * geometry.resized_size
+        places = [
+            ((np.arange(round(number)) + 0.5) * (side / number)).astype(int).clip(0, side - 1)
+            for number, side in zip(cells.tolist(), mask.shape, strict=True)
+        ]
+        picture = np.zeros(self.grid, np.bool_)
+        picture[: len(places[0]), : len(places[1])] = True
+        wanted = np.zeros(self.grid, np.bool_)
+        wanted[: len(places[0]), : len(places[1])] = mask[np.ix_(*places)]
+        area = int(np.count_nonzero(wanted))
+        areas = _ONES[self.bits & np.packbits(picture)].sum(axis=1, dtype=np.int64)
+        shared = _ONES[self.bits & np.packbits(wanted)].sum(axis=1, dtype=np.int64)
+        overlap = shared / np.maximum(areas + area - shared, 1)
+        order = np.argsort(-overlap, kind="stable")
+        return order[overlap[order] >= _AGREEMENT]
 
     def boxes(self, geometry: Geometry, least_objectness: float) -> NDArray[np.float32]:
         """Return boxes around the connected parts of the queries' masks, the surest object first.
@@ -69,7 +92,8 @@ def pack_queries(output: ObjectOutput) -> QueryMasks:
     objectness = 1.0 - weights[:, -1] / weights.sum(axis=1)
     masks = output.mask_logits.reshape(len(output.mask_logits), -1) > 0
     grid = (output.mask_logits.shape[1], output.mask_logits.shape[2])
-    return QueryMasks(objectness.astype(np.float32), np.packbits(masks, axis=1), grid)
+    embeddings = embed_queries(output.queries)
+    return QueryMasks(objectness.astype(np.float32), np.packbits(masks, axis=1), grid, embeddings)
 
 
 def _part_boxes(mask: NDArray[np.uint8]) -> list[tuple[int, int, int, int]]:

@@ -4,7 +4,8 @@ How an `ObjectPrompt` becomes SAM's prompts:
 
 - all points without a box are one prompt: SAM takes clicks of both signs together;
 - one foreground click alone is ambiguous (the shirt, or the person?): of the three masks that the
-  decoder offers the one with the highest predicted IoU is taken, where the model offers three;
+  decoder offers, where the model offers three, the largest is taken whose predicted IoU is within
+  0.05 of the highest: where they are as good as each other, the whole is meant rather than a part;
 - a box is one prompt together with the foreground points in it and all background points;
 - of several boxes each is a prompt, foreground points outside all of them are one more, and the
   object is the union of their masks.
@@ -35,6 +36,8 @@ from rmpsam_ros.segmentation.everything import (
 from rmpsam_ros.segmentation.prompts import FOREGROUND, ObjectPrompt
 from rmpsam_ros.segmentation.run_length import encode_mask
 from rmpsam_ros.tracking.prompted_records import Anchor
+
+_AS_GOOD = 0.05  # predicted IoU; measured: docs/prompt_engines.md
 
 
 class SamPrompt(NamedTuple):
@@ -69,6 +72,13 @@ def sam_prompts(prompt: ObjectPrompt) -> list[SamPrompt]:
     return prompts
 
 
+def largest_of_the_best(masks: NDArray[np.bool_], iou: NDArray[np.float32]) -> int:
+    """Return which of M masks [M, H, W] with predicted IoU [M] answers an ambiguous prompt."""
+    iou = np.nan_to_num(iou, nan=-np.inf)
+    areas = masks.sum(axis=(1, 2))
+    return int(np.where(iou >= iou.max() - _AS_GOOD, areas, -1).argmax())
+
+
 class SamPrompts:
     """A model of the SAM family; its encoder runs once for every frame that is prompted."""
 
@@ -92,16 +102,17 @@ class SamPrompts:
             if one.box is not None:
                 box = transforms.boxes_to_frame(one.box[None], geometry)
             logits, iou = self._decode(features, points, labels, box, multimask=one.is_ambiguous)
-            best = int(iou[0].argmax())
+            masks = transforms.masks_to_picture(logits, geometry)[0]
+            best = largest_of_the_best(masks, iou[0].float().cpu().numpy())
             scores.append(float(iou[0, best]))
-            union |= transforms.masks_to_picture(logits[:, best : best + 1], geometry)[0, 0]
+            union |= masks[best]
         certain = np.clip(np.nan_to_num(scores), 0.0, 1.0)
         score = float(certain.mean()) if union.any() else 0.0
         return Answer(union, score)
 
-    def follow_prompt(self, anchor: Anchor) -> ObjectPrompt:
-        """The box and the points in it, together."""
-        return anchor_prompt(anchor)
+    def look(self, frame: KeptFrame, anchor: Anchor, elapsed: float) -> Answer:
+        """The box and the points in it, together, are the prompt."""
+        return self.answer(frame, anchor_prompt(anchor))
 
     @torch.inference_mode()
     def in_boxes(self, frame: KeptFrame, boxes: NDArray[np.float32]) -> list[FoundMask]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -10,20 +11,18 @@ from numpy.typing import NDArray
 from rmpsam_ros.prompting.answers import Answer, FoundMask, Steps
 from rmpsam_ros.prompting.frames import KeptFrame
 from rmpsam_ros.prompting.refinement import anchor_prompt
-from rmpsam_ros.runtime import Engine, PromptOutput
+from rmpsam_ros.runtime import Engine, ObjectOutput, PromptOutput
 from rmpsam_ros.segmentation.everything import point_grid
 from rmpsam_ros.segmentation.preprocess import Geometry
-from rmpsam_ros.segmentation.prompts import (
-    FOREGROUND,
-    ObjectPrompt,
-    combine_prompt_masks,
-    prompt_boxes,
-)
+from rmpsam_ros.segmentation.prompted_object import BOX_MARGIN, object_mask, query_mask
+from rmpsam_ros.segmentation.prompts import FOREGROUND, ObjectPrompt, prompt_boxes
 from rmpsam_ros.segmentation.run_length import encode_mask
 from rmpsam_ros.tracking.prompted_records import Anchor
 
 _PROMPTS_AT_ONCE = 64  # mask logits of more take too much memory at large inputs
 _LEAST_GRID_SCORE = 0.7
+# How far an object may move or grow beyond its last box, in sizes of it: a second, least, most.
+_SPEED, _LEAST_REACH, _MOST_REACH = 6.0, 0.25, 1.0
 
 
 class SharedDecoder:
@@ -42,15 +41,10 @@ class SharedDecoder:
         self.info = f"{self.name} ({engine.info.weights}), the network's own decoder"
 
     def answer(self, frame: KeptFrame, prompt: ObjectPrompt) -> Answer:
-        boxes, signs = prompt_boxes(prompt, frame.geometry, self._padded)
-        output = self._engine.decode_prompts(frame.features, boxes)
-        return _answer(output, signs, frame.geometry)
+        return self._ask(frame, prompt, BOX_MARGIN)
 
-    def follow_prompt(self, anchor: Anchor) -> ObjectPrompt:
-        """The box alone: the network takes every prompt as a query of its own, so that a point
-        would add what else it claims (see `segmentation.prompts`)."""
-        prompt = anchor_prompt(anchor)
-        return ObjectPrompt(prompt.points[:0], prompt.labels[:0], prompt.boxes)
+    def look(self, frame: KeptFrame, anchor: Anchor, elapsed: float) -> Answer:
+        return self._ask(frame, _follow_prompt(anchor), _reach(elapsed))
 
     def in_boxes(self, frame: KeptFrame, boxes: NDArray[np.float32]) -> list[FoundMask]:
         return [
@@ -70,42 +64,63 @@ class SharedDecoder:
                 yield
         return found
 
-    def pass_boxes(
-        self, prompts: Sequence[ObjectPrompt], geometry: Geometry
-    ) -> tuple[NDArray[np.float32], list[NDArray[np.int8]]]:
-        """Return all prompts as boxes for `Engine.run`, (K, 4), and the signs of each."""
-        pairs = [prompt_boxes(prompt, geometry, self._padded) for prompt in prompts]
-        return np.concatenate([boxes for boxes, _ in pairs]), [signs for _, signs in pairs]
+    def pass_boxes(self, anchors: Sequence[Anchor], geometry: Geometry) -> NDArray[np.float32]:
+        """Return what looks for objects at their anchors in `Engine.run`, (K, 4), one each."""
+        boxes = [prompt_boxes(_follow_prompt(one), geometry, self._padded)[0] for one in anchors]
+        return np.concatenate(boxes)
 
     def pass_answers(
-        self, output: PromptOutput, signs: Sequence[NDArray[np.int8]], geometry: Geometry
+        self,
+        output: PromptOutput,
+        anchors: Sequence[Anchor],
+        elapsed: Sequence[float],
+        geometry: Geometry,
     ) -> list[Answer]:
         """Return the answers to `pass_boxes` from the output of its pass.
 
         An answer that is not finite is an empty mask: it must not cost the frame its result.
+
+        Args:
+            elapsed: seconds since each object was at its anchor.
         """
-        answers, first = [], 0
-        for own in signs:
-            part = slice(first, first := first + len(own))
-            own_output = PromptOutput(output.mask_logits[part], output.iou[part])
+        answers = []
+        for k, (anchor, seconds) in enumerate(zip(anchors, elapsed, strict=True)):
+            own = PromptOutput(output.mask_logits[k : k + 1], output.iou[k : k + 1])
             try:
-                answers.append(_answer(own_output, own, geometry))
+                answers.append(_answer(own, _follow_prompt(anchor), geometry, _reach(seconds)))
             except FloatingPointError:
                 answers.append(Answer(np.zeros(geometry.image_size, np.bool_), 0.0))
         return answers
 
+    def query_answer(self, objects: ObjectOutput, query: int, geometry: Geometry) -> Answer:
+        """Return the mask of an object query, and the mean probability inside it as its score."""
+        return Answer(*query_mask(objects.mask_logits, query, geometry))
+
     def close(self) -> None:
         """Nothing: the network is closed by its owner."""
 
+    def _ask(self, frame: KeptFrame, prompt: ObjectPrompt, margin: float) -> Answer:
+        boxes, _ = prompt_boxes(prompt, frame.geometry, self._padded)
+        output = self._engine.decode_prompts(frame.features, boxes)
+        return _answer(output, prompt, frame.geometry, margin)
+
     def _each(self, frame: KeptFrame, prompts: ObjectPrompt) -> Iterator[Answer]:
         """Answer every point and box of a prompt as an object of its own."""
-        boxes, signs = prompt_boxes(prompts, frame.geometry, self._padded)
+        boxes, _ = prompt_boxes(prompts, frame.geometry, self._padded)
+        none = ObjectPrompt(_NO_POINTS, _NO_LABELS, _NO_BOXES)
+        each = [
+            *(
+                replace(none, points=point[None], labels=label[None])
+                for point, label in zip(prompts.points, prompts.labels, strict=True)
+            ),
+            *(replace(none, boxes=box[None]) for box in prompts.boxes),
+        ]
         for start in range(0, len(boxes), _PROMPTS_AT_ONCE):
             part = slice(start, start + _PROMPTS_AT_ONCE)
             output = self._engine.decode_prompts(frame.features, boxes[part])
-            for k in range(len(output.iou)):
+            for k, prompt in enumerate(each[part]):
                 one = PromptOutput(output.mask_logits[k : k + 1], output.iou[k : k + 1])
-                yield _answer(one, signs[:1], frame.geometry)
+                yield _answer(one, prompt, frame.geometry, BOX_MARGIN)
 
 
 _NO_POINTS = np.zeros((0, 2), np.float32)
@@ -113,5 +128,22 @@ _NO_LABELS = np.zeros(0, np.uint8)
 _NO_BOXES = np.zeros((0, 4), np.float32)
 
 
-def _answer(output: PromptOutput, signs: NDArray[np.int8], geometry: Geometry) -> Answer:
-    return Answer(*combine_prompt_masks(output.mask_logits, signs, output.iou, geometry))
+def _reach(elapsed: float) -> float:
+    """Return by what share of its size the last box of an object is enlarged on each side."""
+    return min(_MOST_REACH, max(_LEAST_REACH, _SPEED * elapsed))
+
+
+def _follow_prompt(anchor: Anchor) -> ObjectPrompt:
+    """Return the prompt that asks for what was at a place: its box alone.
+
+    The network takes every prompt as a query of its own, so that a point would add what else it
+    claims (see `segmentation.prompts`).
+    """
+    prompt = anchor_prompt(anchor)
+    return ObjectPrompt(_NO_POINTS, _NO_LABELS, prompt.boxes)
+
+
+def _answer(
+    output: PromptOutput, prompt: ObjectPrompt, geometry: Geometry, margin: float
+) -> Answer:
+    return Answer(*object_mask(output.mask_logits, output.iou, prompt, geometry, margin))

@@ -13,6 +13,9 @@ import re
 import threading
 from itertools import count
 
+import numpy as np
+from numpy.typing import NDArray
+
 from rmpsam_ros.tracking.prompted_memory import ObjectMemory
 from rmpsam_ros.tracking.prompted_records import (
     Anchor,
@@ -107,6 +110,33 @@ class PromptedObjects:
                 return None
             memory.observe(following, observation, self._config)
             return memory.report()
+
+    def rivals(
+        self,
+        following: Following,
+        observation: Observation,
+        embeddings: NDArray[np.float32],
+    ) -> NDArray[np.intp]:
+        """Return which object queries of a frame may be an object rather than its observation.
+
+        Args:
+            embeddings: (N, D) of all object queries of the frame, unit vectors.
+
+        Returns:
+            their places, most similar first; nearly always none.
+        """
+        with self._lock:
+            memory = self._objects.get(following.object_id)
+            if memory is None or memory.version != following.version:
+                return np.zeros(0, np.intp)
+            return memory.rivals(observation, embeddings, self._config)
+
+    def would_accept(self, following: Following, observation: Observation) -> bool:
+        """Tell whether `observe` would find the object in an observation."""
+        with self._lock:
+            memory = self._objects.get(following.object_id)
+            known = memory is not None and memory.version == following.version
+            return known and memory is not None and memory.is_it(observation, self._config)
 
     def reports(self) -> tuple[PromptedObject, ...]:
         """Return all objects as they are now, oldest first."""

@@ -25,6 +25,9 @@ if TYPE_CHECKING:
 
 _HISTORY = 128  # places remembered, for prompts on frames of the last seconds
 _NEWEST = 0.1  # weight of the newest frame in the remembered area and appearance
+_SCORE_KEPT = 0.75  # share of the quality of the answer to the person that is enough later
+_NO_EMBEDDING = np.zeros(0, np.float32)
+_CLEARLY = 0.1  # so much more similar is another query than that of the observation
 _TRACK_OVERLAP = 0.5  # intersection over union with a track to be part of it,
 _TRACK_FRAMES = 3  # in so many frames in a row
 _STAYED_OVERLAP = 0.5  # intersection over union of its boxes in two answers to be in one place
@@ -56,7 +59,10 @@ class ObjectMemory:
         self._prompt, self._prompt_stamp = observation.prompt, observation.stamp
         self._places: deque[tuple[float, Anchor | None]] = deque(maxlen=_HISTORY)
         self._share = _share(observation.mask)  # of the image
+        self._first_score = observation.score or 1.0  # what the person has seen is good enough
         self._appearance: NDArray[np.float32] = observation.appearance
+        # The query that agrees best: which one it is shows in the frames that follow.
+        self._embedding = next(iter(observation.embeddings), _NO_EMBEDDING)
         self._track_id = self._candidate = self._streak = 0
         if follow and not observation.mask.area:
             self._settle(observation, "nothing was found at the prompt")
@@ -84,7 +90,31 @@ class ObjectMemory:
         """Return where to look in a frame of time ``now``."""
         stale = self.state is PromptState.LOST or now - self.last_seen > _STALE_SECONDS
         track_id = self._track_id if stale else 0
-        return Following(self.object_id, self.version, self._anchor, track_id)
+        elapsed = max(0.0, now - self.last_seen)
+        return Following(self.object_id, self.version, self._anchor, track_id, elapsed)
+
+    def rivals(
+        self, observation: Observation, embeddings: NDArray[np.float32], config: FollowConfig
+    ) -> NDArray[np.intp]:
+        """Return the object queries, (N, D), that may be the object rather than what was observed.
+
+        Those similar enough to the remembered one, most similar first; not that of the
+        observation, nor any below it, unless the observation is not the object.
+        """
+        if not len(self._embedding):
+            return np.zeros(0, np.intp)
+        similarity = embeddings @ self._embedding
+        lost = self.state is PromptState.LOST
+        least = config.found_query_similarity if lost else config.query_similarity
+        if not self._doubt(observation, config):
+            own = max(similarity[list(observation.queries)], default=1.0)
+            least = max(least, own + _CLEARLY)
+        order = np.argsort(-similarity, kind="stable")
+        return order[similarity[order] >= least]
+
+    def is_it(self, observation: Observation, config: FollowConfig) -> bool:
+        """Tell whether an observation passes every check."""
+        return not self._doubt(observation, config)
 
     def anchor_at(self, stamp: float) -> Anchor | None:
         """Return where it was at a time, None if that is not known or it was lost."""
@@ -111,8 +141,9 @@ class ObjectMemory:
         """Return why the answer is not the object; empty: it is."""
         if not observation.mask.area:
             return "nothing was found where it was last"
-        if not observation.score >= config.least_score:
-            return f"predicted quality {observation.score:.2f} is below {config.least_score:g}"
+        least_score = min(config.least_score, _SCORE_KEPT * self._first_score)
+        if not observation.score >= least_score:
+            return f"predicted quality {observation.score:.2f} is below {least_score:.2g}"
         elapsed = min(1.0, max(0.0, observation.stamp - self.last_seen))
         share = _share(observation.mask)
         ratio = max(share / self._share, self._share / share) if self._share else 1.0
@@ -122,8 +153,15 @@ class ObjectMemory:
         similarity, least = self._similarity(observation), self._least(config)
         if not similarity >= least:
             return f"its appearance has a similarity of {similarity:.2f}, below {least:g}"
-        if self._track_left(observation, config) and not self._stayed(observation):
+        stayed = self._stayed(observation)
+        if self._track_left(observation, config) and not stayed:
             return f"track {self._track_id}, which it was part of, is in another place"
+        likeness = self._likeness(observation.embeddings)
+        # In its place a frame later it is it, even if another query shows it now.
+        if likeness < config.query_similarity and not (
+            stayed and self.state is not PromptState.LOST
+        ):
+            return f"the object query that shows the same has a similarity of {likeness:.2f}"
         return ""
 
     def _track_left(self, observation: Observation, config: FollowConfig) -> bool:
@@ -142,6 +180,12 @@ class ObjectMemory:
             return 1.0
         return float(self._appearance @ observation.appearance)
 
+    def _likeness(self, embeddings: NDArray[np.float32]) -> float:
+        """Return the similarity of the best of some queries, 1 as long as that is not known."""
+        if not len(self._embedding) or not len(embeddings):
+            return 1.0
+        return float((embeddings @ self._embedding).max())
+
     def _least(self, config: FollowConfig) -> float:
         lost = self.state is PromptState.LOST
         return config.found_similarity if lost else config.least_similarity
@@ -154,6 +198,13 @@ class ObjectMemory:
         else:  # the first frame that shows it at all
             self._share = _share(observation.mask)
             self._appearance = observation.appearance
+        if len(observation.embeddings):
+            mean = newest = observation.embeddings[0]
+            if len(self._embedding):
+                mean = self._embedding
+                newest = observation.embeddings[(observation.embeddings @ mean).argmax()]
+            mean = (1.0 - _NEWEST) * mean + _NEWEST * newest
+            self._embedding = unit_rows(mean[None])[0]
         best = max(observation.coverage.items(), key=lambda one: one[1], default=(0, 0.0))
         track_id = best[0] if best[1] >= _TRACK_OVERLAP else 0
         self._streak = self._streak + 1 if track_id == self._candidate else 1

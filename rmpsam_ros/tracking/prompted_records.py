@@ -63,6 +63,9 @@ class Observation:
         appearance: (D,) float32 unit vector; zeros if the mask is empty.
         coverage: intersection over union of the mask with every confirmed panoptic track that the
             frame shows, by track id.
+        queries: the object queries that show the same as the mask.
+        embeddings: (len(queries), D) float32 their embeddings, unit vectors as the tracker
+            compares them.
         prompt: the clicks and boxes of a person; None for the prompts of following.
     """
 
@@ -72,6 +75,8 @@ class Observation:
     anchor: Anchor
     appearance: NDArray[np.float32]
     coverage: Mapping[int, float] = field(default_factory=dict)
+    queries: tuple[int, ...] = ()
+    embeddings: NDArray[np.float32] = field(default_factory=lambda: np.zeros((0, 0), np.float32))
     prompt: ObjectPrompt | None = None
 
 
@@ -111,12 +116,14 @@ class Following:
         anchor: where it was seen last.
         track_id: the panoptic track whose place is to be preferred to the anchor where the frame
             shows that track; 0: none.
+        elapsed: seconds since it was seen there.
     """
 
     object_id: str
     version: int
     anchor: Anchor
     track_id: int
+    elapsed: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,6 +139,9 @@ class FollowConfig:
             neighbour.
         guard_overlap: its track shows elsewhere if they overlap less than this (intersection over
             union), and the answer is then not the object.
+        query_similarity: least cosine between an object query of the frame and the remembered
+            one, for it to be the object; as `TrackerConfig.continue_similarity`.
+        found_query_similarity: the same for one that is lost; as `TrackerConfig.reid_similarity`.
         lost_seconds: an object lost for longer gives way when there is no room for a new one.
     """
 
@@ -140,6 +150,8 @@ class FollowConfig:
     least_similarity: float = 0.5
     found_similarity: float = 0.7
     guard_overlap: float = 0.1
+    query_similarity: float = 0.4
+    found_query_similarity: float = 0.6
     lost_seconds: float = 10.0
 
     def __post_init__(self) -> None:
@@ -150,6 +162,8 @@ class FollowConfig:
             "least_similarity": (-1.0, 1.0),
             "found_similarity": (-1.0, 1.0),
             "guard_overlap": (0.0, 1.0),
+            "query_similarity": (-1.0, 1.0),
+            "found_query_similarity": (-1.0, 1.0),
             "lost_seconds": (0.0, math.inf),
         }
         for name, (low, high) in limits.items():

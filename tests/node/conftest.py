@@ -167,8 +167,8 @@ def fake_pipeline():
             mask[2:5, 3:9] = self.visible
             return Answer(mask, 0.5)
 
-        def follow_prompt(self, anchor):
-            return anchor_prompt(anchor)
+        def look(self, frame, anchor, elapsed):
+            return self.answer(frame, anchor_prompt(anchor))
 
         def on_grid(self, frame, points_per_side):
             for _ in range(points_per_side):
@@ -253,7 +253,12 @@ def fake_pipeline():
                 channel_order=channel_order,
                 geometry=Geometry((height, width), (height, width), (height, width)),
                 features=None,
-                queries=QueryMasks(np.ones(1, np.float32), np.full((1, 2), 255, np.uint8), (4, 4)),
+                queries=QueryMasks(
+                    np.ones(1, np.float32),
+                    np.full((1, 2), 255, np.uint8),
+                    (4, 4),
+                    np.eye(1, 8, dtype=np.float32),
+                ),
             )
             if not self.prompts_run_beside:  # as the real one does it, in the pass of the frame
                 for one in self._prompter._objects.followed(stamp):

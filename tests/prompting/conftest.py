@@ -116,8 +116,8 @@ class BlockPrompts:
                 union |= block
         return Answer(union, 0.8 if union.any() else 0.0)
 
-    def follow_prompt(self, anchor):
-        return anchor_prompt(anchor)
+    def look(self, frame, anchor, elapsed):
+        return self.answer(frame, anchor_prompt(anchor))
 
     def in_boxes(self, frame, boxes):
         answers = [self.answer(frame, object_prompt(boxes=[box])) for box in boxes]

@@ -14,7 +14,7 @@ from rmpsam_ros.prompting.frames import (
 from rmpsam_ros.prompting.query_masks import QueryMasks
 from rmpsam_ros.segmentation.preprocess import fit
 
-QUERIES = QueryMasks(np.zeros(1, np.float32), np.zeros((1, 1), np.uint8), (1, 1))
+QUERIES = QueryMasks(np.zeros(1, np.float32), np.zeros((1, 1), np.uint8), (1, 1), np.zeros((1, 8)))
 FRAME_BYTES = 32 * 64 * 3 + 64 * 32 * 64 + QUERIES.nbytes
 
 

@@ -223,19 +223,32 @@ def test_another_object_in_its_place_is_not_it(make_pipeline, network, red, bloc
     assert pipeline.process(red(0), 1.2).prompted[0].state is PromptState.TRACKED
 
 
-def test_a_lost_object_is_found_where_its_track_is(make_pipeline, network, red, ask):
+def test_an_object_whose_prompts_fail_goes_on_with_its_query(make_pipeline, network, red, ask):
     pipeline = make_pipeline()
+    pipeline.process(red(0), 1.0)
+    pipeline.prompt(ask([(10, 50, 1)]), track=True)
+    network.iou = 0.1
+    for step in range(1, 11):
+        (found,) = pipeline.process(red(8 * step), 1.0 + 0.1 * step).prompted
+        assert found.state is PromptState.TRACKED
+        assert center(found.mask) == (8 * step + 16, 56)
+    network.objects_found = False
+    (lost,) = pipeline.process(red(80), 2.1).prompted
+    assert lost.state is PromptState.LOST and "quality" in lost.reason
+
+
+def test_a_lost_object_is_found_where_its_track_is(make_pipeline, beside, network, red, ask):
+    pipeline = make_pipeline(beside, prompt_rate=0.0)
     pipeline.process(red(0), 1.0)
     pipeline.prompt(ask([(10, 50, 1)]), track=True)
     for step in range(1, 6):
         pipeline.process(red(0), 1.0 + 0.1 * step)
-    network.iou = 0.1  # prompts fail while the object moves away, its panoptic track goes on
-    for step in range(6, 16):
-        (lost,) = pipeline.process(red(10 * (step - 5)), 1.0 + 0.1 * step).prompted
-        assert lost.state is PromptState.LOST and lost.track_id > 0
-    network.iou = 0.9
-    (found,) = pipeline.process(red(104), 2.6).prompted
-    assert found.state is PromptState.TRACKED and center(found.mask) == (120, 56)
+        assert pipeline.follow()[0].state is PromptState.TRACKED
+    for step in range(6, 16):  # nobody looks while it moves away; its panoptic track goes on
+        pipeline.process(red(10 * (step - 5)), 1.0 + 0.1 * step)
+    (found,) = pipeline.follow()
+    assert found.state is PromptState.TRACKED and found.track_id > 0
+    assert center(found.mask) == (116, 56)
 
 
 def test_an_answer_that_is_not_finite_does_not_cost_the_frame(
@@ -252,8 +265,10 @@ def test_an_answer_that_is_not_finite_does_not_cost_the_frame(
         return output
 
     monkeypatch.setattr(network, "_prompts", not_finite)
-    result = pipeline.process(red(0), 1.1)
-    assert result.panoptic.segments and result.prompted[0].state is PromptState.LOST
+    network.objects_found = False  # no object query helps
+    assert pipeline.process(red(0), 1.1).prompted[0].state is PromptState.LOST
+    network.objects_found = True
+    assert pipeline.process(red(0), 1.15).panoptic.segments
     monkeypatch.undo()
     assert pipeline.process(red(0), 1.2).prompted[0].state is PromptState.TRACKED
 

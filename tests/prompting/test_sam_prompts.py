@@ -12,14 +12,14 @@ from rmpsam_ros.prompting import PROMPT_ENGINES, PromptEngineError, PromptingCon
 from rmpsam_ros.prompting.engines import load_prompt_engine
 from rmpsam_ros.prompting.frames import KeptFrame
 from rmpsam_ros.prompting.query_masks import QueryMasks
-from rmpsam_ros.prompting.sam_prompts import SamPrompts, sam_prompts
+from rmpsam_ros.prompting.sam_prompts import SamPrompts, largest_of_the_best, sam_prompts
 from rmpsam_ros.runtime import EngineInfo, ModelConfig
 from rmpsam_ros.runtime.sam_engine import SamEngine, SamFeatures, SamTorchEngine
 from rmpsam_ros.segmentation.preprocess import fit
 
 CPU = ModelConfig(device="cpu", engine="torch")
 COCO = Path(__file__).parents[3] / "shared" / "data" / "coco128-seg"
-QUERIES = QueryMasks(np.zeros(1, np.float32), np.zeros((1, 1), np.uint8), (1, 1))
+QUERIES = QueryMasks(np.zeros(1, np.float32), np.zeros((1, 1), np.uint8), (1, 1), np.zeros((1, 8)))
 
 
 def kept(image, stamp=1.0):
@@ -111,6 +111,26 @@ def test_one_click_is_ambiguous_and_answered_with_the_best_mask(scripted, ask):
     assert answer.mask.shape == (512, 1024) and answer.score == 1.0  # 1.2, brought into 0 to 1
     assert answer.mask[:, :79].all() and not answer.mask[:, 81:].any()  # the second of three masks
     assert model.asked[0][0].tolist() == [[[100.0, 50.0]]]
+
+
+@pytest.mark.parametrize(
+    ("areas", "iou", "chosen"),
+    [
+        ((10, 40, 90), (0.5, 0.9, 0.5), 1),
+        ((10, 40, 90), (0.88, 0.9, 0.86), 2),  # as good: the whole
+        ((10, 40, 90), (0.9, 0.86, 0.84), 1),
+        ((90, 40, 10), (0.9, 0.9, 0.9), 0),
+        ((40, 40, 40), (0.9, 0.9, 0.9), 0),
+        ((10, 40, 90), (float("nan"), 0.2, float("nan")), 1),
+        ((0, 0, 0), (0.1, 0.1, 0.1), 0),
+        ((7,), (-1.0,), 0),
+    ],
+)
+def test_the_largest_of_the_best_masks(areas, iou, chosen):
+    masks = np.zeros((len(areas), 10, 10), bool)
+    for mask, area in zip(masks, areas, strict=True):
+        mask.ravel()[:area] = True
+    assert largest_of_the_best(masks, np.array(iou, np.float32)) == chosen
 
 
 @pytest.mark.parametrize(

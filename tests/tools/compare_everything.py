@@ -37,7 +37,9 @@ from rmpsam_ros.segmentation.preprocess import fit
 from rmpsam_ros.segmentation.run_length import decode_mask
 
 LIMITS = (640, 480)
-NO_QUERIES = QueryMasks(np.zeros(1, np.float32), np.zeros((1, 1), np.uint8), (1, 1))
+NO_QUERIES = QueryMasks(
+    np.zeros(1, np.float32), np.zeros((1, 1), np.uint8), (1, 1), np.zeros((1, 8), np.float32)
+)
 
 
 def main() -> int:

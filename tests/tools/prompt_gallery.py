@@ -23,7 +23,9 @@ from rmpsam_ros.segmentation.prompt_overlay import draw_prompted, object_color
 from rmpsam_ros.segmentation.prompts import ObjectPrompt
 from rmpsam_ros.segmentation.run_length import encode_mask
 
-NO_QUERIES = QueryMasks(np.zeros(1, np.float32), np.zeros((1, 1), np.uint8), (1, 1))
+NO_QUERIES = QueryMasks(
+    np.zeros(1, np.float32), np.zeros((1, 1), np.uint8), (1, 1), np.zeros((1, 8), np.float32)
+)
 
 
 def main() -> int:
