@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 import threading
+import time
 
 import rclpy
 from rclpy.executors import MultiThreadedExecutor
@@ -14,7 +15,7 @@ from rmpsam_ros.node.parameters import ParameterError
 from rmpsam_ros.node.process import initialize, spin, wait_for
 from rmpsam_ros.node.rmpsam_node import RmpsamNode
 
-END_TIMEOUT = 3.0  # seconds
+END_TIMEOUT = 3.0  # seconds in all; ros2 launch sends the next signal after 5 s
 # Seconds after which a thread lets another one run. With Python's own 5 ms the thread of the
 # network begins late with a frame, because that of the executor prepares to wait for the next.
 SWITCH_INTERVAL = 0.0005
@@ -40,9 +41,9 @@ def main(arguments: list[str] | None = None) -> int:
     spinner.start()
     wait_for(stop)
     node.get_logger().info("stopping")
-    node.stop(END_TIMEOUT)
-    executor.shutdown(END_TIMEOUT)
-    spinner.join(END_TIMEOUT)
+    end = time.monotonic() + END_TIMEOUT
+    for step in (node.stop, executor.shutdown, spinner.join):
+        step(max(end - time.monotonic(), 0.1))
     stopped = node.stop(0.1)  # again: a callback may have begun to load meanwhile
     if not spinner.is_alive():
         node.destroy_node()
