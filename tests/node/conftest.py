@@ -274,7 +274,7 @@ def fake_pipeline():
                 track_masks={7: encode_mask(id_map == 2)},
                 track_ids={2: 7},
                 times=StageTimes(0.001, 0.002, 0.003),
-                prompted=self._prompter.keep(frame, FollowPass(), None),
+                prompted=self._prompter.keep(frame, FollowPass(), None, None),
             )
 
         def reset(self):
