@@ -9,7 +9,8 @@ HALF_TIME = {
     "time": 5000.0,
     "resident": 900.0,
     "shared": 50.0,
-    "in use": 430.0,
+    "in use": 340.0,
+    "mapped": 83.2,
     "free": 180.0,
     "python blocks": 850_000,
     "threads": 40,
@@ -34,7 +35,9 @@ def later(seconds, **more):
 
 
 def test_a_late_swing_and_less_are_flat(judge):
-    figures, problems = judge(HALF_TIME, later(900, resident=8.0, in_use=-20.0, threads=1))
+    figures, problems = judge(
+        HALF_TIME, later(900, resident=8.0, in_use=-20.0, mapped=67.1, threads=1)
+    )
     assert problems == []
     assert figures["growth"]["resident"] == pytest.approx(8.0)
     assert figures["growth"]["in use"] == pytest.approx(-20.0)
