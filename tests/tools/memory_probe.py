@@ -7,8 +7,8 @@ FILE gets one JSON object a second, in which amounts are 10^6 bytes:
 - ``resident``: what the process has, of this ``shared`` with others by the middleware;
 - ``in use``: what somebody has asked the C library for and not given back. If this grows, somebody
   keeps something; if only ``resident`` does, memory is given back in pieces too small to be used;
-- ``mapped``: the same in blocks of 32 MiB and more. ONNX Runtime takes its own store in such blocks,
-  each twice as large as the last, and need not touch much of them: only ``resident`` tells;
+- ``mapped``: the same in blocks of 32 MiB and more. ONNX Runtime takes its own store in such
+  blocks, each twice as large as the last, and need not touch much of them: ``resident`` tells;
 - ``free``: what was given back, and the C library keeps;
 - ``python blocks``: number of memory blocks of Python's own allocator;
 - ``threads``, ``files``.
