@@ -248,7 +248,7 @@ class Storm:
         return {
             "clients": options.clients,
             "seconds": options.seconds,
-            "engine": options.engine,
+            "engine": options.settings.get("prompt_engine", options.engine),
             **answered(threads),
             "unanswered in the warm-up": sum(one.unanswered for one in warming),
             "prompted_mask_messages": masks,
@@ -340,13 +340,13 @@ def main() -> int:
     parser.add_argument("--network-side", type=int, default=320)
     parser.add_argument("--set", action="append", default=[], help="further name:=value")
     options = parser.parse_args()
-    settings = dict(one.split(":=") for one in options.set)
-    options.patience = float(settings.get("prompt_timeout", 10.0)) + MARGIN
+    options.settings = dict(one.split(":=") for one in options.set)
+    options.patience = float(options.settings.get("prompt_timeout", 10.0)) + MARGIN
     parameters = {
         "prompt_engine": options.engine,
         "long_side": options.network_side,
         "short_side": options.network_side,
-        **settings,
+        **options.settings,
     }
     rclpy.init()
     node = rclpy.create_node("prompt_storm")
