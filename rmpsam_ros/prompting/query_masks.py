@@ -51,8 +51,8 @@ class QueryMasks:
         wanted = np.zeros(self.grid, np.bool_)
         wanted[: len(places[0]), : len(places[1])] = mask[np.ix_(*places)]
         area = int(np.count_nonzero(wanted))
-        areas = _ONES[self.bits & np.packbits(picture)].sum(axis=1, dtype=np.int64)
-        shared = _ONES[self.bits & np.packbits(wanted)].sum(axis=1, dtype=np.int64)
+        areas = _count_ones(self.bits & np.packbits(picture))
+        shared = _count_ones(self.bits & np.packbits(wanted))
         overlap = shared / np.maximum(areas + area - shared, 1)
         order = np.argsort(-overlap, kind="stable")
         return order[overlap[order] >= _AGREEMENT]
@@ -94,6 +94,13 @@ def pack_queries(output: ObjectOutput) -> QueryMasks:
     grid = (output.mask_logits.shape[1], output.mask_logits.shape[2])
     embeddings = embed_queries(output.queries)
     return QueryMasks(objectness.astype(np.float32), np.packbits(masks, axis=1), grid, embeddings)
+
+
+def _count_ones(bits: NDArray[np.uint8]) -> NDArray[np.int64]:
+    """Return the number of ones in every row of packed bits."""
+    if hasattr(np, "bitwise_count"):  # since NumPy 2; a third of the time
+        return np.bitwise_count(bits).sum(axis=1, dtype=np.int64)
+    return _ONES[bits].sum(axis=1, dtype=np.int64)
 
 
 def _part_boxes(mask: NDArray[np.uint8]) -> list[tuple[int, int, int, int]]:
