@@ -15,7 +15,7 @@ from rmpsam_ros.node.parameters import ParameterError
 from rmpsam_ros.node.process import initialize, spin, wait_for
 from rmpsam_ros.node.rmpsam_node import RmpsamNode
 
-END_TIMEOUT = 3.0  # seconds in all; ros2 launch sends the next signal after 5 s
+END_TIMEOUT = 2.0  # seconds in all; ros2 launch sends the next signal after 5 s
 # Seconds after which a thread lets another one run. With Python's own 5 ms the thread of the
 # network begins late with a frame, because that of the executor prepares to wait for the next.
 SWITCH_INTERVAL = 0.0005

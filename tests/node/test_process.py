@@ -172,3 +172,19 @@ def test_memory_that_is_free_is_given_back(tmp_path):
     command = [sys.executable, "-c", GIVEN_BACK]
     done = subprocess.run(command, capture_output=True, check=True, text=True, cwd=tmp_path)
     assert float(done.stdout) > 80.0
+
+
+def test_the_end_is_at_once_and_loses_nothing_that_was_printed(tmp_path):
+    lines = (
+        "import atexit, gc, weakref",
+        "from rmpsam_ros.node.process import end",
+        "class Held: pass",
+        "held = Held(); held.itself = held",  # a circle, as the handles of a node are
+        "weakref.finalize(held, print, 'freed').atexit = False",
+        "del held",
+        "atexit.register(print, 'late')",
+        "end(3)",
+    )
+    command = [sys.executable, "-c", "\n".join(lines)]
+    done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path)
+    assert (done.returncode, done.stdout) == (3, "freed\n"), done.stderr
