@@ -385,7 +385,8 @@ def soak(options):
             for thread in (*cameras, faults):
                 thread.start()
             rests = []
-            for end in (time.monotonic() + options.seconds * part for part in (0.5, 1.0)):
+            for _ in range(2):
+                end = time.monotonic() + options.seconds / 2.0
                 while time.monotonic() < end and under_test.process.poll() is None:
                     time.sleep(0.2)
                 pause = min(REST, options.seconds / 5.0)
