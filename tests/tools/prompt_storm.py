@@ -18,6 +18,7 @@ import contextlib
 import json
 import os
 import random
+import signal
 import subprocess
 import sys
 import threading
@@ -30,6 +31,7 @@ from ament_index_python.packages import get_package_prefix
 from builtin_interfaces.msg import Time
 from rclpy.executors import SingleThreadedExecutor
 from rclpy.qos import QoSProfile
+from rclpy.signals import SignalHandlerOptions
 from sensor_msgs.msg import Image
 
 from rmpsam_ros.msg import Latency, PromptBox, PromptedMaskArray, PromptPoint
@@ -133,8 +135,8 @@ BAD = Time(sec=12345)
 class Rate:
     """Frames per second that the node processes, by its own count."""
 
-    def __init__(self, node):
-        self._newest = None
+    def __init__(self, node, process):
+        self._newest, self._process = None, process
         node.create_subscription(Latency, "/rmpsam/latency", self._note, 10)
 
     def _note(self, message):
@@ -142,6 +144,8 @@ class Rate:
 
     def newest(self):
         while self._newest is None:
+            if self._process.poll() is not None:
+                raise SystemExit(f"the node ended with status {self._process.returncode}")
             time.sleep(0.05)
         return self._newest
 
@@ -186,7 +190,7 @@ class Storm:
 
     def __init__(self, options, process, node):
         self.options, self.process = options, process
-        self.rate = Rate(node)
+        self.rate = Rate(node, process)
         self.camera = Camera(node, options.width, options.height, options.camera_rate)
         self.masks = 0
         self.clients = {
@@ -348,7 +352,9 @@ def main() -> int:
         "short_side": options.network_side,
         **options.settings,
     }
-    rclpy.init()
+    # Whoever ends the tool ends the node with it.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit("ended by SIGTERM"))
+    rclpy.init(signal_handler_options=SignalHandlerOptions.NO)
     node = rclpy.create_node("prompt_storm")
     executor = SingleThreadedExecutor()
     executor.add_node(node)
