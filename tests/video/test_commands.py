@@ -176,6 +176,6 @@ def test_what_the_procedure_of_the_paper_does_not_have(run, frames, capsys, tmp_
 
 
 def test_a_video_too_long_for_the_procedure_of_the_paper(run, capsys, tmp_path):
-    make_video(tmp_path / "long.mp4", number=301)
+    make_video(tmp_path / "long.mp4", number=10_001, size=(16, 32))
     assert run("long.mp4", "out.mp4", "--near-online") == 1
-    assert "has 301 frames" in one_line_of(capsys)
+    assert "has 10001 frames" in one_line_of(capsys)
