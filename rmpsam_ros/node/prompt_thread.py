@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-import contextlib
-import os
 import threading
 from collections.abc import Callable
 from typing import TYPE_CHECKING, TypeVar
 
 from rmpsam_ros.node.call_queue import CallQueue, Steps
+from rmpsam_ros.priority import yield_to_frames
 
 if TYPE_CHECKING:  # importing it takes seconds, which belong to the configuration of the node
     from rmpsam_ros.pipeline import Pipeline
 
 T = TypeVar("T")
-NICENESS = 5  # above that of the process: on a full CPU frames come before prompts
 
 
 class PromptThread:
@@ -62,9 +60,7 @@ class PromptThread:
         return not self._thread.is_alive()
 
     def _run(self) -> None:
-        with contextlib.suppress(OSError, AttributeError):  # only Linux knows it for threads
-            niceness = os.getpriority(os.PRIO_PROCESS, 0) + NICENESS
-            os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), niceness)
+        yield_to_frames()
         while True:
             with self._work:
                 self._work.wait_for(lambda: self._calls.closed or self._calls or self._to_follow)

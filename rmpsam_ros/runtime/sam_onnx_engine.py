@@ -1,12 +1,14 @@
 """Executes the models of the SAM family with ONNX Runtime on a CPU."""
 
 from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import torch
 from onnxruntime import OrtValue
 from torch import Tensor
 
+from rmpsam_ros.priority import yield_to_frames
 from rmpsam_ros.runtime.engine import EngineInfo
 from rmpsam_ros.runtime.onnx_engine import execute, make_session
 from rmpsam_ros.runtime.sam_engine import SamFeatures, SamGraphEngine
@@ -27,8 +29,10 @@ class SamOnnxEngine(SamGraphEngine):
         self.info = info
         # What is kept of an image must not hold the memory it was computed in: the encoder keeps
         # none between runs, which costs a tenth of its time. For clicks it would be a third.
-        self._encoder = make_session(encoder, num_threads, keep_memory=False)
-        self._decoder = make_session(decoder, num_threads)
+        # The threads of a session have the priority of the one that made it.
+        with ThreadPoolExecutor(1, initializer=yield_to_frames) as maker:
+            self._encoder = maker.submit(make_session, encoder, num_threads, False).result()
+            self._decoder = maker.submit(make_session, decoder, num_threads).result()
         (masks,) = (
             output.shape[1] for output in self._decoder.get_outputs() if output.name == "iou"
         )

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import importlib.util
 import json
+import os
 import re
+import sys
 import threading
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -13,6 +16,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from rmpsam_ros.model.sam import build_prompt_model, save_weights
+from rmpsam_ros.priority import NICENESS
 from rmpsam_ros.runtime import EngineError, ModelConfig, sam_load
 from rmpsam_ros.runtime.engine import EngineInfo
 from rmpsam_ros.runtime.sam_engine import SamEngine, SamFeatures, SamTorchEngine
@@ -61,6 +65,20 @@ def test_it_is_built_and_compared_once_and_then_needs_no_pytorch_model(
     lines.clear()
     again = load_sam_engine(NAME, weights, config, lines.append)
     assert again.info == engine.info and lines == []
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux knows priorities of threads")
+def test_its_threads_come_after_those_of_the_network(weights, config, agreement):
+    def niceness() -> dict[str, int]:
+        tasks = Path("/proc/self/task").iterdir()
+        stats = {task.name: (task / "stat").read_text().rpartition(")")[2] for task in tasks}
+        return {name: int(stat.split()[16]) for name, stat in stats.items()}
+
+    before = niceness()
+    engine = load_sam_engine(NAME, weights, replace(config, num_threads=2))
+    new = {value for name, value in niceness().items() if name not in before}
+    assert new == {min(os.getpriority(os.PRIO_PROCESS, 0) + NICENESS, 19)}
+    engine.close()
 
 
 def test_other_weights_and_other_code_are_built_anew(
