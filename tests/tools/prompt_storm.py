@@ -48,6 +48,7 @@ WEIGHTS = {"add_prompt": 80, "remove_prompt": 8, "list_prompts": 8, "clear_promp
 MARGIN = 20.0  # seconds behind prompt_timeout until a request counts as unanswered
 QUIET = 15.0  # seconds of rest before the memory is read
 START = 30.0  # seconds that the node may need to load the network: for the forecast only
+PATIENCE_AT_START = 300.0  # seconds until a node without a result is given up
 # All clients are in one process and hear all answers: a busy moment must not cost the tool any.
 OWN_QUEUE = QoSProfile(depth=1000)
 
@@ -143,9 +144,14 @@ class Rate:
         self._newest = (time.monotonic(), message.frames_processed)
 
     def newest(self):
+        end = time.monotonic() + PATIENCE_AT_START
         while self._newest is None:
             if self._process.poll() is not None:
                 raise SystemExit(f"the node ended with status {self._process.returncode}")
+            if time.monotonic() > end:
+                raise SystemExit(
+                    f"the node processed no image in {PATIENCE_AT_START:.0f} s: see its log"
+                )
             time.sleep(0.05)
         return self._newest
 
