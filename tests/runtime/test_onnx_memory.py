@@ -47,7 +47,7 @@ print(in_use() - before)
     not hasattr(ctypes.CDLL(None), "mallinfo2"), reason="the C library has no mallinfo2"
 )
 def test_kept_results_take_little_more_than_their_size(tmp_path):
-    # Elsewhere than in the source tree, which Python would import instead of the installed package.
+    # Elsewhere than in the source tree: Python would import that, not the installed package.
     ended = subprocess.run(
         [sys.executable, "-c", SCRIPT], capture_output=True, text=True, timeout=120, cwd=tmp_path
     )
