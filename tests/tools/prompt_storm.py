@@ -65,6 +65,7 @@ class Camera(threading.Thread):
     def run(self):
         width, height = self._size
         step = 0
+        start_time = time.monotonic()
         while True:
             rows = bytearray(bytes((40, 60, 40)) * (width * height))
             left, side = 3 * step % (width // 2), height // 3
@@ -77,7 +78,8 @@ class Camera(threading.Thread):
             self._publisher.publish(image)
             self.stamps = [*self.stamps[-60:], image.header.stamp]
             step += 1
-            time.sleep(1.0 / self._rate)
+            # By the clock: the clients, threads of this process, must not slow the camera.
+            time.sleep(max(0.0, start_time + step / self._rate - time.monotonic()))
 
 
 class Client(threading.Thread):
