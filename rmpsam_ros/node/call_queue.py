@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import threading
 from collections import Counter, deque
-from collections.abc import Callable, Generator
+from collections.abc import Callable
 from concurrent import futures
 from types import GeneratorType
-from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from rmpsam_ros.steps import Steps
 
 if TYPE_CHECKING:  # importing it takes seconds, which belong to the configuration of the node
     from rmpsam_ros.pipeline import Pipeline
 
 T = TypeVar("T")
-Steps: TypeAlias = Generator[None, None, T]
-"""Long work in steps, between which other work gets its turn; returns the result."""
 
 
 class BusyError(RuntimeError):
@@ -45,7 +45,7 @@ class Call:
         self.function = function
         self.future: futures.Future[Any] = futures.Future()
         self.given_up = False
-        self._steps: Generator[None, None, Any] | None = None
+        self._steps: Steps[Any] | None = None
 
     def work(self) -> bool:
         """Run the function, or its next step, unless its caller gave it up; never raises.

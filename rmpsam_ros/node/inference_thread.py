@@ -8,8 +8,9 @@ from collections.abc import Callable, Sequence
 from concurrent import futures
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
-from rmpsam_ros.node.call_queue import CallQueue, Steps
+from rmpsam_ros.node.call_queue import CallQueue
 from rmpsam_ros.node.frame_slot import FrameSlot
+from rmpsam_ros.steps import Steps
 
 if TYPE_CHECKING:  # importing it takes seconds, which belong to the configuration of the node
     from rmpsam_ros.pipeline import PendingFrame, Pipeline

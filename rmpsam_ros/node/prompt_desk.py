@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from rclpy.node import Node
 
-from rmpsam_ros.node.call_queue import Steps
 from rmpsam_ros.node.camera import LOG_PERIOD
 from rmpsam_ros.node.camera_scope import CameraScope
 from rmpsam_ros.node.diagnostics import Level, Status
@@ -19,6 +18,7 @@ from rmpsam_ros.node.inference_thread import InferenceThread
 from rmpsam_ros.node.prompt_requests import Code, Refusal, refusal
 from rmpsam_ros.node.prompt_thread import PromptThread
 from rmpsam_ros.node.rate_limit import RateLimit
+from rmpsam_ros.steps import Steps
 
 if TYPE_CHECKING:
     from rmpsam_ros.pipeline import Pipeline

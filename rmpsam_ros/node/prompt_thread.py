@@ -6,8 +6,9 @@ import threading
 from collections.abc import Callable
 from typing import TYPE_CHECKING, TypeVar
 
-from rmpsam_ros.node.call_queue import CallQueue, Steps
+from rmpsam_ros.node.call_queue import CallQueue
 from rmpsam_ros.priority import yield_to_frames
+from rmpsam_ros.steps import Steps
 
 if TYPE_CHECKING:  # importing it takes seconds, which belong to the configuration of the node
     from rmpsam_ros.pipeline import Pipeline

@@ -18,8 +18,6 @@ from rmpsam_ros.prompting import (
     PromptEngine,
     Prompter,
     SharedDecoder,
-    Steps,
-    finished,
     pack_queries,
 )
 from rmpsam_ros.results import FrameResult, StageTimes
@@ -30,6 +28,7 @@ from rmpsam_ros.segmentation.panoptic import semantic_map
 from rmpsam_ros.segmentation.preprocess import Geometry
 from rmpsam_ros.segmentation.prompts import ObjectPrompt
 from rmpsam_ros.segmentation.run_length import encode_segments
+from rmpsam_ros.steps import Steps, finished
 from rmpsam_ros.tracking import ClipWindow, Detection, QueryTracker, TrackState
 
 

@@ -5,8 +5,6 @@ from rmpsam_ros.prompting.answers import (
     FoundMask,
     PromptEngine,
     PromptEngineError,
-    Steps,
-    finished,
 )
 from rmpsam_ros.prompting.config import PromptingConfig
 from rmpsam_ros.prompting.engines import PROMPT_ENGINES, load_prompt_engine
@@ -42,9 +40,7 @@ __all__ = [
     "PromptingConfig",
     "QueryMasks",
     "SharedDecoder",
-    "Steps",
     "TooManyPromptsError",
-    "finished",
     "load_prompt_engine",
     "pack_queries",
 ]

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator
 from dataclasses import dataclass
-from typing import Protocol, TypeAlias, TypeVar
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,6 +11,7 @@ from numpy.typing import NDArray
 from rmpsam_ros.prompting.frames import KeptFrame
 from rmpsam_ros.segmentation.prompts import ObjectPrompt
 from rmpsam_ros.segmentation.run_length import RunLengthMask
+from rmpsam_ros.steps import Steps
 from rmpsam_ros.tracking.prompted_records import Anchor
 
 
@@ -33,21 +33,6 @@ class FoundMask:
 
     mask: RunLengthMask
     score: float
-
-
-T = TypeVar("T")
-Steps: TypeAlias = Generator[None, None, T]
-"""Long work in steps, between which its thread may do something else; returns the result."""
-
-
-def finished(steps: Steps[T]) -> T:
-    """Return the result of work in steps, all done now."""
-    while True:
-        try:
-            next(steps)
-        except StopIteration as end:
-            result: T = end.value
-            return result
 
 
 class PromptEngine(Protocol):

@@ -11,11 +11,12 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from rmpsam_ros.prompting.answers import FoundMask, PromptEngine, Steps
+from rmpsam_ros.prompting.answers import FoundMask, PromptEngine
 from rmpsam_ros.prompting.frames import KeptFrame
 from rmpsam_ros.prompting.observation import crop
 from rmpsam_ros.segmentation.prompts import PromptError
 from rmpsam_ros.segmentation.run_length import RunLengthMask
+from rmpsam_ros.steps import Steps
 
 MAX_GRID = 64  # points per side
 _MOST_BOXES = 320

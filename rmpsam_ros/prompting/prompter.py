@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from rmpsam_ros.prompting.answers import PromptEngine, Steps
+from rmpsam_ros.prompting.answers import PromptEngine
 from rmpsam_ros.prompting.carry_on import carry_on
 from rmpsam_ros.prompting.config import PromptingConfig
 from rmpsam_ros.prompting.everything import everything_from_boxes, everything_from_grid
@@ -26,6 +26,7 @@ from rmpsam_ros.prompting.shared_decoder import SharedDecoder
 from rmpsam_ros.runtime import EngineError, ObjectOutput, PromptOutput
 from rmpsam_ros.segmentation.preprocess import Geometry
 from rmpsam_ros.segmentation.prompts import ObjectPrompt, PromptError, validate_prompt
+from rmpsam_ros.steps import Steps
 from rmpsam_ros.tracking.prompted import PromptedObjects
 from rmpsam_ros.tracking.prompted_records import (
     Anchor,

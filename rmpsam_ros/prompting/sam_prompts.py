@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from rmpsam_ros.model.sam import transforms
-from rmpsam_ros.prompting.answers import Answer, FoundMask, Steps
+from rmpsam_ros.prompting.answers import Answer, FoundMask
 from rmpsam_ros.prompting.frames import KeptFrame
 from rmpsam_ros.prompting.refinement import anchor_prompt
 from rmpsam_ros.runtime.sam_engine import SamEngine, SamFeatures
@@ -35,6 +35,7 @@ from rmpsam_ros.segmentation.everything import (
 )
 from rmpsam_ros.segmentation.prompts import FOREGROUND, ObjectPrompt
 from rmpsam_ros.segmentation.run_length import encode_mask
+from rmpsam_ros.steps import Steps
 from rmpsam_ros.tracking.prompted_records import Anchor
 
 _AS_GOOD = 0.05  # predicted IoU; measured: docs/prompt_engines.md

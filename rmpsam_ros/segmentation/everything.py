@@ -5,7 +5,6 @@ or boxes around objects that a detector has found, whose masks need no filtering
 Sec. 4). Nothing here knows which model answers the prompts.
 """
 
-from collections.abc import Generator
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -21,6 +20,7 @@ from rmpsam_ros.model.sam.transforms import (
     logits_to_picture,
     points_to_frame,
 )
+from rmpsam_ros.steps import Steps, finished
 
 BOXES_AT_ONCE = 320
 POINTS_AT_ONCE = 64
@@ -102,13 +102,7 @@ def segment_with_grid(
     Filtered by predicted IoU, by stability, and by box overlap (reference section 5.1), the most
     certain masks first.
     """
-    steps = grid_steps(decode, geometry, points_per_side, keep)
-    while True:
-        try:
-            next(steps)
-        except StopIteration as end:
-            masks: EverythingMasks = end.value
-            return masks
+    return finished(grid_steps(decode, geometry, points_per_side, keep))
 
 
 @torch.inference_mode()
@@ -117,7 +111,7 @@ def grid_steps(
     geometry: FrameGeometry,
     points_per_side: int = 32,
     keep: GridFilter | None = None,
-) -> Generator[None, None, EverythingMasks]:
+) -> Steps[EverythingMasks]:
     """`segment_with_grid`, yielding after every few points, so that it may be left for a while."""
     keep = keep or GridFilter()
     points = point_grid(points_per_side, *geometry.original)
