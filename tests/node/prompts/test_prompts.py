@@ -1,17 +1,15 @@
-"""Everything around prompts in this process: exact frames, following, clicks, limits, threads."""
+"""Everything around prompts in this process: exact frames, following, limits, threads."""
 
 import threading
 import time
 from collections import Counter
 
-import numpy as np
 import pytest
 
 pytest.importorskip("rclpy", reason="needs ROS 2 (rclpy)")
 pytest.importorskip("rmpsam_ros.srv", reason="needs the built package (make build)")
 
 from builtin_interfaces.msg import Time
-from geometry_msgs.msg import Point, PointStamped
 from rclpy.qos import QoSProfile
 from std_msgs.msg import Header
 from std_srvs.srv import Trigger
@@ -22,58 +20,6 @@ from rmpsam_ros.node.prompt_requests import Code
 from rmpsam_ros.srv import AddPrompt, ClearPrompts, ListPrompts, RemovePrompt, SegmentEverything
 
 SERVICES = (AddPrompt, RemovePrompt, ListPrompts, ClearPrompts, SegmentEverything)
-NAN = float("nan")
-
-
-@pytest.fixture(params=[False, True], ids=["in the network's thread", "beside"])
-def beside(request, fake_pipeline):
-    fake_pipeline.prompts.runs_beside = request.param
-    return request.param
-
-
-class Camera:
-    """An active node, and images given to it one by one."""
-
-    def __init__(self, node, feed, make_image, wait_for):
-        self.node, self._feed, self._make, self._wait = node, feed, make_image, wait_for
-
-    def frame(self, stamp, frame_id="hand"):
-        statistics = self.node.cameras[0].statistics
-        before = statistics.processed + statistics.failed
-        self._feed(self.node, self._make(stamp, frame_id=frame_id))
-        self._wait(lambda: statistics.processed + statistics.failed > before, "the frame")
-
-
-@pytest.fixture
-def start(make_node, feed, make_image, wait_for):
-    def run(**parameters):
-        node = make_node(**{"prompt_requests_rate": 1000.0, **parameters})
-        wait_for(lambda: node.cameras[0].active, "the active state")
-        return Camera(node, feed, make_image, wait_for)
-
-    return run
-
-
-@pytest.fixture
-def camera(beside, start):
-    """A node of either kind that has processed the images of 1, 2 and 3 s."""
-    camera = start()
-    for stamp in (1.0, 2.0, 3.0):
-        camera.frame(stamp, f"camera {stamp:g}")
-    return camera
-
-
-@pytest.fixture
-def ask(listener):
-    """Call a service of the node; without a type: add_prompt, with one click."""
-
-    def call(kind=AddPrompt, **fields):
-        name = "".join(f"_{c.lower()}" if c.isupper() else c for c in kind.__name__)[1:]
-        if kind is AddPrompt:
-            fields.setdefault("points", [PromptPoint(x=5.0, y=3.0, label=1)])
-        return listener.call(kind, f"/rmpsam/{name}", kind.Request(**fields))
-
-    return call
 
 
 @pytest.mark.parametrize("service", SERVICES, ids=lambda one: one.__name__)
@@ -326,56 +272,6 @@ def test_following_that_fails_is_reported_and_goes_on(
     fake_pipeline.prompts.error = None
     camera.frame(3.0)
     wait_for(lambda: camera.node._pipelines[0].list_prompts()[0].stamp == 3.0, "the object")
-
-
-# Clicks ---------------------------------------------------------------------------------------
-
-CLICKS = {
-    "/rmpsam/click": lambda x, y: PointStamped(point=Point(x=x, y=y)),
-    "/image_mouse_left": lambda x, y: Point(x=x, y=y),
-    "/rmpsam/overlay_mouse_left": lambda x, y: Point(x=x, y=y),
-}
-
-
-@pytest.mark.parametrize("topic", CLICKS)
-def test_a_click_follows_an_object_and_a_click_on_it_refines_it(camera, listener, wait_for, topic):
-    make = CLICKS[topic]
-    clicks = listener.publisher(type(make(0.0, 0.0)), topic)
-    objects = camera.node._pipelines[0].list_prompts
-    clicks.publish(make(5.0, 3.0))
-    wait_for(objects, "an object")
-    clicks.publish(make(6.0, 4.0))
-    wait_for(lambda: len(objects()[0].prompt.points) == 2, "the second click")
-    (known,) = objects()
-    np.testing.assert_array_equal(known.prompt.points, [[5.0, 3.0], [6.0, 4.0]])
-    assert known.state.name == "TRACKED"
-    clicks.publish(make(50.0, 40.0))
-    wait_for(lambda: len(objects()) == 2, "another object")
-
-
-def test_a_click_is_answered_on_the_image_of_its_stamp(camera, listener, wait_for):
-    clicks = listener.publisher(PointStamped, "/rmpsam/click")
-    clicks.publish(PointStamped(header=Header(stamp=Time(sec=2)), point=Point(x=5.0, y=3.0)))
-    wait_for(camera.node._pipelines[0].list_prompts, "an object")
-    assert camera.node._pipelines[0].list_prompts()[0].prompt_stamp == 2.0
-
-
-@pytest.mark.parametrize(
-    ("x", "stamp", "words"),
-    [
-        (NAN, 0, "click at (nan, 3) refused: point (nan, 3) is outside"),
-        (1e300, 0, "outside"),
-        (-7.0, 0, "outside"),
-        (5.0, 77, "77.000000 s is not kept"),
-    ],
-)
-def test_clicks_that_cannot_be_answered_are_on_diagnostics(
-    camera, listener, wait_for_status, x, stamp, words
-):
-    clicks = listener.publisher(PointStamped, "/rmpsam/click")
-    clicks.publish(PointStamped(header=Header(stamp=Time(sec=stamp)), point=Point(x=x, y=3.0)))
-    wait_for_status("prompts", {1}, words)
-    assert camera.node._pipelines[0].list_prompts() == ()
 
 
 def test_diagnostics_tell_engine_objects_and_answers(camera, ask, wait_for, wait_for_status):
