@@ -173,3 +173,9 @@ def ask():
 @pytest.fixture
 def colors():
     return RED, GREEN, BLUE
+
+
+@pytest.fixture
+def red(blocks, colors):
+    """One red block of 32 pixels with its left edge at x."""
+    return lambda x: blocks((x, 40, 32, colors[0]))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import importlib.util
+import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -11,9 +13,22 @@ import pytest
 from numpy.typing import NDArray
 
 from rmpsam_ros.tracking import Detection, QueryTracker, Track, TrackerConfig, TrackState
+from rmpsam_ros.tracking.prompted import PromptedObjects
 
+HERE = Path(__file__).resolve().parent
 NUM_QUERIES, WIDTH = 100, 256
 Box = tuple[float, float, float, float]
+
+
+def _make_importable(name: str) -> None:
+    """Let the tests import a module beside this one, which is in no package."""
+    spec = importlib.util.spec_from_file_location(name, HERE / f"{name}.py")
+    assert spec and spec.loader
+    sys.modules[name] = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(sys.modules[name])
+
+
+_make_importable("prompted_answers")
 
 
 @dataclass
@@ -98,4 +113,10 @@ def make_scene() -> Callable[..., Scene]:
 @pytest.fixture(scope="session")
 def data_folder() -> Path:
     """Return the folder with the reference's matching and clip tables."""
-    return Path(__file__).resolve().parent.parent / "data" / "tracking"
+    return HERE.parent / "data" / "tracking"
+
+
+@pytest.fixture
+def objects() -> PromptedObjects:
+    """Return prompted objects of which three may be followed."""
+    return PromptedObjects(max_objects=3)

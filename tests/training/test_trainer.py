@@ -11,7 +11,6 @@ import cv2
 import numpy as np
 import pytest
 import torch
-import yaml
 
 from rmpsam_ros.commands import CommandError
 from rmpsam_ros.evaluation.predictors import NetworkPredictor
@@ -21,7 +20,6 @@ from rmpsam_ros.segmentation.labels import load_label_set
 from rmpsam_ros.segmentation.panoptic import FusionConfig
 from rmpsam_ros.training import commands
 from rmpsam_ros.training import trainer as trainer_module
-from rmpsam_ros.training.config import ConfigError, load_config
 from rmpsam_ros.training.datasets import open_dataset
 from rmpsam_ros.training.distributed import Process
 from rmpsam_ros.training.losses import object_losses, prompt_losses
@@ -38,74 +36,11 @@ from rmpsam_ros.training.state import (
 from rmpsam_ros.training.trainer import LOG, Trainer, TrainingError
 
 CPU = Process(0, 1, torch.device("cpu"))
-LABELS = {
-    "name": "toys",
-    "labels": [
-        {"name": "box", "is_thing": True, "color": [200, 40, 40]},
-        {"name": "ball", "is_thing": True, "color": [40, 200, 40]},
-        {"name": "floor", "is_thing": False, "color": [40, 40, 200]},
-    ],
-}
-COLORS = np.array([[200, 40, 40], [40, 200, 40], [40, 40, 200]], np.uint8)
 
 
 long_test = pytest.mark.skipif(
     "RMPSAM_LONG_TESTS" not in os.environ, reason="takes minutes; set RMPSAM_LONG_TESTS to run"
 )
-
-
-def draw(rng, size=96):
-    """A floor with boxes and balls that do not touch; returns picture and labels."""
-    labels = np.full((size, size), 2, np.uint8)
-    cells = rng.permutation(4)[: rng.integers(2, 5)]
-    for cell in cells:
-        y, x = (int(v) * size // 2 + size // 4 for v in divmod(int(cell), 2))
-        radius = int(rng.integers(size // 8, size // 5))
-        if rng.random() < 0.5:
-            labels[y - radius : y + radius, x - radius : x + radius] = 0
-        else:
-            cv2.circle(labels, (x, y), radius, 1, -1)
-    image = COLORS[labels].astype(np.int16) + rng.integers(-20, 21, (size, size, 3))
-    return np.clip(image, 0, 255).astype(np.uint8), labels
-
-
-@pytest.fixture
-def toys(tmp_path):
-    """Write a data set of drawn pictures and a configuration, and return a loader of it."""
-
-    def make(count=2, data=None, **sections):
-        (tmp_path / "images").mkdir(exist_ok=True)
-        (tmp_path / "labels").mkdir(exist_ok=True)
-        rng = np.random.default_rng(5)
-        for index in range(count):
-            image, labels = draw(rng)
-            cv2.imwrite(str(tmp_path / "images" / f"{index}.png"), image[:, :, ::-1])
-            cv2.imwrite(str(tmp_path / "labels" / f"{index}.png"), labels)
-        (tmp_path / "toys.yaml").write_text(yaml.safe_dump(LABELS))
-        dataset = {
-            "name": "toys", "format": "label_maps", "images": "images", "annotations": "labels",
-            "class_names": ["box", "ball", "floor"], **(data or {}),
-        }
-        content = {
-            "network": "rmpsam_r18", "labels": "toys.yaml",
-            "datasets": [{**dataset, "weights": {"panoptic": 1, "clip": 1, "prompt": 1}}],
-            "evaluation": [{**dataset, "tasks": ["panoptic"]}],
-            "batches": {"batch_size": 1, "num_prompts": 4},
-            "augment": {"height": 64, "width": 64, "scale": [0.8, 1.5]},
-            "losses": {"num_points": 128},
-            "optimizer": {"warmup_steps": 2},
-            "loop": {
-                "steps": 4, "checkpoint_interval": 2, "workers": 0, "log_interval": 1,
-                "threads": 1,
-            },
-        }
-        for key, value in sections.items():
-            content[key] = {**content[key], **value} if isinstance(value, dict) else value
-        path = tmp_path / "config.yaml"
-        path.write_text(yaml.safe_dump(content))
-        return load_config(path)
-
-    return make
 
 
 def states_equal(first, second):
@@ -326,35 +261,6 @@ def test_class_table():
     assert cosines[0, 1:].tolist() == pytest.approx([0.75] * 29, abs=1e-5)
     assert torch.equal(table, make_class_table(30, seed=4))
     assert not torch.equal(table, make_class_table(30, seed=5))
-
-
-@pytest.mark.parametrize(
-    ("sections", "message"),
-    [
-        ({"loop": {"stepz": 1}}, "loop: unknown entry 'stepz'"),
-        ({"loop": {"steps": "many"}}, r"loop\.steps"),
-        ({"optimizer": {"schedule": "linear"}}, "optimizer: schedule is 'linear'"),
-        ({"losses": {"costs": {"box": 1}}}, r"losses\.costs: unknown entry 'box'"),
-        ({"data": {"weights": {"panoptic": 1}, "tasks": ["panoptic"]}}, "no weights"),
-        ({"data": {"path": "x"}}, "unknown entry 'path'"),
-    ],
-)
-def test_wrong_configurations(toys, sections, message):
-    with pytest.raises(ConfigError, match=message):
-        toys(**sections)
-
-
-def test_configuration_on_top_of_another(toys, tmp_path):
-    toys()
-    path = tmp_path / "more.yaml"
-    path.write_text(yaml.safe_dump({"base": "config.yaml", "loop": {"steps": 7}}))
-    config = load_config(path)
-    assert (config.loop.steps, config.loop.checkpoint_interval) == (7, 2)
-    path.write_text("just text")
-    with pytest.raises(ConfigError, match="holds no settings"):
-        load_config(path)
-    with pytest.raises(ConfigError, match="cannot be read"):
-        load_config(tmp_path / "missing.yaml")
 
 
 WORKER = """
