@@ -174,7 +174,7 @@ def generate_launch_description() -> LaunchDescription:
             "image_transport",
             default_value="",
             choices=["", "raw", "compressed"],
-            description="raw, or compressed for JPEG or PNG on <image_topic>/compressed; "
+            description="raw, or compressed for JPEG or PNG on <image topic>/compressed; "
             "empty: as in params_file.",
         ),
         DeclareLaunchArgument(
@@ -264,7 +264,7 @@ def generate_launch_description() -> LaunchDescription:
         DeclareLaunchArgument(
             "source_rate",
             default_value="0.0",
-            description="Images per second of the source; 0.0: the rate of the video or device.",
+            description="Images per second of a source; 0.0: the rate of the video or device.",
         ),
         DeclareLaunchArgument(
             "source_loop",

@@ -18,11 +18,12 @@ MAX_CAMERAS = 16  # the node's own limit
 OVERRIDES = (
     "image_transport",
     "weights",
+    "text_embeddings",
+    "labels",
+    "model",
     "engine",
     "device",
 )
-
-
 # Node parameters that are set by a value if an argument is given.
 GIVEN_BY = {**{name: name for name in OVERRIDES}, "use_depth": "depth_topics"}
 
@@ -132,8 +133,8 @@ def generate_launch_description() -> LaunchDescription:
             "image_transport",
             default_value="",
             choices=["", "raw", "compressed"],
-            description="raw, or compressed for JPEG or PNG on <image topic>/compressed, for all "
-            "cameras; empty: as in params_file.",
+            description="raw, or compressed for JPEG or PNG on <image topic>/compressed; "
+            "empty: as in params_file.",
         ),
         DeclareLaunchArgument(
             "params_file",
@@ -148,6 +149,21 @@ def generate_launch_description() -> LaunchDescription:
             default_value="",
             description="Checkpoint (.safetensors or .pth), demo or random; empty: as "
             "in params_file.",
+        ),
+        DeclareLaunchArgument(
+            "text_embeddings",
+            default_value="",
+            description="Class table that belongs to the weights; empty: as in params_file.",
+        ),
+        DeclareLaunchArgument(
+            "labels",
+            default_value="",
+            description="Label set, by name or file; empty: as in params_file.",
+        ),
+        DeclareLaunchArgument(
+            "model",
+            default_value="",
+            description="Network: rmpsam_r18 or rmpsam_r50; empty: as in params_file.",
         ),
         DeclareLaunchArgument(
             "engine",
@@ -190,7 +206,7 @@ def generate_launch_description() -> LaunchDescription:
         DeclareLaunchArgument(
             "source_rate",
             default_value="0.0",
-            description="Images per second of the sources; 0.0: the rate of the video or device.",
+            description="Images per second of a source; 0.0: the rate of the video or device.",
         ),
     ]
     overrides = {

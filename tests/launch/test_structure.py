@@ -5,14 +5,19 @@ from __future__ import annotations
 import ast
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
 
+from rmpsam_ros.node.camera_scope import MAX_CAMERAS
 from rmpsam_ros.node.parameters import CAMERA_SOURCE_PARAMETERS, NODE_PARAMETERS
 
 Calls = Callable[[Path, str], list[ast.Call]]
 Keyword = Callable[[ast.Call, str], object]
+
+ARGUMENT = "DeclareLaunchArgument"
+CAMERAS = ("camera.launch.py", "multi_camera.launch.py")
 
 # They hide arguments from --show-args, run other programs, or evaluate text as code.
 FORBIDDEN = {"OpaqueFunction", "PythonExpression", "Command", "eval", "exec", "subprocess"}
@@ -31,7 +36,7 @@ def table_names(table: dict[str, tuple[object, ...]]) -> set[str]:
 
 
 def declared_arguments(path: Path, calls: Calls) -> list[str]:
-    return [ast.literal_eval(call.args[0]) for call in calls(path, "DeclareLaunchArgument")]
+    return [ast.literal_eval(call.args[0]) for call in calls(path, ARGUMENT)]
 
 
 def test_there_are_launch_files(source_root: Path) -> None:
@@ -40,7 +45,7 @@ def test_there_are_launch_files(source_root: Path) -> None:
 
 
 def test_every_argument_is_described(launch_file: Path, calls: Calls) -> None:
-    declarations = calls(launch_file, "DeclareLaunchArgument")
+    declarations = calls(launch_file, ARGUMENT)
     assert declarations
     for call in declarations:
         words = {word.arg: word.value for word in call.keywords}
@@ -117,22 +122,46 @@ def test_executables_are_installed(
             assert keyword(node, "package") == executable == "rviz2"
 
 
-@pytest.mark.parametrize("name", ["camera.launch.py", "multi_camera.launch.py"])
+def constant(path: Path, name: str) -> Any:
+    """A literal that a launch file gives a name."""
+    (value,) = (
+        node.value
+        for node in ast.parse(path.read_text()).body
+        if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == name
+    )
+    return ast.literal_eval(value)
+
+
+@pytest.mark.parametrize("name", CAMERAS)
 def test_camera_arguments_are_parameters_of_the_nodes(
     name: str, source_root: Path, calls: Calls
 ) -> None:
     path = source_root / "launch" / name
-    assignments = [
-        node
-        for node in ast.parse(path.read_text()).body
-        if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == "OVERRIDES"
-    ]
-    overrides = set(ast.literal_eval(assignments[0].value)) | {"autostart"}
+    overrides = {*constant(path, "OVERRIDES"), "autostart"}
     declared = set(declared_arguments(path, calls))
     assert overrides <= declared
     assert overrides <= table_names(NODE_PARAMETERS)
     source = {name.removeprefix("source_") for name in declared if name.startswith("source_")}
     assert source <= table_names(CAMERA_SOURCE_PARAMETERS)
+
+
+def test_what_both_launch_files_of_cameras_take_means_the_same(
+    source_root: Path, calls: Calls
+) -> None:
+    """They stay files of their own, to be read and copied; so the text of one is in the other."""
+    one, several = (
+        {ast.literal_eval(call.args[0]): ast.unparse(call) for call in calls(path, ARGUMENT)}
+        for path in (source_root / "launch" / name for name in CAMERAS)
+    )
+    common = one.keys() & several.keys()
+    assert {name: one[name] for name in common} == {name: several[name] for name in common}
+    assert common >= {"params_file", "autostart", "namespace", "node_name", "log_level"}
+    overrides = [constant(source_root / "launch" / name, "OVERRIDES") for name in CAMERAS]
+    assert overrides[0] == overrides[1] and common >= set(overrides[0])
+
+
+def test_as_many_cameras_are_launched_as_the_node_takes(source_root: Path) -> None:
+    assert constant(source_root / "launch" / CAMERAS[1], "MAX_CAMERAS") == MAX_CAMERAS
 
 
 def test_rviz_shows_topics_of_the_node(source_root: Path) -> None:
@@ -151,12 +180,8 @@ def test_rviz_shows_topics_of_the_node(source_root: Path) -> None:
 def test_every_topic_of_rviz_can_be_that_of_another_node(source_root: Path) -> None:
     config = yaml.safe_load((source_root / "rviz" / "rmpsam.rviz").read_text())
     shown = {one["Topic"]["Value"] for one in config["Visualization Manager"]["Displays"]}
-    assignments = [
-        node
-        for node in ast.parse((source_root / "launch" / "rviz.launch.py").read_text()).body
-        if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == "TOPICS"
-    ]
-    remapped = {f"/rmpsam/{topic}" for topic in ast.literal_eval(assignments[0].value)}
+    topics = constant(source_root / "launch" / "rviz.launch.py", "TOPICS")
+    remapped = {f"/rmpsam/{topic}" for topic in topics}
     assert remapped == shown
 
 
