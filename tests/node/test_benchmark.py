@@ -1,8 +1,13 @@
 """The measuring of the node: figures, the search for the peak, and one short real run."""
 
+import contextlib
 import json
+import os
+import signal
 import subprocess
 import sys
+import time
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
@@ -148,6 +153,54 @@ def test_the_real_node_is_measured(ros, tmp_path):
     assert row["received"] == row["processed"] + row["dropped"] + row["failed"]
     assert row["end_to_end"]["p50"] > row["stages"]["inference"]["p50"] > 0.0
     assert row["around"]["p99"] > 0.0 and row["cpu"] > 0.0 and row["memory"] > 100.0
+
+
+PLAYING = "64x48 at 2.0 Hz for 1 s"  # the line before a run of minutes
+
+
+@pytest.mark.parametrize(
+    ("number", "moment"),
+    [(signal.SIGINT, PLAYING), (signal.SIGTERM, "")],
+    ids=["playing", "loading"],
+)
+def test_a_signal_ends_it_and_all_that_it_started(number, moment, ros, tmp_path, wait_for):
+    code = (
+        "import sys; from rmpsam_ros.cli import main\n"
+        "from rmpsam_ros.node.benchmark import command\n"
+        "command.LOWEST_RATE = command.HIGHEST_RATE = 2.0; command.PROBE_SECONDS = 1.0\n"
+        "sys.exit(main(sys.argv[1:]))"
+    )
+    options = ["--weights", "random", "--sizes", "64x48", "--rates", "2", "--seconds", "300"]
+    for one in ("engine:=torch", "prompt_engine:=rmpsam", "long_side:=96", "short_side:=96"):
+        options += ["--set", one]
+    log = tmp_path / "log"
+    with log.open("w") as file:
+        run = subprocess.Popen(
+            [sys.executable, "-c", code, "benchmark", "--node", "--num-threads", "1", *options],
+            cwd=tmp_path,
+            stdout=file,
+            stderr=subprocess.STDOUT,
+        )
+    threads = Path(f"/proc/{run.pid}/task")
+
+    def started():
+        if moment not in log.read_text():
+            return []
+        return [pid for one in threads.iterdir() for pid in (one / "children").read_text().split()]
+
+    others = []
+    try:
+        others = wait_for(lambda: run.poll() is None and started(), "what it starts")
+        time.sleep(0.5)
+        run.send_signal(number)
+        assert run.wait(9.0) == 130, log.read_text()
+        assert log.read_text().rstrip().endswith("interrupted")
+        assert not [pid for pid in others if Path(f"/proc/{pid}").exists()]
+    finally:
+        run.kill()
+        for pid in others:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(int(pid), signal.SIGKILL)
 
 
 def test_a_node_that_cannot_start_is_one_clear_error(ros, tmp_path):

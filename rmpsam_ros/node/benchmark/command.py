@@ -13,6 +13,7 @@ import json
 import os
 import platform
 import random
+import signal
 import subprocess
 import sys
 import tempfile
@@ -24,6 +25,7 @@ from typing import Any
 
 import rclpy
 from ament_index_python.packages import PackageNotFoundError, get_package_prefix
+from rclpy.signals import SignalHandlerOptions
 
 from rmpsam_ros.commands import CommandError
 from rmpsam_ros.node.benchmark.figures import (
@@ -63,12 +65,15 @@ def run_node_benchmark(
 
     Raises:
         CommandError: the node does not run; the message holds the end of its log.
+        KeyboardInterrupt: SIGINT or SIGTERM came; everything that was started has ended.
     """
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     # A domain of its own, on this machine only: robots nearby must not see any of it.
     os.environ.setdefault("ROS_DOMAIN_ID", str(random.randrange(1, 102)))
     os.environ.setdefault("ROS_AUTOMATIC_DISCOVERY_RANGE", "LOCALHOST")
     use_large_shared_memory()
-    rclpy.init(args=[])  # the options of the command are none of ROS
+    # The options of the command are none of ROS; its own handlers would take the middleware away.
+    rclpy.init(args=[], signal_handler_options=SignalHandlerOptions.NO)
     monitor = Monitor(NODE)
     try:
         with _node(parameters) as node:
@@ -143,10 +148,11 @@ class Playback:
         return dict(json.loads(answer))
 
     def close(self) -> None:
-        """End it."""
+        """End it, at once if it still plays."""
         assert self._process.stdin is not None
         with contextlib.suppress(OSError):
             self._process.stdin.close()
+        self._process.terminate()
         try:
             self._process.wait(10.0)
         except subprocess.TimeoutExpired:

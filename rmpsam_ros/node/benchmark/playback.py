@@ -1,7 +1,7 @@
 """The process that publishes images: made before, sent at the rate it is told to.
 
 Reads one JSON object per line from its standard input, ``{"rate": ..., "seconds": ...}``, and
-answers each with one line about what it sent. Ends with its input.
+answers each with one line about what it sent. Ends with its input; a signal ends the playing.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import json
 import sys
+import threading
 import time
 from array import array
 from collections.abc import Iterable, Iterator
@@ -26,7 +27,7 @@ from rmpsam_ros.frame_sources import open_source
 from rmpsam_ros.node import qos
 from rmpsam_ros.node.frame_headers import nanoseconds
 from rmpsam_ros.node.messages import fill_image
-from rmpsam_ros.node.process import use_large_shared_memory
+from rmpsam_ros.node.process import initialize, wait_for
 
 BUFFERED = 24  # images
 FRAME_ID = "benchmark"
@@ -64,18 +65,24 @@ def messages(frames: Iterable[NDArray[np.uint8]], width: int, height: int) -> li
 
 
 def play(
-    node: Node, publisher: Publisher, images: Iterator[Image], rate: float, seconds: float
-) -> dict[str, float]:
-    """Publish at a rate, and return what was sent: ``sent``, ``first``, ``last`` (nanoseconds)."""
+    node: Node,
+    publisher: Publisher,
+    images: Iterator[Image],
+    rate: float,
+    seconds: float,
+    stop: threading.Event,
+) -> list[int]:
+    """Publish at a rate until it is over or `stop` is set; return the stamps, nanoseconds."""
     begin = time.monotonic()
     stamps = []
     for number in range(max(round(rate * seconds), 2)):
-        time.sleep(max(begin + number / rate - time.monotonic(), 0.0))
+        if wait_for(stop, begin + number / rate - time.monotonic()):
+            break
         image = next(images)
         image.header.stamp = node.get_clock().now().to_msg()
         publisher.publish(image)
         stamps.append(nanoseconds(image.header.stamp))
-    return {"sent": len(stamps), "first": stamps[0], "last": stamps[-1]}
+    return stamps
 
 
 def main() -> None:
@@ -85,21 +92,23 @@ def main() -> None:
     parser.add_argument("--size", type=int, nargs=2, required=True)
     parser.add_argument("--source", default="")
     options = parser.parse_args()
+    stop = initialize([])
     width, height = options.size
     frames: Iterable[NDArray[np.uint8]] = made_up_frames(width, height)
     if options.source:
         frames = open_source(options.source).frames()
     images = cycle(messages(frames, width, height))
-    use_large_shared_memory()
-    rclpy.init(args=[])
     node = rclpy.create_node("benchmark_playback")
     publisher = node.create_publisher(Image, options.topic, qos.result())
     for line in sys.stdin:
         order = json.loads(line)
         end = time.monotonic() + DISCOVERY_SECONDS
         while not publisher.get_subscription_count() and time.monotonic() < end:
-            time.sleep(0.05)
-        played = play(node, publisher, images, order["rate"], order["seconds"])
+            wait_for(stop, 0.05)
+        stamps = play(node, publisher, images, order["rate"], order["seconds"], stop)
+        if stop.is_set():
+            break
+        played = {"sent": len(stamps), "first": stamps[0], "last": stamps[-1]}
         print(json.dumps(played), flush=True)
     node.destroy_node()
     rclpy.shutdown()
