@@ -82,14 +82,15 @@ RMPSAM_CLONES void tint_row(const Tinting& t, int y, uint8_t* edge) {
 
 }  // namespace
 
-// (image - mean) / std as planes in R, G, B order, inside a zeroed padded buffer.
+// (image - mean) / std as planes, one for each channel, in a padded buffer.
 //
-// image [height][width][3], `reversed` if its channels are B, G, R. planes [3][padded height]
-// [padded width]; what the image does not cover is set to 0. mean, std: R, G, B.
+// image: first byte of its first pixel, and the bytes from there to the next row, pixel and channel,
+// which may be negative. planes [3][padded height][padded width]; what the image does not cover is
+// set to 0. mean, std: of every channel. One thread: starting another takes as long as the work.
 RMPSAM_API int rmpsam_normalize(const uint8_t* image, int32_t height, int32_t width,
-                                int32_t reversed, const float* mean, const float* std,
-                                int32_t padded_height, int32_t padded_width, int32_t threads,
-                                float* planes) {
+                                int64_t row_step, int64_t pixel_step, int64_t channel_step,
+                                const float* mean, const float* std, int32_t padded_height,
+                                int32_t padded_width, float* planes) {
   return rmpsam::guarded([&]() -> int {
     if (height < 1 || width < 1 || padded_height < height || padded_width < width) {
       return kBadArgument;
@@ -99,19 +100,20 @@ RMPSAM_API int rmpsam_normalize(const uint8_t* image, int32_t height, int32_t wi
       for (int v = 0; v < 256; ++v) table[c][v] = (static_cast<float>(v) - mean[c]) / std[c];
     }
     const size_t plane = static_cast<size_t>(padded_height) * padded_width;
-    constexpr int kRows = 16;
-    parallel_for((padded_height + kRows - 1) / kRows, threads, [&](int, int strip) {
-      const int last = std::min(padded_height, (strip + 1) * kRows);
-      for (int y = strip * kRows; y < last; ++y) {
-        for (int c = 0; c < 3; ++c) {
-          float* out = planes + c * plane + static_cast<size_t>(y) * padded_width;
-          const int covered = y < height ? width : 0;
-          const uint8_t* in = image + static_cast<size_t>(y) * width * 3 + (reversed ? 2 - c : c);
-          for (int x = 0; x < covered; ++x) out[x] = table[c][in[3 * x]];
-          std::fill(out + covered, out + padded_width, 0.0f);
-        }
+    for (int y = 0; y < padded_height; ++y) {
+      float* first = planes + static_cast<size_t>(y) * padded_width;
+      float *second = first + plane, *third = second + plane;
+      const int covered = y < height ? width : 0;
+      const uint8_t* in = image + std::min(y, height - 1) * row_step;
+      for (int x = 0; x < covered; ++x, in += pixel_step) {
+        first[x] = table[0][in[0]];
+        second[x] = table[1][in[channel_step]];
+        third[x] = table[2][in[2 * channel_step]];
       }
-    });
+      for (float* row : {first, second, third}) {
+        std::fill(row + covered, row + padded_width, 0.0f);
+      }
+    }
     return kOk;
   });
 }

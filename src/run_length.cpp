@@ -57,6 +57,37 @@ int find_pixel(const uint8_t* row, int begin, int end, bool wanted) {
   return x;
 }
 
+// Writes runs one after the other. A run is written in whole chunks, over what comes behind it and
+// is written later: most runs are short, and how many pixels are left in the last chunk is a branch
+// that no processor foresees.
+template <class Value>
+RMPSAM_INLINE int paint_chunks(const Value* values, const uint32_t* lengths, int64_t runs,
+                               int64_t pixels, Value* to) {
+  constexpr int64_t kChunk = 64 / sizeof(Value);
+  for (int64_t i = 0; i < runs; ++i) {
+    const int64_t length = lengths[i];
+    if (length > pixels) return kBadArgument;
+    pixels -= length;
+    if (pixels < kChunk) {
+      std::fill_n(to, length, values[i]);
+    } else {
+      for (int64_t k = 0; k < length; k += kChunk) std::fill_n(to + k, kChunk, values[i]);
+    }
+    to += length;
+  }
+  return pixels == 0 ? kOk : kBadArgument;
+}
+
+RMPSAM_CLONES int paint(const uint8_t* values, const uint32_t* lengths, int64_t runs,
+                        int64_t pixels, uint8_t* out) {
+  return paint_chunks(values, lengths, runs, pixels, out);
+}
+
+RMPSAM_CLONES int paint(const uint16_t* values, const uint32_t* lengths, int64_t runs,
+                        int64_t pixels, uint16_t* out) {
+  return paint_chunks(values, lengths, runs, pixels, out);
+}
+
 }  // namespace
 
 // Run lengths of a whole map in row-major order; a run may continue in the next row.
@@ -110,18 +141,13 @@ RMPSAM_API int rmpsam_relabel_runs(const uint16_t* values, const uint32_t* lengt
 RMPSAM_API int rmpsam_paint_runs(const void* values, const uint32_t* lengths, int64_t runs,
                                  int32_t bytes, int64_t pixels, void* out) {
   return rmpsam::guarded([&]() -> int {
-    const auto paint = [&](const auto* from, auto* to) -> int {
-      int64_t left = pixels;
-      for (int64_t i = 0; i < runs; ++i) {
-        if (lengths[i] > left) return kBadArgument;
-        to = std::fill_n(to, lengths[i], from[i]);
-        left -= lengths[i];
-      }
-      return left == 0 ? kOk : kBadArgument;
-    };
-    if (bytes == 1) return paint(static_cast<const uint8_t*>(values), static_cast<uint8_t*>(out));
+    if (bytes == 1) {
+      return paint(static_cast<const uint8_t*>(values), lengths, runs, pixels,
+                   static_cast<uint8_t*>(out));
+    }
     if (bytes != 2) return kBadArgument;
-    return paint(static_cast<const uint16_t*>(values), static_cast<uint16_t*>(out));
+    return paint(static_cast<const uint16_t*>(values), lengths, runs, pixels,
+                 static_cast<uint16_t*>(out));
   });
 }
 

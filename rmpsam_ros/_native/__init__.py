@@ -34,7 +34,10 @@ _SIGNATURES = {
         *(*2 * [_POINTER], _LONG, *2 * [_INT], *2 * [_POINTER, _INT], *2 * [_POINTER])
     ],
     "rmpsam_encode_mask": [_POINTER, _INT, _INT, *3 * [_POINTER]],
-    "rmpsam_normalize": [_POINTER, *3 * [_INT], *2 * [_POINTER], *3 * [_INT], _POINTER],
+    "rmpsam_normalize": [
+        *(_POINTER, *2 * [_INT], *3 * [_LONG], *2 * [_POINTER], *2 * [_INT], _POINTER)
+    ],
+    "rmpsam_sign_bits": [_POINTER, *2 * [_LONG], _POINTER],
     "rmpsam_tint": [_POINTER, _POINTER, _INT, _INT, _POINTER, *4 * [_INT], _POINTER],
 }
 
@@ -204,19 +207,29 @@ def encode_mask(
 
 def normalize(
     image: NDArray[np.uint8],
-    reverse_channels: bool,
     mean: NDArray[np.float32],
     std: NDArray[np.float32],
     padded_size: tuple[int, int],
 ) -> NDArray[np.float32]:
-    """(image - mean) / std of an image (H, W, 3) as planes (1, 3, h, w), zero where it ends."""
+    """(image - mean) / std of an image (H, W, 3), any strides, as planes (1, 3, h, w).
+
+    mean, std (3,): of the image's own channels. What the image does not cover is zero.
+    """
     planes = np.empty((1, 3, *padded_size), np.float32)
     height, width = image.shape[:2]
     _call(
         "rmpsam_normalize",
-        *(image, height, width, int(reverse_channels), mean, std, *padded_size, _threads, planes),
+        *(image, height, width, *image.strides, mean, std, *padded_size, planes),
     )
     return planes
+
+
+def sign_bits(values: NDArray[np.float32]) -> NDArray[np.uint8]:
+    """``np.packbits(values > 0, axis=1)`` of a C-contiguous matrix (N, M): (N, ceil(M / 8))."""
+    rows, columns = values.shape
+    bits = np.empty((rows, -(-columns // 8)), np.uint8)
+    _call("rmpsam_sign_bits", values, rows, columns, bits)
+    return bits
 
 
 def tint(

@@ -195,7 +195,7 @@ class Pipeline:
             channel_order=frame.channel_order,
             geometry=frame.geometry,
             features=None if self.prompts_run_beside else output.features,
-            queries=pack_queries(objects),
+            queries=pack_queries(objects, self._tracker.embeddings),
             tracks={one: mask for one, mask in track_masks.items() if one in confirmed},
         )
         prompted = self._prompter.keep(kept, frame.followed, objects, output.prompts)

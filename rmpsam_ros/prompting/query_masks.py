@@ -8,9 +8,9 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from rmpsam_ros import _native
 from rmpsam_ros.runtime import ObjectOutput
 from rmpsam_ros.segmentation.preprocess import Geometry
-from rmpsam_ros.tracking.association import embed_queries
 
 _AGREEMENT = 0.5  # intersection over union of two masks of one object
 _ONES = np.array([value.bit_count() for value in range(256)], np.uint8)
@@ -85,15 +85,19 @@ class QueryMasks:
         return np.minimum(boxes.reshape(-1, 4) * scale, limits).astype(np.float32)
 
 
-def pack_queries(output: ObjectOutput) -> QueryMasks:
-    """Return what is kept of the object queries: a bit of every mask logit."""
+def pack_queries(output: ObjectOutput, embeddings: NDArray[np.float32]) -> QueryMasks:
+    """Return what is kept of the object queries: a bit of every mask logit.
+
+    embeddings: of these queries, by `tracking.embed_queries`.
+    """
     logits = output.class_logits - output.class_logits.max(axis=1, keepdims=True)
     weights = np.exp(logits)
     objectness = 1.0 - weights[:, -1] / weights.sum(axis=1)
-    masks = output.mask_logits.reshape(len(output.mask_logits), -1) > 0
-    grid = (output.mask_logits.shape[1], output.mask_logits.shape[2])
-    embeddings = embed_queries(output.queries)
-    return QueryMasks(objectness.astype(np.float32), np.packbits(masks, axis=1), grid, embeddings)
+    count, height, width = output.mask_logits.shape
+    masks = np.ascontiguousarray(output.mask_logits).reshape(count, height * width)
+    return QueryMasks(
+        objectness.astype(np.float32), _native.sign_bits(masks), (height, width), embeddings
+    )
 
 
 def _count_ones(bits: NDArray[np.uint8]) -> NDArray[np.int64]:

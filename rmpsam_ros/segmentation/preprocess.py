@@ -90,9 +90,18 @@ def preprocess(
     if channel_order not in ("rgb", "bgr"):
         raise ValueError(f"channel_order must be 'rgb' or 'bgr', got {channel_order!r}")
     geometry = fit((image.shape[0], image.shape[1]), limits)
+    pixels = _resize(image, geometry.resized_size)
+    if channel_order == "bgr":
+        pixels = pixels[..., ::-1]
+    return _native.normalize(pixels, MEAN, STD, geometry.padded_size), geometry
+
+
+def _resize(image: NDArray[np.uint8], size: tuple[int, int]) -> NDArray[np.uint8]:
+    """Bilinear resize of an image (H, W, 3) to a size (height, width); may be a view of it."""
+    ratio = image.shape[0] // size[0]
+    if ratio % 2 and image.shape[:2] == (ratio * size[0], ratio * size[1]):
+        # The centre of a new pixel is that of an old one, whose neighbours then have no weight.
+        return image[ratio // 2 :: ratio, ratio // 2 :: ratio]
+    height, width = size
     pixels = np.ascontiguousarray(image)
-    if geometry.resized_size != geometry.image_size:
-        height, width = geometry.resized_size
-        pixels = np.asarray(cv2.resize(pixels, (width, height), interpolation=cv2.INTER_LINEAR))
-    planes = _native.normalize(pixels, channel_order == "bgr", MEAN, STD, geometry.padded_size)
-    return planes, geometry
+    return np.asarray(cv2.resize(pixels, (width, height), interpolation=cv2.INTER_LINEAR))

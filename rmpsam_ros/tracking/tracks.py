@@ -36,6 +36,10 @@ class QueryTracker:
 
     Every detection is part of exactly one track. Ids count up from 1 and are never used again, not
     after `reset` either. Memory is bounded by N + ``memory_size`` things. Not thread-safe.
+
+    Attributes:
+        embeddings: (N, D) float32, what `embed_queries` makes of the newest frame's queries;
+            (0, 0) before the first frame. An array of its own for every frame.
     """
 
     def __init__(self, config: TrackerConfig | None = None) -> None:
@@ -47,7 +51,7 @@ class QueryTracker:
         """Forget all things; the ids of later ones go on counting."""
         self._now: float | None = None
         self._things: dict[int, Identity] = {}  # by id, oldest first
-        self._embeddings: NDArray[np.float32] | None = None  # (N, D) of the frame before
+        self.embeddings = np.empty((0, 0), np.float32)
         self._mean_queries = np.empty((0, 0), np.float32)  # (N + memory_size, D)
         self._free_rows: list[int] = []
 
@@ -79,13 +83,13 @@ class QueryTracker:
         self._check(stamp, queries, detections)
         self._advance(stamp)
         embeddings = embed_queries(queries)
-        if self._embeddings is None:
+        if not self.embeddings.size:
             self._allocate(*embeddings.shape)
         self._forget_old()
         owners = self._associate(embeddings, detections)
         self._settle_unseen(owners)
         self._place(embeddings, detections, owners)
-        self._embeddings = embeddings
+        self.embeddings = embeddings
         reports = (thing.report() for thing in self._things.values())
         return tuple(track for track in reports if track is not None)
 
@@ -96,9 +100,9 @@ class QueryTracker:
             raise ValueError(f"got stamp {stamp}; expected a finite time in seconds")
         if queries.ndim != 2 or 0 in queries.shape:
             raise ValueError(f"got queries of shape {queries.shape}; expected (N, D)")
-        if self._embeddings is not None and queries.shape != self._embeddings.shape:
+        if self.embeddings.size and queries.shape != self.embeddings.shape:
             raise ValueError(
-                f"got queries of shape {queries.shape} after {self._embeddings.shape}; "
+                f"got queries of shape {queries.shape} after {self.embeddings.shape}; "
                 "expected those of one network: call reset() before changing it"
             )
         check_detections(detections, len(queries))
@@ -138,9 +142,8 @@ class QueryTracker:
         owners: list[Identity | None] = [None] * len(detections)
         seen = [thing for thing in self._things.values() if thing.query >= 0]
         if seen and detections:
-            assert self._embeddings is not None
             pairs = continue_queries(
-                self._embeddings,
+                self.embeddings,
                 embeddings,
                 np.array([thing.query for thing in seen], np.intp),
                 np.array([detection.query for detection in detections], np.intp),

@@ -153,7 +153,7 @@ def test_queries_that_agree_with_a_mask(size):
     masks[1, :, width // 2 :] = 5.0  # and the padding
     masks[2, :, width // 2 : width - width // 8] = 5.0
     objects = ObjectOutput(np.zeros((4, 3), np.float32), masks, np.eye(4, dtype=np.float32))
-    queries = pack_queries(objects)
+    queries = pack_queries(objects, objects.queries)
     mask = np.zeros(size, np.bool_)
     mask[:, size[1] // 2 :] = True
     assert queries.agreeing(mask, geometry).tolist() == [1, 2]
@@ -168,9 +168,8 @@ def test_how_far_it_is_looked_for(network, elapsed, reach):
     """A mask that is everywhere ends where the object, 30 pixels wide, cannot be by then."""
     everywhere = np.full((1, HEIGHT // 4, WIDTH // 4), 9.0, np.float32)
     network.decode_prompts = lambda features, boxes: PromptOutput(everywhere, np.ones(1))
-    queries = pack_queries(
-        ObjectOutput(np.zeros((1, 3), np.float32), everywhere, np.ones((1, 4), np.float32))
-    )
+    objects = ObjectOutput(np.zeros((1, 3), np.float32), everywhere, np.ones((1, 4), np.float32))
+    queries = pack_queries(objects, objects.queries)
     image = np.zeros((HEIGHT, WIDTH, 3), np.uint8)
     frame = KeptFrame(1.0, image, "rgb", fit((HEIGHT, WIDTH), (WIDTH, HEIGHT)), None, queries)
     anchor = Anchor((80.0, 40.0, 110.0, 60.0), np.array([[90, 50]], np.float32), (HEIGHT, WIDTH))

@@ -29,7 +29,7 @@ def test_boxes_of_queries_by_objectness_in_image_pixels():
     objects = output(
         [0.5, 0.9, 0.05, 0.8], [(0, 0, 4, 4), (10, 20, 12, 30), (1, 1, 9, 9), (3, 3) * 2]
     )
-    queries = pack_queries(objects)
+    queries = pack_queries(objects, objects.queries)
     np.testing.assert_allclose(queries.objectness, [0.5, 0.9, 0.05, 0.8], atol=1e-5)
     boxes = queries.boxes(geometry, 0.1)
     np.testing.assert_allclose(boxes, [[160, 80, 240, 96], [0, 0, 32, 32]])
@@ -39,9 +39,8 @@ def test_boxes_of_queries_by_objectness_in_image_pixels():
 
 def test_the_padding_is_no_part_of_a_box():
     geometry = Geometry((90, 120), (90, 120), (96, 128))
-    boxes = pack_queries(output([0.9, 0.9], [(0, 0, 24, 32), (23, 31, 24, 32)])).boxes(
-        geometry, 0.1
-    )
+    objects = output([0.9, 0.9], [(0, 0, 24, 32), (23, 31, 24, 32)])
+    boxes = pack_queries(objects, objects.queries).boxes(geometry, 0.1)
     np.testing.assert_allclose(boxes, [[0, 0, 120, 90]])
 
 
@@ -51,7 +50,7 @@ def test_every_large_part_of_a_query_has_its_box_and_stray_cells_have_none():
     objects.mask_logits[0, 12:18, 12:18] = 3.0  # a second object of the same query
     objects.mask_logits[0, 23, 31] = 3.0  # a stray cell in the corner
     objects.mask_logits[0, 8, 8] = 3.0  # touches the first by its corner
-    boxes = pack_queries(objects).boxes(geometry, 0.1)
+    boxes = pack_queries(objects, objects.queries).boxes(geometry, 0.1)
     expected = [[0, 160, 48, 192], [0, 0, 72, 72], [96, 96, 144, 144]]
     np.testing.assert_allclose(boxes, expected)
 
@@ -59,7 +58,8 @@ def test_every_large_part_of_a_query_has_its_box_and_stray_cells_have_none():
 def test_a_query_of_crumbs_has_a_few_boxes_only():
     objects = output([0.9], [(0, 0, 0, 0)])
     objects.mask_logits[0, ::2, ::2] = 3.0
-    assert pack_queries(objects).boxes(fit((192, 256), (128, 96)), 0.1).shape == (4, 4)
+    boxes = pack_queries(objects, objects.queries).boxes(fit((192, 256), (128, 96)), 0.1)
+    assert boxes.shape == (4, 4)
 
 
 def test_boxes_that_say_the_same_are_asked_once():

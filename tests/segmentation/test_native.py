@@ -33,13 +33,17 @@ def test_relabelled_runs_that_become_equal_are_one():
 
 
 @pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
-def test_painted_runs(dtype):
-    rng = np.random.default_rng(3)
-    values = rng.integers(0, np.iinfo(dtype).max, 50).astype(dtype)
-    lengths = rng.integers(0, 40, 50).astype(np.uint32)
-    out = np.zeros(lengths.sum(), dtype)
-    _native.paint_runs(values, lengths, out)
-    np.testing.assert_array_equal(out, np.repeat(values, lengths))
+@pytest.mark.parametrize("longest", [1, 3, 40, 64, 65, 1000])
+@pytest.mark.parametrize("count", [1, 2, 5, 50])
+def test_painted_runs(dtype, longest, count):
+    rng = np.random.default_rng(count + longest)
+    for _ in range(10):
+        values = rng.integers(1, np.iinfo(dtype).max, count).astype(dtype)
+        lengths = rng.integers(0, longest + 1, count).astype(np.uint32)
+        out = np.zeros(int(lengths.sum()) + 64, dtype)
+        _native.paint_runs(values, lengths, out[:-64])
+        np.testing.assert_array_equal(out[:-64], np.repeat(values, lengths))
+        assert not out[-64:].any()
 
 
 @pytest.mark.parametrize("lengths", [[5, 6], [5, 8], [13, 0], [2**32 - 1, 13]])
@@ -48,6 +52,22 @@ def test_painting_refuses_runs_that_do_not_fill_the_image(lengths):
     with pytest.raises(ValueError, match="inconsistent"):
         _native.paint_runs(*runs_of([1, 2], lengths), out[:12])
     assert not out[12:].any()
+
+
+@pytest.mark.parametrize("columns", [1, 7, 8, 9, 63, 64, 65, 127, 960])
+def test_sign_bits_are_packed_comparisons(columns):
+    rng = np.random.default_rng(columns)
+    values = rng.normal(0, 1, (5, columns)).astype(np.float32)
+    special = np.array([np.nan, np.inf, -np.inf, 0.0, -0.0, 1e-45, -1e-45], np.float32)
+    values[1] = rng.choice(special, columns)
+    values[2:4] = np.array([[1.0], [-1.0]])
+    bits = _native.sign_bits(values)
+    assert bits.dtype == np.uint8
+    np.testing.assert_array_equal(bits, np.packbits(values > 0, axis=1))
+
+
+def test_no_rows_have_no_sign_bits():
+    assert _native.sign_bits(np.zeros((0, 20), np.float32)).shape == (0, 3)
 
 
 @pytest.mark.parametrize(

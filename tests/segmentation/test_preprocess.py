@@ -60,7 +60,14 @@ def test_official_input_without_resize(golden):
 
 
 @pytest.mark.parametrize("order", ["rgb", "bgr"])
-@pytest.mark.parametrize("size", [(1, 1), (33, 500), (500, 33), (480, 640), (97, 101)])
+@pytest.mark.parametrize(
+    "size",
+    [
+        *((1, 1), (33, 500), (500, 33), (480, 640), (97, 101)),
+        # Whole ratios, of which the odd ones need no arithmetic, and nearly whole ones.
+        *((120, 160), (240, 320), (360, 480), (600, 800), (840, 1120), (1, 480), (361, 480)),
+    ],
+)
 def test_equals_plain_numpy(size, order):
     image = np.random.default_rng(0).integers(0, 256, (*size, 3)).astype(np.uint8)
     planes, geometry = preprocess(image, (160, 120), order)
@@ -84,9 +91,21 @@ def test_equals_plain_numpy(size, order):
 )
 def test_takes_any_strides(view):
     image = np.random.default_rng(1).integers(0, 256, (40, 60, 3)).astype(np.uint8)
-    planes, _ = preprocess(view(image), (96, 64))
-    expected, _ = preprocess(view(image).copy(), (96, 64))
-    np.testing.assert_array_equal(planes, expected)
+    for limits in [(96, 64), view(image).shape[1::-1], (20, 15)]:
+        limits = max(limits), min(limits)
+        planes, _ = preprocess(view(image), limits)
+        expected, _ = preprocess(view(image).copy(), limits)
+        np.testing.assert_array_equal(planes, expected)
+
+
+def test_every_value_of_every_channel_is_what_the_formula_gives():
+    values = np.arange(256, dtype=np.uint8)
+    image = np.stack([values, values[::-1], np.roll(values, 100)], axis=-1)[None]
+    planes, geometry = preprocess(image, (256, 1))
+    assert geometry.resized_size == (1, 256)
+    expected = (image[0].astype(np.float32) - MEAN) / STD
+    np.testing.assert_array_equal(planes[0, :, 0].T, expected)
+    assert not planes[:, :, 1:].any()
 
 
 GOOD = np.zeros((4, 4, 3), np.uint8)

@@ -35,6 +35,7 @@ from rmpsam_ros.runtime import Engine, ModelConfig, load_engine
 from rmpsam_ros.runtime.network import label_set_of
 from rmpsam_ros.segmentation.preprocess import fit
 from rmpsam_ros.segmentation.run_length import decode_mask
+from rmpsam_ros.tracking.association import embed_queries
 
 LIMITS = (640, 480)
 NO_QUERIES = QueryMasks(
@@ -134,7 +135,8 @@ def answers(
 def look(network: Engine, frame: KeptFrame) -> list[FoundMask]:
     """Give the frame the object queries of the network."""
     prepared, frame.geometry = network.prepare(frame.image, LIMITS, "rgb")
-    frame.queries = pack_queries(network.run(prepared).objects)
+    objects = network.run(prepared).objects
+    frame.queries = pack_queries(objects, embed_queries(objects.queries))
     return []
 
 
