@@ -38,7 +38,7 @@ def add_parsers(subparsers: Any) -> None:
 
 
 def _add_export(subparsers: Any) -> None:
-    text = "write the network as ONNX: encoder, decoder, prompt decoder, and all in one"
+    text = "write the network as ONNX: encoder, decoders (image, clip, prompts), and all in one"
     parser = subparsers.add_parser("export", help=text, description=text)
     parser.add_argument("output", type=Path, help="folder for the files")
     targets = sorted({target for target, _ in EXPORT_FORMS})
@@ -49,7 +49,7 @@ def _add_export(subparsers: Any) -> None:
     parser.add_argument(
         "--precision", choices=precisions, default="fp32", help="default: %(default)s"
     )
-    add_network_options(parser, weights="random")
+    add_network_options(parser, weights="demo")
     parser.set_defaults(run=run_export)
 
 
@@ -64,11 +64,11 @@ def _add_build_engine(subparsers: Any) -> None:
     parser.add_argument(
         "--clip-frames", type=int, default=1, help="of the node's parameter (default: %(default)s)"
     )
-    parser.add_argument("--prompt-engine", choices=PROMPT_ENGINES, default="rmpsam",
-        help="of the node's parameter: what executes it is built, too (default: %(default)s, "
-        "which is a part of the network)")  # fmt: skip
+    parser.add_argument("--prompt-engine", choices=PROMPT_ENGINES, default="mobile_sam",
+        help="of the node's parameter: what executes it is built, too (default: %(default)s; "
+        "rmpsam is a part of the network)")  # fmt: skip
     parser.add_argument("--prompt-weights", default="", help="of the node's parameter")
-    add_network_options(parser, weights="random")
+    add_network_options(parser, weights="demo")
     parser.set_defaults(run=run_build_engine)
 
 

@@ -11,10 +11,13 @@ import pytest
 
 from rmpsam_ros.cli import main
 from rmpsam_ros.commands import CommandError
+from rmpsam_ros.node.parameters import NODE_PARAMETERS
 from rmpsam_ros.runtime import commands
 from rmpsam_ros.runtime import factory as factory_module
 from rmpsam_ros.runtime.export import GRAPH_PARTS
 from rmpsam_ros.runtime.precision import Agreement
+
+NETWORK = ("--device", "cpu", "--weights", "random")
 
 
 @pytest.fixture(autouse=True)
@@ -42,7 +45,8 @@ def run(*arguments: str) -> None:
 
 
 def test_export_writes_every_part(tmp_path, capsys):
-    run("export", str(tmp_path / "out"), "--target", "onnxruntime", "--precision", "int8")
+    target = ("--target", "onnxruntime", "--precision", "int8")
+    run("export", str(tmp_path / "out"), *target, "--weights", "random")
     files = sorted(path.name for path in (tmp_path / "out").iterdir())
     assert files == sorted(f"rmpsam_{part}.onnx" for part in GRAPH_PARTS)
     assert capsys.readouterr().out.count("wrote ") == len(GRAPH_PARTS)
@@ -64,8 +68,18 @@ def test_export_into_a_file_is_one_line(tmp_path):
         run("export", str(file))
 
 
+def test_build_engine_builds_what_the_node_would_without_any_option():
+    parser = argparse.ArgumentParser()
+    commands.add_parsers(parser.add_subparsers(required=True))
+    options = vars(parser.parse_args(["build-engine"]))
+    node = {one.name: one.default for group in NODE_PARAMETERS.values() for one in group}
+    common = options.keys() & node.keys()
+    assert {name: options[name] for name in common} == {name: node[name] for name in common}
+    assert common >= {"weights", "model", "engine", "device", "clip_frames", "prompt_engine"}
+
+
 def test_build_engine_says_what_runs(cache_folder, capsys):
-    run("build-engine", "--device", "cpu", "--cache-folder", cache_folder)
+    run("build-engine", *NETWORK, "--cache-folder", cache_folder, "--prompt-engine", "rmpsam")
     output = capsys.readouterr().out
     assert "ready: rmpsam_r18 (random weights" in output and "onnxruntime" in output
     assert "agrees with fp32 PyTorch in 100.00% of pixels" in output
@@ -78,7 +92,7 @@ def test_build_engine_builds_that_of_the_prompts_too(cache_folder, monkeypatch, 
     monkeypatch.setattr(
         commands, "load_prompt_engine", lambda *values: asked.append(values) or engine
     )
-    arguments = ("--device", "cpu", "--cache-folder", cache_folder)
+    arguments = (*NETWORK, "--cache-folder", cache_folder)
     run("build-engine", *arguments, "--prompt-engine", "mobile_sam", "--prompt-weights", "w.pth")
     ((prompting, network, progress),) = asked
     assert (prompting.engine, prompting.weights) == ("mobile_sam", "w.pth")
@@ -89,7 +103,7 @@ def test_build_engine_builds_that_of_the_prompts_too(cache_folder, monkeypatch, 
 
 
 def test_build_engine_says_why_there_is_none_for_prompts(cache_folder, tmp_path):
-    network = ("--device", "cpu", "--cache-folder", cache_folder)
+    network = (*NETWORK, "--cache-folder", cache_folder)
     prompts = ("--prompt-engine", "mobile_sam", "--prompt-weights", str(tmp_path / "missing.pth"))
     with pytest.raises(CommandError, match=r"missing.pth' of the prompt engine are not a file"):
         run("build-engine", *network, *prompts)
