@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -10,7 +11,35 @@ from pathlib import Path
 import pytest
 import yaml
 
-DOCS = Path(__file__).resolve().parents[1] / "docs"
+from rmpsam_ros.cli import build_parser
+
+ROOT = Path(__file__).resolve().parents[1]
+DOCS = ROOT / "docs"
+PAGES = [ROOT / "README.md", *sorted(DOCS.glob("*.md")), *sorted(ROOT.glob("rmpsam_ros/**/*.md"))]
+
+
+def targets(page):
+    """What the links and pictures of a page lead to inside the repository."""
+    found = re.findall(r"\]\(([^)\s]+)\)", page.read_text())
+    return [target for target in found if "://" not in target]
+
+
+def anchors(page):
+    """The headings of a page as links name them."""
+    titles = re.findall(r"^#+ (.*)$", page.read_text(), re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", title.lower()).replace(" ", "-") for title in titles}
+
+
+def commands(program):
+    """Lines of shell blocks that begin with a program, as words; with an id for each."""
+    found = []
+    for page in PAGES:
+        for block in re.findall(r"```sh\n(.*?)```", page.read_text(), re.DOTALL):
+            for line in block.replace("\\\n", " ").splitlines():
+                if line.startswith(f"{program} "):
+                    words = shlex.split(line, comments=True)[len(program.split()) :]
+                    found.append(pytest.param(words, id=f"{page.name}: {' '.join(words)}"))
+    return found
 
 
 def test_the_label_space_of_hydra(tmp_path):
@@ -24,8 +53,41 @@ def test_the_label_space_of_hydra(tmp_path):
     assert 255 not in {one["sub_id"] for one in remap}
 
 
-@pytest.mark.parametrize("page", sorted(DOCS.glob("*.md")), ids=lambda page: page.name)
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 def test_links_lead_somewhere(page):
-    for target in re.findall(r"\]\(([^)#]+)", page.read_text()):
-        if "://" not in target:
-            assert (page.parent / target).exists(), target
+    for target in targets(page):
+        file, _, anchor = target.partition("#")
+        place = page.parent / file if file else page
+        assert place.exists(), target
+        assert not anchor or anchor in anchors(place), target
+
+
+def test_every_picture_is_shown():
+    shown = {(page.parent / target).resolve() for page in PAGES for target in targets(page)}
+    pictures = [path for path in (DOCS / "images").rglob("*") if path.is_file()]
+    assert pictures and not [path.name for path in pictures if path not in shown]
+
+
+@pytest.mark.parametrize("words", commands("rmpsam"))
+def test_commands_take_what_is_written(words):
+    build_parser().parse_args(words)
+
+
+@pytest.mark.parametrize("words", commands("python"))
+def test_tools_take_what_is_written(words):
+    tool = (ROOT / words[0]).read_text()
+    assert not [word for word in words[1:] if word.startswith("--") and f'"{word}"' not in tool]
+
+
+@pytest.mark.parametrize("words", commands("ros2 launch rmpsam_ros"))
+def test_launch_files_take_what_is_written(words):
+    declared = (ROOT / "launch" / words[0]).read_text()
+    for argument in words[1:]:
+        name, assignment, _ = argument.partition(":=")
+        assert assignment and f'DeclareLaunchArgument(\n            "{name}"' in declared, argument
+
+
+@pytest.mark.parametrize("words", commands("make"))
+def test_make_knows_what_is_written(words):
+    rules = (ROOT / "Makefile").read_text()
+    assert all(re.search(rf"^{word}:", rules, re.MULTILINE) for word in words)
