@@ -7,6 +7,7 @@ import sys
 import threading
 import time
 
+import cv2
 import rclpy
 from rclpy.executors import MultiThreadedExecutor
 from rclpy.logging import get_logger
@@ -29,6 +30,7 @@ def main(arguments: list[str] | None = None) -> int:
     """
     stop = initialize(arguments)
     sys.setswitchinterval(SWITCH_INTERVAL)
+    cv2.setNumThreads(1)  # where the CPU is full, waiting for the others takes longer than the work
     try:
         node = RmpsamNode()
     except (ParameterError, RuntimeError) as error:

@@ -74,6 +74,17 @@ def test_waiting():
     assert wait_for(stop, 0.0)
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="looks at threads as Linux shows them")
+def test_products_of_matrices_wait_for_no_other_thread(monkeypatch, tmp_path):
+    monkeypatch.delenv("OPENBLAS_NUM_THREADS", raising=False)
+    script = Path(__file__).parents[2] / "scripts/rmpsam_node"
+    beginning = script.read_text().partition("from rmpsam_ros")[0]
+    product = "import numpy; a = numpy.ones((500, 500)); a @ a; "
+    command = [sys.executable, "-c", f"{beginning}\n{product}print(os.listdir('/proc/self/task'))"]
+    done = subprocess.run(command, cwd=tmp_path, check=True, capture_output=True, text=True)
+    assert done.stdout.count("'") == 2, done.stdout
+
+
 def test_a_callback_that_raises_does_not_end_the_spinning(ros, request):
     wait_until = request.getfixturevalue("wait_for")
     from rclpy.executors import MultiThreadedExecutor
