@@ -30,7 +30,7 @@ def main(arguments: list[str] | None = None) -> int:
     """
     stop = initialize(arguments)
     sys.setswitchinterval(SWITCH_INTERVAL)
-    cv2.setNumThreads(1)  # where the CPU is full, waiting for the others takes longer than the work
+    cv2.setNumThreads(1)  # on a full CPU, waiting for the others takes longer than the work
     try:
         node = RmpsamNode()
     except (ParameterError, RuntimeError) as error:
