@@ -1,11 +1,13 @@
 """From raw image messages to pixels, for every common camera encoding.
 
 Works on any object with the fields of ``sensor_msgs/Image``. Where the layout allows it the pixels
-are a view of the message's own buffer and nothing is copied.
+are a view of the message's own buffer and nothing is copied. Rare encodings go through cv_bridge,
+where that is installed.
 """
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -106,8 +108,8 @@ ENCODINGS: dict[str, _Encoding] = {
 def decode_image(message: Any) -> Picture:
     """Read a ``sensor_msgs/Image``.
 
-    The rows may be padded (``step``). Encodings: the keys of `ENCODINGS`; of mono16 the upper 8
-    bits are used, alpha is dropped.
+    The rows may be padded (``step``). Encodings: the keys of `ENCODINGS`, and what cv_bridge
+    converts to rgb8 where it is installed; of mono16 the upper 8 bits are used, alpha is dropped.
 
     Returns:
         The picture at the size of the image; rgb8 and bgr8 are a view of ``message.data``.
@@ -117,10 +119,7 @@ def decode_image(message: Any) -> Picture:
     """
     encoding = ENCODINGS.get(message.encoding)
     if encoding is None:
-        raise ImageError(
-            f"encoding '{message.encoding}' is not supported; expected one of "
-            f"{', '.join(ENCODINGS)}"
-        )
+        return _through_cv_bridge(message)
     height, width = message.height, message.width
     check_size(height, width)
     if width % encoding.width_unit or height % encoding.height_unit:
@@ -158,3 +157,33 @@ def check_size(height: int, width: int) -> None:
             f"image is {width} x {height} pixels; at most {MAX_PIXELS} pixels in all and "
             f"{MAX_SIDE} on a side are accepted"
         )
+
+
+def _through_cv_bridge(message: Any) -> Picture:
+    """Read an image of an encoding that is not in `ENCODINGS`."""
+    problem = (
+        f"encoding '{message.encoding}' is not supported; expected one of {', '.join(ENCODINGS)}"
+    )
+    bridge = _cv_bridge()
+    if bridge is None:
+        raise ImageError(
+            f"{problem}, or with cv_bridge what that knows (apt install ros-$ROS_DISTRO-cv-bridge)"
+        )
+    check_size(message.height, message.width)
+    try:
+        pixels = np.asarray(bridge.imgmsg_to_cv2(message, "rgb8"))
+    except Exception as error:  # of several kinds: it checks little before it reads
+        raise ImageError(f"{problem}; cv_bridge does not read it either: {error}") from None
+    if pixels.shape != (message.height, message.width, 3) or pixels.dtype != np.uint8:
+        raise ImageError(f"{problem}; cv_bridge makes {pixels.dtype} {pixels.shape} of it")
+    return Picture(pixels, "rgb")
+
+
+@functools.cache
+def _cv_bridge() -> Any:
+    """Return a converter; None: cv_bridge is not there, or was built for another NumPy."""
+    try:
+        from cv_bridge import CvBridge
+    except Exception:
+        return None
+    return CvBridge()

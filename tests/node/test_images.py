@@ -1,11 +1,13 @@
 """Raw image messages: every encoding against pixels known beforehand, and everything malformed."""
 
+import sys
 from types import SimpleNamespace
 
 import cv2
 import numpy as np
 import pytest
 
+from rmpsam_ros.node import images
 from rmpsam_ros.node.images import ENCODINGS, MAX_SIDE, ImageError, decode_image
 
 HEIGHT, WIDTH = 6, 8
@@ -209,3 +211,67 @@ def test_malformed_images_are_refused_with_a_reason(name):
     image, reason = MALFORMED[name]
     with pytest.raises(ImageError, match=reason):
         decode_image(image)
+
+
+@pytest.fixture
+def bridge(monkeypatch):
+    """Have a cv_bridge that answers an image with what a test says."""
+
+    def install(answer):
+        module = SimpleNamespace(CvBridge=lambda: SimpleNamespace(imgmsg_to_cv2=answer))
+        monkeypatch.setitem(sys.modules, "cv_bridge", module)
+        images._cv_bridge.cache_clear()
+
+    yield install
+    images._cv_bridge.cache_clear()
+
+
+def test_other_encodings_go_through_cv_bridge(bridge):
+    pixels = np.full((HEIGHT, WIDTH, 3), 7, np.uint8)
+    asked = []
+    bridge(lambda message, wanted: asked.append((message.encoding, wanted)) or pixels)
+    picture = decode_image(good(encoding="rgb16"))
+    assert (picture.channel_order, picture.pixels.shape) == ("rgb", pixels.shape)
+    assert (picture.pixels == 7).all()
+    decode_image(good(encoding="bgr8"))
+    assert asked == [("rgb16", "rgb8")], "our own encodings do not need it"
+
+
+def refuse(message, wanted):
+    raise TypeError("[32FC1] is not a color format")
+
+
+@pytest.mark.parametrize(
+    ("answer", "changes", "reason"),
+    [
+        (refuse, {}, r"'32FC1' is not supported.*\[32FC1\] is not a color format"),
+        (lambda *_: np.zeros((HEIGHT, WIDTH), np.uint8), {}, r"makes uint8 \(6, 8\) of it"),
+        (lambda *_: np.zeros((HEIGHT, WIDTH, 3)), {}, "makes float64"),
+        (lambda *_: pytest.fail("was asked"), {"width": 0}, "0 x 6 pixels"),
+        (lambda *_: pytest.fail("was asked"), {"height": 2**31}, "8 x 2147483648 pixels"),
+    ],
+)
+def test_what_cv_bridge_does_not_read_is_refused_with_its_reason(bridge, answer, changes, reason):
+    bridge(answer)
+    with pytest.raises(ImageError, match=reason):
+        decode_image(good(encoding="32FC1", **changes))
+
+
+@pytest.mark.parametrize("error", [ImportError("numpy.core.multiarray"), AttributeError("_ARRAY")])
+def test_a_cv_bridge_for_another_numpy_is_none(bridge, monkeypatch, error):
+    class Broken:
+        def __getattr__(self, name):
+            raise error
+
+    bridge(None)
+    monkeypatch.setitem(sys.modules, "cv_bridge", Broken())
+    with pytest.raises(ImageError, match=r"'rgb16' is not supported.*apt install ros-"):
+        decode_image(good(encoding="rgb16"))
+
+
+def test_the_real_cv_bridge_reads_16_bit_colours():
+    pytest.importorskip("cv_bridge", reason="cv_bridge is not installed; it is optional")
+    from sensor_msgs.msg import Image
+
+    image = Image(height=2, width=2, encoding="rgb16", step=12, data=bytes([0, 200] * 12))
+    np.testing.assert_allclose(decode_image(image).pixels, np.full((2, 2, 3), 200), atol=1)
