@@ -64,7 +64,7 @@ def _check_map(name: str, values: NDArray[np.generic], dtype: type[np.generic]) 
         raise ValueError(f"{name} must have shape (height, width), got {values.shape}")
 
 
-def _check_runs(runs: Runs, height: int, width: int) -> None:
+def _check_runs(runs: Runs) -> None:
     ids, lengths = runs
     if ids.dtype != np.uint16 or lengths.dtype != np.uint32:
         raise ValueError(f"runs must be uint16 and uint32, got {ids.dtype} and {lengths.dtype}")
@@ -72,6 +72,9 @@ def _check_runs(runs: Runs, height: int, width: int) -> None:
         raise ValueError(
             f"ids and lengths must be lists of one length, got {ids.shape} and {lengths.shape}"
         )
+
+
+def _check_total(lengths: NDArray[np.uint32], height: int, width: int) -> None:
     total = int(lengths.sum(dtype=np.uint64))
     if height < 1 or width < 1 or total != height * width:
         raise ValueError(f"run lengths add up to {total}, not to {height} x {width} pixels")
@@ -97,7 +100,8 @@ def decode_id_map(
     height * width.
     """
     ids, lengths = np.asarray(ids, np.uint16), np.asarray(lengths, np.uint32)
-    _check_runs((ids, lengths), height, width)
+    _check_runs((ids, lengths))
+    _check_total(lengths, height, width)
     id_map = np.empty((height, width), np.uint16)
     _native.paint_runs(np.ascontiguousarray(ids), np.ascontiguousarray(lengths), id_map)
     return id_map
@@ -155,20 +159,23 @@ def encode_segments(
     box of its segment.
     """
     height, width = size
-    _check_runs(runs, height, width)
+    _check_runs(runs)
     runs = np.ascontiguousarray(runs[0]), np.ascontiguousarray(runs[1])
-    boxes = np.array([segment.box for segment in segments], np.int32).reshape(-1, 4)
-    ids = np.array([segment.id for segment in segments], np.int64)
-    if ids.size and (ids.min() < 1 or ids.max() > 65535 or np.unique(ids).size != ids.size):
-        raise ValueError(f"segment ids must be unique and from 1 to 65535, got {ids.tolist()}")
-    inside = (boxes[:, :2] >= 0).all() and (boxes[:, 2:] <= (width, height)).all()
-    if not inside or (boxes[:, :2] > boxes[:, 2:]).any():
-        raise ValueError(f"a segment's box does not lie inside the {width} x {height} image")
-    table = np.full(int(ids.max(initial=0)) + 1, -1, np.int32)
+    ids = [segment.id for segment in segments]
+    if len(set(ids)) < len(ids) or not all(1 <= one <= 65535 for one in ids):
+        raise ValueError(f"segment ids must be unique and from 1 to 65535, got {ids}")
+    boxes = [segment.box for segment in segments]
+    for left, top, right, bottom in boxes:
+        if not (0 <= left <= right <= width and 0 <= top <= bottom <= height):
+            raise ValueError(f"a segment's box does not lie inside the {width} x {height} image")
+    table = np.full(max(ids, default=0) + 1, -1, np.int32)
     table[ids] = np.arange(len(ids), dtype=np.int32)
     try:
-        counts = _native.encode_segments(runs, size, table, boxes)
+        counts = _native.encode_segments(
+            runs, size, table, np.array(boxes, np.int32).reshape(-1, 4)
+        )
     except ValueError:
+        _check_total(runs[1], height, width)
         raise ValueError("the id map has a pixel outside the box of its segment") from None
     return [
         RunLengthMask(height, width, segment.box if one.size else (0, 0, 0, 0), one)
