@@ -258,8 +258,8 @@ def generate_launch_description() -> LaunchDescription:
         DeclareLaunchArgument(
             "source",
             default_value="",
-            description="Video file, folder of images, or device like /dev/video0 to publish on "
-            "image_topic; empty: a camera driver does that.",
+            description="Video file, image, folder of images, or device like /dev/video0 to "
+            "publish on image_topic; empty: a camera driver does that.",
         ),
         DeclareLaunchArgument(
             "source_rate",

@@ -200,8 +200,8 @@ def generate_launch_description() -> LaunchDescription:
         DeclareLaunchArgument(
             "sources",
             default_value="",
-            description="Video files, folders of images, or devices to publish on the image "
-            "topics, in the order of the cameras; empty: camera drivers do that.",
+            description="Video files, images, folders of images, or devices to publish on the "
+            "image topics, in the order of the cameras; empty: camera drivers do that.",
         ),
         DeclareLaunchArgument(
             "source_rate",

@@ -1,8 +1,8 @@
-"""Where frames come from: a video, a folder of images, or a device."""
+"""Where frames come from: a video, an image, a folder of images, or a device."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Protocol
 
@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff")
-FOLDER_RATE = 10.0  # images per second where nothing says otherwise
+IMAGE_RATE = 10.0  # images per second where nothing says otherwise
 Frame = NDArray[np.uint8]  # (H, W, 3), BGR
 
 
@@ -38,37 +38,47 @@ class FrameSource(Protocol):
 
 
 def open_source(source: str) -> FrameSource:
-    """Open a video file, a folder of images, or a device.
+    """Open a video file, an image, a folder of images, or a device.
 
     Raises:
         SourceError: there is no such thing, or it cannot be read.
     """
     if not source:
         raise SourceError(
-            "source is not set; expected a video file, a folder of images or a device"
+            "source is not set; expected a video file, an image, a folder of images or a device"
         )
     path = Path(source).expanduser()
     if path.is_dir():
-        return ImageFolder(path)
+        return images_of(path)
+    if path.is_file() and _is_image(path):  # as a video OpenCV plays its numbered neighbours, too
+        return Images([path], f"image {path}")
     if path.is_file() or path.is_char_device():
         return Video(path)
     raise SourceError(f"source '{source}' does not exist")
 
 
-class ImageFolder:
-    """The images of a folder, by name."""
-
-    rate = FOLDER_RATE
-
-    def __init__(self, folder: Path) -> None:
-        self._paths = sorted(
-            path for path in folder.iterdir() if path.suffix.lower() in IMAGE_SUFFIXES
+def images_of(folder: Path) -> Images:
+    """Return the images of a folder, by name."""
+    paths = sorted(path for path in folder.iterdir() if _is_image(path))
+    if not paths:
+        raise SourceError(
+            f"source '{folder}' is a folder without images ({', '.join(IMAGE_SUFFIXES)})"
         )
-        if not self._paths:
-            raise SourceError(
-                f"source '{folder}' is a folder without images ({', '.join(IMAGE_SUFFIXES)})"
-            )
-        self.description = f"{len(self._paths)} images of {folder}"
+    return Images(paths, f"{len(paths)} images of {folder}")
+
+
+def _is_image(path: Path) -> bool:
+    return path.suffix.lower() in IMAGE_SUFFIXES
+
+
+class Images:
+    """Image files in a given order."""
+
+    rate = IMAGE_RATE
+
+    def __init__(self, paths: Sequence[Path], description: str) -> None:
+        self._paths = paths
+        self.description = description
 
     def frames(self) -> Iterator[Frame]:
         """Yield all images; one that cannot be read raises SourceError."""
@@ -89,7 +99,7 @@ class Video:
         self._path = path
         self._is_device = path.is_char_device()
         self._open()
-        self.rate = self._capture.get(cv2.CAP_PROP_FPS) or FOLDER_RATE
+        self.rate = self._capture.get(cv2.CAP_PROP_FPS) or IMAGE_RATE
         self.description = f"{'device' if self._is_device else 'video'} {path}"
 
     def frames(self) -> Iterator[Frame]:

@@ -1,4 +1,4 @@
-"""A camera from a file: publishes a video, a folder of images or a device as camera images."""
+"""A camera from a file: publishes a video, images or a device as camera images."""
 
 from __future__ import annotations
 

@@ -7,7 +7,7 @@ import cv2
 import numpy as np
 import pytest
 
-from rmpsam_ros.frame_sources import FOLDER_RATE, SourceError, open_source
+from rmpsam_ros.frame_sources import IMAGE_RATE, SourceError, open_source
 
 COLORS = [(250, 20, 30), (10, 240, 60), (40, 50, 230)]  # BGR
 
@@ -30,7 +30,7 @@ def video(tmp_path):
     return path
 
 
-@pytest.mark.parametrize(("kind", "rate"), [("folder", FOLDER_RATE), ("video", 25.0)])
+@pytest.mark.parametrize(("kind", "rate"), [("folder", IMAGE_RATE), ("video", 25.0)])
 def test_files_are_read_in_order_and_again(request, kind, rate):
     source = open_source(str(request.getfixturevalue(kind)))
     assert source.rate == pytest.approx(rate)
@@ -41,6 +41,14 @@ def test_files_are_read_in_order_and_again(request, kind, rate):
             assert frame.shape == (48, 64, 3)
             assert np.abs(frame[24, 32].astype(int) - color).max() < 12
     source.close()
+
+
+def test_an_image_is_no_video_of_its_neighbours(folder):
+    source = open_source(str(folder / "1.png"))
+    assert source.rate == IMAGE_RATE
+    for _ in range(2):
+        (frame,) = source.frames()
+        assert frame[24, 32].tolist() == list(COLORS[1])
 
 
 def test_what_cannot_be_read_is_named(tmp_path):
@@ -58,6 +66,8 @@ def test_what_cannot_be_read_is_named(tmp_path):
             open_source(source)
     with pytest.raises(SourceError, match=r"image\.png' cannot be read"):
         list(open_source(str(tmp_path / "bad")).frames())
+    with pytest.raises(SourceError, match=r"image\.png' cannot be read"):
+        list(open_source(str(tmp_path / "bad" / "image.png")).frames())
 
 
 @pytest.fixture
