@@ -1,4 +1,4 @@
-"""Parameters of the segmentation that change while the node runs."""
+"""Parameters of the pipeline that change while the node runs."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 
 class LiveThresholds:
-    """Carries changed thresholds over to the pipelines."""
+    """Carries changed thresholds and limits over to the pipelines."""
 
     def __init__(self, settings: RosParameters) -> None:
         self._settings = settings
@@ -20,7 +20,7 @@ class LiveThresholds:
         self._config: FusionConfig | None = None
 
     def apply(self, pipeline: Pipeline) -> None:
-        """Give a pipeline the present thresholds; runs before every frame."""
+        """Give a pipeline the present thresholds and limits; runs before every frame."""
         from rmpsam_ros.node.configuration import LIVE_NAMES, fusion_config
 
         wanted = (pipeline.label_set.name, *(self._settings[name] for name in LIVE_NAMES))
@@ -29,3 +29,4 @@ class LiveThresholds:
             self._config = fusion_config(values, pipeline.label_set)
             self._values = wanted
         pipeline.fusion = self._config
+        pipeline.limit_prompts(self._settings["max_prompts"])

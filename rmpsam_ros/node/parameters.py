@@ -211,6 +211,14 @@ NODE_PARAMETERS: dict[str, tuple[Parameter, ...]] = {
             range=(0.1, 3600.0),
         ),
         Parameter(
+            "latency_warning",
+            1.0,
+            "Warn when results come later than this after the arrival of their image, in the mean "
+            "of the last 100, seconds.",
+            Change.LIVE,
+            range=(0.001, 3600.0),
+        ),
+        Parameter(
             "overlay_rate",
             10.0,
             "Overlay images per second at most.",
@@ -296,8 +304,8 @@ NODE_PARAMETERS: dict[str, tuple[Parameter, ...]] = {
             "max_prompts",
             16,
             "Prompted objects of each camera that are followed at the same time; more are "
-            "refused.",
-            Change.UNCONFIGURED,
+            "refused. Of those that are followed already a lower value ends none.",
+            Change.LIVE,
             range=(1, 256),
         ),
         Parameter(
@@ -335,11 +343,13 @@ NODE_PARAMETERS: dict[str, tuple[Parameter, ...]] = {
 
 CAMERA_SOURCE_PARAMETERS: dict[str, tuple[Parameter, ...]] = {
     "Camera source": (
-        Parameter("source", "", "Video file, folder of images, or V4L2 device like /dev/video0."),
+        Parameter(
+            "source", "", "Video file, image, folder of images, or V4L2 device like /dev/video0."
+        ),
         Parameter(
             "rate",
             0.0,
-            "Images per second. 0: the rate of the video or device; 10 for a folder.",
+            "Images per second. 0: the rate of the video or device; 10 for images.",
             range=(0.0, 1000.0),
         ),
         Parameter("loop", False, "Start again at the end instead of exiting."),

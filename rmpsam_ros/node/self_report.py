@@ -7,6 +7,7 @@ import traceback
 from collections.abc import Callable, Sequence
 from dataclasses import fields
 from statistics import fmean
+from typing import Any
 
 from diagnostic_msgs.msg import DiagnosticArray
 from rclpy.callback_groups import MutuallyExclusiveCallbackGroup
@@ -78,7 +79,7 @@ class CameraReport:
 
     Args:
         prompts: returns the status of its prompts.
-        input_timeout: returns how many seconds without an image are too many.
+        setting: returns the present value of a parameter.
     """
 
     def __init__(
@@ -86,12 +87,12 @@ class CameraReport:
         node: Node,
         camera: Camera,
         prompts: Callable[[], Status],
-        input_timeout: Callable[[], float],
+        setting: Callable[[str], Any],
     ) -> None:
         self._node = node
         self._camera = camera
         self._prompts = prompts
-        self._input_timeout = input_timeout
+        self._setting = setting
         self._received, self._processed, self._found = RateMeter(), RateMeter(), RateMeter()
         self._known_problems: dict[str, str] = {}
 
@@ -116,7 +117,7 @@ class CameraReport:
             received=camera.slot.received,
             lost=camera.losses.recent_share(camera.slot.received),
             silent_for=time.monotonic() - camera.last_arrival,
-            timeout=self._input_timeout(),
+            timeout=self._setting("input_timeout"),
         )
         active = camera.active
         problem = topic_health.input_problem(state) if active else None
@@ -142,12 +143,20 @@ class CameraReport:
         camera, statistics = self._camera, self._camera.statistics
         rate = self._processed.read(statistics.processed)
         level, message = Level.OK, f"{rate:.1f} images per second"
+        recent = statistics.recent_times()
+        latency, limit = _mean_latency(recent), self._setting("latency_warning")
         if not camera.active:
             message = "not active"
         elif statistics.failures_in_a_row >= ALL_FAIL:
             level, message = Level.ERROR, f"every image fails: {statistics.last_error}"
         elif statistics.failed and statistics.seconds_since_error() < FAILURE_MEMORY:
             level, message = Level.WARN, f"an image failed: {statistics.last_error}"
+        elif latency > limit:
+            level = Level.WARN
+            message = (
+                f"results come {latency:.2f} s after their images, latency_warning is {limit:g}: "
+                "take a faster engine, device or model, or smaller long_side and short_side"
+            )
         values: dict[str, object] = {
             "rate (Hz)": f"{rate:.2f}",
             "received": camera.slot.received,
@@ -156,7 +165,6 @@ class CameraReport:
             "failed": statistics.failed,
             "last error": statistics.last_error,
         }
-        recent = statistics.recent_times()
         for stage in fields(FrameTimes) if recent else ():
             mean = fmean(getattr(one, stage.name) for one in recent)
             values[f"{stage.name} (ms)"] = f"{1000.0 * mean:.2f}"
@@ -179,7 +187,7 @@ class CameraReport:
     def _depth(self, spatial: SpatialResults) -> Status:
         about = self._camera.scope.about("depth")
         rate = self._found.read(spatial.found)
-        problem = spatial.problem(self._input_timeout())
+        problem = spatial.problem(self._setting("input_timeout"))
         active = self._camera.active
         if active:
             self._log("depth", problem, f"{about} is used")
@@ -202,6 +210,11 @@ class CameraReport:
             logger.error(problem.text)
         else:
             logger.warning(problem.text)
+
+
+def _mean_latency(times: Sequence[FrameTimes]) -> float:
+    """Return the mean time from arrival to the last publish, seconds; 0 for no frames."""
+    return fmean(one.total for one in times) if times else 0.0
 
 
 def _status(part: str, problem: Problem | None, message: str, values: dict[str, object]) -> Status:

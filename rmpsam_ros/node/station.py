@@ -67,5 +67,5 @@ class Station:
         self._services = PromptService(node, scope, self.desk, self.camera.headers)
         self._clicks = ClickTopics(node, scope, self.desk, self.camera.headers)
         self.report = CameraReport(
-            node, self.camera, self.desk.status, lambda: settings["input_timeout"]
+            node, self.camera, self.desk.status, lambda name: settings[name]
         )

@@ -60,9 +60,9 @@ class Pipeline:
     Threads: `process` is called from one thread, the network's. `prompt`, `segment_everything`
     and `follow` are called from one thread, too: the same one, or, if `prompts_run_beside`,
     another, so that an image encoder of the prompt engine's own does not hold up the frames.
-    `remove_prompt`, `list_prompts`, `prompted_at`, `clear_prompts` and everything that takes a
-    `FrameResult` may be called from any thread, `reset` and `close` from the network's, `close`
-    while no prompt is being answered.
+    `remove_prompt`, `list_prompts`, `prompted_at`, `clear_prompts`, `limit_prompts` and everything
+    that takes a `FrameResult` may be called from any thread, `reset` and `close` from the
+    network's, `close` while no prompt is being answered.
     """
 
     def __init__(
@@ -305,6 +305,10 @@ class Pipeline:
         Of several it is the smallest.
         """
         return self._prompter.at(x, y)
+
+    def limit_prompts(self, max_objects: int) -> None:
+        """Follow at most so many from now on; of those that are followed already all stay."""
+        self._prompter.limit(max_objects)
 
     def clear_prompts(self) -> int:
         """Forget all prompted objects and return how many there were."""

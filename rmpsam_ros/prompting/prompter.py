@@ -193,6 +193,10 @@ class Prompter:
         smallest = min(hit, key=lambda one: one.mask.area, default=None)
         return smallest.object_id if smallest else ""
 
+    def limit(self, max_objects: int) -> None:
+        """Follow at most so many from now on; of those that are followed already all stay."""
+        self._objects.limit(max_objects)
+
     def clear(self) -> int:
         """Forget all objects and return how many there were."""
         return self._objects.clear()

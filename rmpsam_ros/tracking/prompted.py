@@ -42,14 +42,18 @@ class PromptedObjects:
     """
 
     def __init__(self, max_objects: int = 16, config: FollowConfig | None = None) -> None:
-        if max_objects < 1:
-            raise ValueError(f"max_objects is {max_objects}; expected at least 1")
-        self._max_objects = max_objects
+        self.limit(max_objects)
         self._config = config or FollowConfig()
         self._objects: dict[str, ObjectMemory] = {}  # oldest first
         self._versions = count(1)
         self._next_id = 1
         self._lock = threading.Lock()
+
+    def limit(self, max_objects: int) -> None:
+        """Follow at most so many from now on; of those that are followed already all stay."""
+        if max_objects < 1:
+            raise ValueError(f"max_objects is {max_objects}; expected at least 1")
+        self._max_objects = max_objects
 
     def find(self, object_id: str) -> PromptedObject | None:
         """Return an object as it is now, None if there is no such one."""

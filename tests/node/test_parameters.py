@@ -108,3 +108,5 @@ def test_documentation_names_every_parameter_and_when_it_changes():
 def test_thresholds_and_overlay_rate_change_while_the_node_runs():
     live = {one.name for one in NODE if one.change is Change.LIVE}
     assert {"score_threshold", "overlap_threshold", "classes", "overlay_rate"} <= live
+    assert {"max_prompts", "prompt_requests_rate", "prompt_timeout"} <= live
+    assert {"input_timeout", "latency_warning"} <= live

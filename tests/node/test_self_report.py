@@ -11,7 +11,7 @@ from sensor_msgs.msg import Image
 
 from rmpsam_ros.node import qos, self_report
 from rmpsam_ros.node.camera_scope import CameraScope
-from rmpsam_ros.node.camera_statistics import CameraStatistics
+from rmpsam_ros.node.camera_statistics import CameraStatistics, FrameTimes
 from rmpsam_ros.node.diagnostics import Level, Status
 from rmpsam_ros.node.self_report import CameraReport
 from rmpsam_ros.node.topic_health import Peer, Problem
@@ -51,7 +51,7 @@ class Robot:
             SimpleNamespace(get_logger=lambda: log),
             self.camera,
             lambda: Status("prompts", Level.OK, ""),
-            lambda: 2.0,
+            {"input_timeout": 2.0, "latency_warning": 0.5}.__getitem__,
         )
 
     def second(self, images=0):
@@ -134,3 +134,31 @@ def test_depth_is_not_said_to_be_used_after_a_pause(monkeypatch):
     assert robot.second(images=1) == ["no depth"]
     spatial.state = None
     assert robot.second(images=1) == ["depth is used"]
+
+
+def processing(robot):
+    (status,) = (one for one in robot.report.statuses() if one.name == "processing")
+    return status
+
+
+@pytest.mark.parametrize(
+    ("totals", "level", "words"),
+    [
+        ([], Level.OK, "images per second"),
+        ([0.4, 0.6], Level.OK, "images per second"),
+        ([0.4, 0.7], Level.WARN, "results come 0.55 s after their images, latency_warning is 0.5"),
+        ([9.0] * 9 + [0.1] * 100, Level.OK, "images per second"),
+    ],
+)
+def test_late_results_are_a_warning(robot, totals, level, words):
+    for total in totals:
+        robot.camera.statistics.succeed(FrameTimes(*[0.0] * 7, total))
+    assert processing(robot).level is level and words in processing(robot).message
+
+
+def test_failures_go_before_late_results(robot):
+    robot.camera.statistics.succeed(FrameTimes(*[0.0] * 7, 9.0))
+    robot.camera.statistics.fail("no memory")
+    assert processing(robot).message == "an image failed: no memory"
+    robot.camera.active = False
+    assert processing(robot).message == "not active"

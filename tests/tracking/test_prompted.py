@@ -188,6 +188,20 @@ def test_no_more_than_the_limit_are_followed(objects):
     assert objects.put("d", True, seen(1.1)).state is PromptState.TRACKED
 
 
+def test_the_limit_may_change(objects):
+    for name in "abc":
+        objects.put(name, True, seen(1.0))
+    objects.limit(2)
+    assert len(objects.followed(1.1)) == 3, "none is ended"
+    objects.remove("a")
+    with pytest.raises(TooManyPromptsError):
+        objects.put("d", True, seen(1.1))
+    objects.limit(3)
+    assert objects.put("d", True, seen(1.1)).state is PromptState.TRACKED
+    with pytest.raises(ValueError, match="max_objects is 0"):
+        objects.limit(0)
+
+
 def test_the_longest_lost_object_gives_way(objects):
     for name in "abc":
         objects.put(name, True, seen(1.0))

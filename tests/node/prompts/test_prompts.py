@@ -152,6 +152,19 @@ def test_more_objects_than_allowed_are_refused(camera, ask):
     assert ask(track=True).code == Code.OK
 
 
+def test_the_limit_changes_while_objects_are_followed(camera, ask, set_parameter):
+    for name in "abc":
+        assert ask(object_id=name, track=True).code == Code.OK
+    assert set_parameter("max_prompts", 4) == ""
+    camera.frame(4.0)
+    assert ask(object_id="d", track=True).code == Code.OK
+    assert set_parameter("max_prompts", 1) == ""
+    camera.frame(5.0)
+    assert ask(object_id="e", track=True).code == Code.TOO_MANY_PROMPTS
+    assert len(ask(ListPrompts).masks) == 4, "none is ended"
+    assert "out of range" in set_parameter("max_prompts", 0)
+
+
 @pytest.mark.parametrize("points_per_side", [0, 4])
 def test_everything(camera, ask, points_per_side):
     answer = ask(SegmentEverything, stamp=Time(sec=2), points_per_side=points_per_side)
