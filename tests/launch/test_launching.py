@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import functools
 import importlib.util
+import json
 import os
 import random
+import re
 import shutil
 import signal
 import subprocess
 import sys
+import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -207,3 +210,100 @@ def test_launched_nodes_give_results(kind: str, launched: subprocess.Popen[str])
     assert frames == RESULTS[kind], output
     assert launched.returncode == 0, output
     assert "Traceback" not in output
+
+
+STAND_IN = """#!{python}
+import json, signal, sys
+signal.signal(signal.SIGINT, lambda *_: sys.exit(0))
+print("STAND-IN", json.dumps(sys.argv[1:]), flush=True)
+signal.pause()
+"""
+PROGRAMS = {
+    "rviz2": "rviz2",
+    "usb_cam": "usb_cam_node_exe",
+    "v4l2_camera": "v4l2_camera_node",
+    "realsense2_camera": "realsense2_camera_node",
+}
+STARTED = {
+    # launch file and arguments, and what the program is told
+    "rviz2": (
+        ("rviz.launch.py", "results:=/robot/eyes/front", "fixed_frame:=map"),
+        ("-f map", "/rmpsam/overlay:=/robot/eyes/front/overlay", "rviz/rmpsam.rviz"),
+    ),
+    "usb_cam": (
+        ("camera.launch.py", "image_topic:=/front/image_raw", "namespace:=robot"),
+        ("image_raw:=/front/image_raw", "camera_info:=/front/camera_info", "__ns:=/robot"),
+    ),
+    "v4l2_camera": (
+        ("camera.launch.py", "image_topic:=/a/image", "camera_info_topic:=/b/info"),
+        ("image_raw:=/a/image", "camera_info:=/b/info"),
+    ),
+    "realsense2_camera": (
+        ("camera.launch.py", "image_topic:=/color/image", "depth_topic:=/depth/image"),
+        (
+            "~/color/image_raw:=/color/image",
+            "~/color/camera_info:=/color/camera_info",
+            "~/aligned_depth_to_color/image_raw:=/depth/image",
+        ),
+    ),
+}
+
+
+@pytest.fixture
+def stand_in(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], None]:
+    """Installs a package whose program only tells its arguments, and ends when it is told to."""
+
+    def install(package: str) -> None:
+        marker = tmp_path / "share" / "ament_index" / "resource_index" / "packages" / package
+        program = tmp_path / "lib" / package / PROGRAMS[package]
+        for path, text in ((marker, ""), (program, STAND_IN.format(python=sys.executable))):
+            path.parent.mkdir(parents=True)
+            path.write_text(text)
+        program.chmod(0o755)
+        prefixes = f"{tmp_path}{os.pathsep}{os.environ['AMENT_PREFIX_PATH']}"
+        monkeypatch.setenv("AMENT_PREFIX_PATH", prefixes)
+        monkeypatch.setenv("ROS_DOMAIN_ID", str(random.randrange(20, 100)))
+
+    return install
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("package", PROGRAMS)
+def test_programs_of_other_packages_are_started(
+    package: str, stand_in: Callable[[str], None]
+) -> None:
+    ros2 = shutil.which("ros2")
+    if ros2 is None:
+        pytest.skip("the ros2 command is not installed")
+    stand_in(package)
+    (file, *arguments), expected = STARTED[package]
+    if file == "camera.launch.py":
+        arguments += [f"driver:={package}", "weights:=random", "autostart:=false"]
+    process = subprocess.Popen(
+        [sys.executable, ros2, "launch", "rmpsam_ros", file, *arguments],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        start_new_session=True,
+    )
+    end = threading.Timer(START_UP_SECONDS, os.killpg, (process.pid, signal.SIGKILL))
+    end.start()
+    lines = []
+    try:
+        assert process.stdout is not None
+        for line in process.stdout:
+            lines.append(line)
+            if "STAND-IN" in line:
+                break
+        process.send_signal(signal.SIGINT)
+        lines.append(process.communicate(timeout=60.0)[0])
+    finally:
+        end.cancel()
+        if process.poll() is None:
+            os.killpg(process.pid, signal.SIGKILL)
+            process.wait(timeout=10.0)
+    output = "".join(lines)
+    (told,) = re.findall(r"STAND-IN (\[.*\])", output)
+    told = " ".join(json.loads(told))
+    assert not [words for words in expected if words not in told], told
+    assert process.returncode == 0 and "Traceback" not in output, output

@@ -128,6 +128,33 @@ def test_compressed_images_from_the_camera_source(
     assert "Traceback" not in program.log + source.log
 
 
+def test_a_camera_that_dies_and_comes_back_is_heard_again(
+    start_program, listener, get_state, change_state, wait_for, wait_for_status, tmp_path
+):
+    import cv2
+    import numpy as np
+
+    cv2.imwrite(str(tmp_path / "a.png"), np.full((48, 64, 3), 90, np.uint8))
+    program = start_program("rmpsam_node", {**SMALL_NETWORK, "input_timeout": 1.0})
+    camera = {"source": tmp_path, "rate": 10.0, "loop": True}
+    latencies = listener.subscribe(Latency, "/rmpsam/latency")
+    for frame_id in ("first", "second", "third"):
+        source = start_program("camera_source", {**camera, "frame_id": frame_id})
+        wait_for(
+            lambda name=frame_id: latencies and latencies[-1].header.frame_id == name, "results"
+        )
+        wait_for_status("input", {0}, "images per second")
+        source.process.kill()  # it cannot say goodbye
+        source.process.wait()
+        wait_for_status("input", {1, 2}, "no image on /image")
+    assert program.log.count("images arrive on /image") == 2
+    assert latencies[-1].frames_failed == 0
+    assert change_state("shutdown")
+    assert get_state() == "finalized"
+    assert program.end() == 0
+    assert "Traceback" not in program.log
+
+
 def test_two_cameras_are_served_side_by_side(
     start_program, listener, make_image, wait_for, wait_for_status
 ):

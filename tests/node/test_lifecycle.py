@@ -126,6 +126,21 @@ def test_every_transition(
     assert get_state() == "finalized"
 
 
+@pytest.mark.parametrize("transitions", [(), ("configure",), ("configure", "activate")])
+def test_shutdown_from_every_state(
+    make_node, fake_pipeline, change_state, get_state, wait_for_status, transitions
+):
+    make_node(autostart=False)
+    for label in transitions:
+        assert change_state(label)
+    assert change_state("shutdown")
+    assert get_state() == "finalized"
+    assert fake_pipeline.closed == bool(transitions)
+    assert not inference_threads()
+    wait_for_status("network", {0}, "shut down")
+    assert not change_state("configure"), "the end"
+
+
 @pytest.mark.parametrize(
     ("error", "reason"),
     [
