@@ -137,7 +137,7 @@ def test_depth_is_not_said_to_be_used_after_a_pause(monkeypatch):
 
 
 def processing(robot):
-    (status,) = (one for one in robot.report.statuses() if one.name == "processing")
+    (status,) = (one for one in robot.report.statuses() if one.part == "processing")
     return status
 
 
