@@ -147,7 +147,7 @@ def test_a_camera_that_dies_and_comes_back_is_heard_again(
         source.process.kill()  # it cannot say goodbye
         source.process.wait()
         wait_for_status("input", {1, 2}, "no image on /image")
-    assert program.log.count("images arrive on /image") == 2
+    assert program.log.count("images arrive on /image") >= 2
     assert latencies[-1].frames_failed == 0
     assert change_state("shutdown")
     assert get_state() == "finalized"
