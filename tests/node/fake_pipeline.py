@@ -77,12 +77,12 @@ class FakePipeline(Pipeline):
         self.gate.set()
         self.entered = threading.Semaphore(0)
         self.prompts = FakePrompts()
-        self._prompter = Prompter(self.prompts, PromptingConfig(max_objects=3, prompt_rate=0))
+        self._prompter = Prompter(self.prompts, PromptingConfig(prompt_rate=0))
 
     def for_another_camera(self):
         other = FakePipeline(self.labels)
         other.prompts = self.prompts
-        other._prompter = Prompter(self.prompts, PromptingConfig(max_objects=3, prompt_rate=0))
+        other._prompter = Prompter(self.prompts, PromptingConfig(prompt_rate=0))
         self.others.append(other)
         return other
 

@@ -34,8 +34,8 @@ def start(make_node, feed, make_image, wait_for):
 
 @pytest.fixture
 def camera(beside, start):
-    """A node of either kind that has processed the images of 1, 2 and 3 s."""
-    camera = start()
+    """A node of either kind that has processed images of 1, 2 and 3 s and follows 3 objects."""
+    camera = start(max_prompts=3)
     for stamp in (1.0, 2.0, 3.0):
         camera.frame(stamp, f"camera {stamp:g}")
     return camera
