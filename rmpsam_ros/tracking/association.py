@@ -86,7 +86,7 @@ def continue_queries(
         (track, detection) pairs, as positions in ``seen`` and ``detected``.
     """
     affinity = previous @ current.T
-    affinity[np.ix_(seen, detected)] += box_bonus
+    affinity[seen[:, None], detected] += box_bonus
     order = assign(1.0 - affinity)[1]
     detection_of = {query: k for k, query in enumerate(detected.tolist())}
     following = order[seen]
