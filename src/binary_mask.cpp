@@ -7,23 +7,29 @@ namespace {
 using namespace rmpsam;
 
 struct Partial {
-  Scratch scratch;
-  std::vector<float> low, high;                  // [queries][blocks of a row]
-  std::vector<float> claim_low, claim_high;      // [blocks]: bounds of the largest foreground logit
-  std::vector<float> oppose_low, oppose_high;    // [blocks]: of the largest background logit
+  std::vector<float> smallest, largest;        // [stride], see bound_columns
+  std::vector<float> windows;                  // see bound_span
+  std::vector<float> lines;                    // see sample_block
+  std::vector<float> low, high;                // [queries][blocks of a row, in whole spans]
+  std::vector<float> claim_low, claim_high;    // [blocks]: bounds of the largest foreground logit
+  std::vector<float> oppose_low, oppose_high;  // [blocks]: of the largest background logit
+  alignas(64) float values[kBlockArea];
   alignas(64) float claim[kBlockArea];
   alignas(64) float oppose[kBlockArea];
   int64_t area = 0;
   double probability = 0.0;
 
   Partial(const Sampler& s, int queries)
-      : scratch(s),
-        low(static_cast<size_t>(queries) * s.columns.blocks),
+      : smallest(s.stride()),
+        largest(s.stride()),
+        windows(s.stride()),
+        lines(static_cast<size_t>(s.most_coarse_rows) * kBlock),
+        low(static_cast<size_t>(queries) * s.spans() * kBlock),
         high(low.size()),
-        claim_low(s.columns.blocks),
-        claim_high(s.columns.blocks),
-        oppose_low(s.columns.blocks),
-        oppose_high(s.columns.blocks) {}
+        claim_low(static_cast<size_t>(s.spans()) * kBlock),
+        claim_high(claim_low.size()),
+        oppose_low(claim_low.size()),
+        oppose_high(claim_low.size()) {}
 };
 
 struct MaskJob {
@@ -39,12 +45,12 @@ constexpr float kNever = -INFINITY;
 RMPSAM_INLINE void largest_logit(const MaskJob& job, int first, int count, float floor,
                                  int block_row, int block, int height, Partial& part,
                                  float* __restrict out) {
-  const int blocks = job.sampler.columns.blocks;
+  const int blocks = job.sampler.spans() * kBlock;
   std::fill_n(out, kBlockArea, kNever);
   for (int q = first; q < first + count; ++q) {
     if (part.high[static_cast<size_t>(q) * blocks + block] < floor) continue;
-    sample_block(job.sampler, q, block_row, block, part.scratch);
-    const float* __restrict values = part.scratch.values;
+    sample_block(job.sampler, q, block_row, block, part.lines.data(), part.values);
+    const float* __restrict values = part.values;
     for (int i = 0; i < height * kBlock; ++i) out[i] = larger(values[i], out[i]);
   }
 }
@@ -69,30 +75,40 @@ RMPSAM_INLINE void mask_block(const MaskJob& job, int block_row, int block, int 
   } else {
     std::fill_n(part.oppose, kBlockArea, kNever);
   }
-  int32_t area[kBlock] = {};
-  float probability[kBlock] = {};
+  IntLanes area = {};
+  Lanes probability = {};
+  IntLanes reached;
+  for (int i = 0; i < kBlock; ++i) reached[i] = i < width ? -1 : 0;
   for (int y = 0; y < height; ++y) {
-    const float* __restrict claim = part.claim + y * kBlock;
-    const float* __restrict oppose = part.oppose + y * kBlock;
-    int32_t inside[kBlock];
-    for (int i = 0; i < kBlock; ++i) {
-      inside[i] = (claim[i] > 0.0f) & (claim[i] >= oppose[i]) & (i < width);
-      area[i] += inside[i];
-      probability[i] += static_cast<float>(inside[i]) * sigmoid(claim[i]);
-    }
+    const Lanes claim = load_lanes(part.claim + y * kBlock);
+    const IntLanes inside = is_less(Lanes{}, claim) & reached &
+                            is_at_least(claim, load_lanes(part.oppose + y * kBlock));
+    area -= inside;
+    probability += select(inside, sigmoid(claim), Lanes{});
     uint8_t* row = out + static_cast<size_t>(y) * s.columns.size;
-    for (int i = 0; i < width; ++i) row[i] = static_cast<uint8_t>(inside[i]);
+    for (int i = 0; i < width; ++i) row[i] = static_cast<uint8_t>(-inside[i]);
   }
-  for (int i = 0; i < kBlock; ++i) {
-    part.area += area[i];
-    part.probability += probability[i];
+  part.area += sum_lanes(area);
+  for (int i = 0; i < kBlock; ++i) part.probability += probability[i];
+}
+
+// Smallest and largest logit that each block of a row depends on. Returns false if some logit is
+// not finite.
+RMPSAM_INLINE bool bound_blocks(const Sampler& s, int query, int block_row, Partial& part,
+                                float* low, float* high) {
+  float *smallest = part.smallest.data(), *largest = part.largest.data();
+  if (!bound_columns(s, query, block_row, smallest, largest)) return false;
+  for (int span = 0; span < s.spans(); ++span) {
+    store_lanes(low + span * kBlock, bound_span<false>(s, smallest, span, part.windows.data()));
+    store_lanes(high + span * kBlock, bound_span<true>(s, largest, span, part.windows.data()));
   }
+  return true;
 }
 
 // Returns false if some logit is not finite.
 RMPSAM_CLONES bool mask_block_row(const MaskJob& job, int block_row, Partial& part) {
   const Sampler& s = job.sampler;
-  const int blocks = s.columns.blocks;
+  const int blocks = s.spans() * kBlock;
   const int height = std::min(kBlock, s.rows.size - block_row * kBlock);
   std::fill(part.claim_low.begin(), part.claim_low.end(), kNever);
   std::fill(part.claim_high.begin(), part.claim_high.end(), kNever);
@@ -101,7 +117,7 @@ RMPSAM_CLONES bool mask_block_row(const MaskJob& job, int block_row, Partial& pa
   for (int q = 0; q < job.foreground + job.background; ++q) {
     float* __restrict low = part.low.data() + static_cast<size_t>(q) * blocks;
     float* __restrict high = part.high.data() + static_cast<size_t>(q) * blocks;
-    if (!bound_blocks(s, q, block_row, part.scratch, low, high)) return false;
+    if (!bound_blocks(s, q, block_row, part, low, high)) return false;
     const bool claims = q < job.foreground;
     float* __restrict group_low = (claims ? part.claim_low : part.oppose_low).data();
     float* __restrict group_high = (claims ? part.claim_high : part.oppose_high).data();
@@ -114,7 +130,9 @@ RMPSAM_CLONES bool mask_block_row(const MaskJob& job, int block_row, Partial& pa
       group_high[b] = larger(group_high[b], high[b]);
     }
   }
-  for (int block = 0; block < blocks; ++block) mask_block(job, block_row, block, height, part);
+  for (int block = 0; block < s.columns.blocks; ++block) {
+    mask_block(job, block_row, block, height, part);
+  }
   return true;
 }
 
@@ -124,9 +142,10 @@ RMPSAM_CLONES bool mask_block_row(const MaskJob& job, int block_row, Partial& pa
 // claims more strongly (larger logit).
 //
 // logits [N][h][w] in single precision; selection [foreground + background]: places of the
-// foreground queries, then of the background ones; geometry as make_sampler. mask [H][W]: 0 or 1. area: pixels of the mask. probability: sum over the mask of
-// the sigmoid of the largest foreground logit. finite: 0 if a logit inside the image is NaN or
-// infinite; then the other outputs mean nothing.
+// foreground queries, then of the background ones; geometry as make_sampler. mask [H][W]: 0 or 1.
+// area: pixels of the mask. probability: sum over the mask of the sigmoid of the largest foreground
+// logit. finite: 0 if a logit inside the image is NaN or infinite; then the other outputs mean
+// nothing.
 RMPSAM_API int rmpsam_binary_mask(const float* logits, const int32_t* selection,
                                   int32_t foreground, int32_t background, const int32_t* geometry,
                                   int32_t threads, uint8_t* mask, int64_t* area,

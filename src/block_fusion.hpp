@@ -5,23 +5,27 @@
 // that are values computed pixel by pixel.
 #pragma once
 
-#include "mask_sampler.hpp"
+#include "contenders.hpp"
 
 namespace rmpsam {
 
-constexpr int kGroup = 4;  // rows of a block that are decided together
-constexpr int kGroups = kBlock / kGroup;
-constexpr int kGroupArea = kGroup * kBlock;
+// A number just below the value of a winner, and below 0 where values lose their precision.
+RMPSAM_INLINE Lanes floor_of(Lanes values) { return values * (1.0f - kBoundSlack) - 1e-36f; }
 
 // What one thread knows about each query; merged at the end.
 struct Counts {
-  std::vector<int64_t> claimed;  // [queries]: pixels with sigmoid >= 0.5
+  std::vector<int64_t> blocks;   // [queries]: pixels of blocks that it claims as a whole
+  std::vector<int32_t> claimed;  // [queries][kBlock]: other pixels with sigmoid >= 0.5, by lane
   std::vector<int64_t> won;      // [2 * queries]: by code, see below
   std::vector<int32_t> boxes;    // [2 * queries][4]: x_min, y_min, x_max, y_max, exclusive
   std::vector<uint8_t> finite;   // [queries]
 
   explicit Counts(int queries)
-      : claimed(queries, 0), won(2 * queries, 0), boxes(8 * queries), finite(queries, 1) {
+      : blocks(queries),
+        claimed(static_cast<size_t>(queries) * kBlock),
+        won(2 * queries),
+        boxes(8 * queries),
+        finite(queries, 1) {
     for (int i = 0; i < 2 * queries; ++i) {
       boxes[4 * i] = boxes[4 * i + 1] = INT32_MAX;
       boxes[4 * i + 2] = boxes[4 * i + 3] = 0;
@@ -29,55 +33,42 @@ struct Counts {
   }
 };
 
-// Room that one thread needs beside the sampler's.
+// Room that one thread needs.
 struct Work {
-  Scratch scratch;
-  std::vector<float> low, high;  // [queries][blocks of a row]: logit bounds
-  std::vector<float> upper;      // [queries][blocks]: bound of score * sigmoid
-  std::vector<float> best;       // [blocks]: what the winner of every pixel has at least
-  std::vector<uint8_t> marks;    // [blocks, up to a multiple of 8]: whether a query matters there
-  std::vector<uint16_t> lists;   // [blocks][queries]: the queries that matter, ascending
-  std::vector<int32_t> lengths;  // [blocks]: of the lists
-  std::vector<uint16_t> codes;   // [kBlock][width] of the row of blocks, see rmpsam_fuse
-  // One block: logits of its first leader, and winners so far with score * sigmoid and code.
+  Contest contest;
+  std::vector<float> lines;     // see sample_block
+  std::vector<uint16_t> codes;  // [kBlock][width] of the row of blocks, see rmpsam_fuse
+  // One block: logits of its leader and of its last rival, and the winners so far with
+  // score * sigmoid and code.
   alignas(64) float leader[kBlockArea];
+  alignas(64) float rival[kBlockArea];
   alignas(64) float value[kBlockArea];
   alignas(64) int32_t code[kBlockArea];
   bool valued[kGroups];  // whether a group has its values; before, the leader wins all of it
   alignas(64) float floor[kGroups * kBlock];  // bound of the winners' values by group and column
 
-  Work(const Sampler& s, int queries)
-      : scratch(s),
-        low(static_cast<size_t>(queries) * s.columns.blocks),
-        high(low.size()),
-        upper(low.size()),
-        best(s.columns.blocks),
-        marks((s.columns.blocks + 7) / 8 * 8),
-        lists(low.size() + 1),
-        lengths(s.columns.blocks),
-        codes(static_cast<size_t>(kBlock) * s.columns.size) {}
+  explicit Work(const Job& job)
+      : contest(job),
+        lines(static_cast<size_t>(job.sampler.most_coarse_rows) * kBlock),
+        codes(static_cast<size_t>(kBlock) * job.sampler.columns.size) {}
 };
 
-struct Job {
-  const Sampler& sampler;
-  const float* scores;
-  int queries;
-};
+// One block, and those that compete in it.
+struct Duel {
+  const Job& job;
+  Work& work;
+  Counts& counts;
+  const Contender* list;  // [length]: queries, ascending
+  int length, block_row, block, height, width;
 
-RMPSAM_INLINE int64_t count_claimed(const float* values, int height, int width) {
-  int32_t lanes[kBlock] = {};
-  for (int y = 0; y < height; ++y) {
-    for (int i = 0; i < kBlock; ++i) {
-      lanes[i] += (values[y * kBlock + i] >= 0.0f) & (i < width);
-    }
-  }
-  int64_t total = 0;
-  for (int i = 0; i < kBlock; ++i) total += lanes[i];
-  return total;
-}
+  float score(int k) const { return job.scores[list[k].query]; }
+};
 
 RMPSAM_INLINE void fill_block(uint16_t* codes, int stride, int height, int width, uint16_t code) {
-  for (int y = 0; y < height; ++y) std::fill_n(codes + static_cast<size_t>(y) * stride, width, code);
+  for (int y = 0; y < height; ++y) {
+    uint16_t* out = codes + static_cast<size_t>(y) * stride;
+    for (int i = 0; i < width; ++i) out[i] = code;
+  }
 }
 
 RMPSAM_INLINE void store_block(uint16_t* codes, int stride, int height, int width,
@@ -96,143 +87,124 @@ RMPSAM_INLINE void store_block(uint16_t* codes, int stride, int height, int widt
 // Least and largest of the rows of a group, by column.
 RMPSAM_INLINE Lanes group_least(const float* values) {
   Lanes least = load_lanes(values);
-  for (int y = 1; y < kGroup; ++y) {
-    const Lanes row = load_lanes(values + y * kBlock);
-    least = row < least ? row : least;
-  }
+  for (int y = 1; y < kGroup; ++y) least = smaller(least, load_lanes(values + y * kBlock));
   return least;
 }
 
 RMPSAM_INLINE Lanes group_largest(const float* values) {
   Lanes largest = load_lanes(values);
-  for (int y = 1; y < kGroup; ++y) {
-    const Lanes row = load_lanes(values + y * kBlock);
-    largest = row > largest ? row : largest;
-  }
+  for (int y = 1; y < kGroup; ++y) largest = larger(largest, load_lanes(values + y * kBlock));
   return largest;
 }
 
-// Gives all pixels of a block to the query whose logits were sampled last.
-RMPSAM_INLINE void lead(int query, float score, Work& work) {
-  std::memcpy(work.leader, work.scratch.values, sizeof work.leader);
-  for (int i = 0; i < kBlockArea; ++i) work.code[i] = 2 * query + (work.leader[i] < 0.0f);
-  for (int g = 0; g < kGroups; ++g) {
-    store_lanes(work.floor + g * kBlock, group_least(work.leader + g * kGroupArea));
-    work.valued[g] = false;
-  }
-  for (int i = 0; i < kGroups * kBlock; ++i) {
-    work.floor[i] = score * sigmoid(work.floor[i]) * (1.0f - kBoundSlack);
-  }
+// Samples the logits of a query, and counts the pixels that it claims if its block is mixed.
+RMPSAM_INLINE void sample(const Duel& d, int k, float* logits) {
+  const Contender& one = d.list[k];
+  sample_block(d.job.sampler, one.query, d.block_row, d.block, d.work.lines.data(), logits);
+  if (one.side != kMixed) return;
+  IntLanes below = {};
+  for (int y = 0; y < d.height; ++y) below += is_negative(load_lanes(logits + y * kBlock));
+  IntLanes count = below + d.height;
+  for (int i = d.width; i < kBlock; ++i) count[i] = 0;
+  int32_t* claimed = d.counts.claimed.data() + static_cast<size_t>(one.query) * kBlock;
+  store_lanes(claimed, load_lanes(claimed) + count);
 }
 
-// What a query needs to win any pixel of a block.
-RMPSAM_INLINE float least_floor(const Work& work) {
-  alignas(64) float least[kBlock];
-  store_lanes(least, group_least(work.floor));
-  for (int step = kBlock / 2; step > 0; step /= 2) {
-    for (int i = 0; i < step; ++i) least[i] = smaller(least[i], least[i + step]);
+// Gives all pixels of a block to one query.
+RMPSAM_INLINE void lead(const Duel& d, int k) {
+  Work& work = d.work;
+  sample(d, k, work.leader);
+  const int32_t code = 2 * d.list[k].query;
+  for (int y = 0; y < kBlock; ++y) {
+    store_lanes(work.code + y * kBlock,
+                code - is_negative(load_lanes(work.leader + y * kBlock)));
   }
-  return least[0];
+  for (int g = 0; g < kGroups; ++g) work.valued[g] = false;
+}
+
+// Notes what a query needs to win any pixel of a block that has only a leader so far, by group and
+// column, and returns the least of it.
+RMPSAM_INLINE float raise_floor(const Duel& d, int leader) {
+  Work& work = d.work;
+  Lanes least = {};
+  for (int g = 0; g < kGroups; ++g) {
+    const Lanes floor =
+        floor_of(d.score(leader) * sigmoid(group_least(work.leader + g * kGroupArea)));
+    store_lanes(work.floor + g * kBlock, floor);
+    least = g == 0 ? floor : smaller(least, floor);
+  }
+  return smallest_lane(least);
 }
 
 // Gives the pixels of one group to a query where it has more. Of equals the first one wins: a
 // query before all that were there takes equals, one behind them does not.
 template <bool kTakesEqual>
-RMPSAM_INLINE void challenge_group(int group, int query, float score, float leader_score,
-                                   Work& work) {
-  const int offset = group * kGroupArea;
-  const float* __restrict logits = work.scratch.values + offset;
-  float* __restrict value = work.value + offset;
-  int32_t* __restrict code = work.code + offset;
+RMPSAM_INLINE void challenge_group(const Duel& d, int group, int k, int leader) {
+  Work& work = d.work;
+  const float* __restrict logits = work.rival + group * kGroupArea;
+  float* __restrict values = work.value + group * kGroupArea;
+  int32_t* __restrict codes = work.code + group * kGroupArea;
   if (!work.valued[group]) {
-    const float* __restrict leader = work.leader + offset;
-    for (int i = 0; i < kGroupArea; ++i) value[i] = leader_score * sigmoid(leader[i]);
+    const float* __restrict first = work.leader + group * kGroupArea;
+    for (int i = 0; i < kGroupArea; i += kBlock) {
+      store_lanes(values + i, d.score(leader) * sigmoid(load_lanes(first + i)));
+    }
     work.valued[group] = true;
   }
-  alignas(64) float own[kGroupArea];
-  for (int i = 0; i < kGroupArea; ++i) own[i] = score * sigmoid(logits[i]);
-  for (int i = 0; i < kGroupArea; ++i) {
-    const bool wins = kTakesEqual ? own[i] >= value[i] : own[i] > value[i];
-    const int32_t own_code = 2 * query + (logits[i] < 0.0f);
-    code[i] = wins ? own_code : code[i];
-    value[i] = wins ? own[i] : value[i];
+  for (int i = 0; i < kGroupArea; i += kBlock) {
+    const Lanes logit = load_lanes(logits + i), value = load_lanes(values + i);
+    const Lanes own = d.score(k) * sigmoid(logit);
+    const IntLanes wins = kTakesEqual ? is_at_least(own, value) : is_less(value, own);
+    store_lanes(values + i, select(wins, own, value));
+    const IntLanes code = 2 * d.list[k].query - is_negative(logit);
+    store_lanes(codes + i, select(wins, code, load_lanes(codes + i)));
   }
-  store_lanes(work.floor + group * kBlock, group_least(value) * (1.0f - kBoundSlack));
+  store_lanes(work.floor + group * kBlock, floor_of(group_least(values)));
 }
 
-// Has the query whose logits were sampled last compete for the groups where it can win a pixel.
-template <bool kTakesEqual>
-RMPSAM_INLINE void challenge(int query, float score, float leader_score, Work& work) {
-  alignas(64) float peak[kGroups * kBlock];
-  alignas(64) int32_t reaches[kGroups * kBlock];
-  for (int g = 0; g < kGroups; ++g) {
-    store_lanes(peak + g * kBlock, group_largest(work.scratch.values + g * kGroupArea));
-  }
-  for (int i = 0; i < kGroups * kBlock; ++i) {
-    reaches[i] = score * sigmoid(peak[i]) >= work.floor[i];
-  }
-  for (int g = 0; g < kGroups; ++g) {
-    int any = 0;
-    for (int i = 0; i < kBlock; ++i) any |= reaches[g * kBlock + i];
-    if (any) challenge_group<kTakesEqual>(g, query, score, leader_score, work);
-  }
-}
-
-// One block, and those of the listed queries that matter in it.
-struct Duel {
-  const Job& job;
-  Work& work;
-  Counts& counts;
-  const uint16_t* list;  // [length]: queries, ascending
-  int length, block_row, block, height, width;
-
-  size_t bound(int k) const {
-    return static_cast<size_t>(list[k]) * job.sampler.columns.blocks + block;
-  }
-  bool mixed(int k) const { return work.low[bound(k)] < 0.0f && work.high[bound(k)] >= 0.0f; }
-  float upper(int k) const { return work.upper[bound(k)]; }
-  float score(int k) const { return job.scores[list[k]]; }
-};
-
-RMPSAM_INLINE void sample(const Duel& d, int k) {
-  sample_block(d.job.sampler, d.list[k], d.block_row, d.block, d.work.scratch);
-  if (d.mixed(k)) {
-    d.counts.claimed[d.list[k]] += count_claimed(d.work.scratch.values, d.height, d.width);
-  }
-}
-
-// Has query k compete with the leader and those that came after it, if it has what is needed.
+// Has a query compete with the leader and those that came after it, if it has what is needed.
 template <bool kTakesEqual>
 RMPSAM_INLINE void meet(const Duel& d, int k, int leader, float needed) {
-  const bool competes = d.upper(k) >= needed;
-  if (!competes && !d.mixed(k)) return;
-  sample(d, k);
-  if (competes) challenge<kTakesEqual>(d.list[k], d.score(k), d.score(leader), d.work);
+  Work& work = d.work;
+  const bool competes = d.list[k].upper >= needed;
+  if (!competes && d.list[k].side != kMixed) return;
+  sample(d, k, work.rival);
+  if (!competes) return;
+  IntLanes bits = {};
+  for (int g = 0; g < kGroups; ++g) {
+    // score * sigmoid >= floor, without a division
+    const Lanes power = exp_at_most(-group_largest(work.rival + g * kGroupArea));
+    const Lanes floor = load_lanes(work.floor + g * kBlock);
+    bits |= is_at_least(all_lanes(d.score(k)), floor + floor * power) & (1 << g);
+  }
+  const uint32_t reached = join_bits(bits);
+  for (int g = 0; g < kGroups; ++g) {
+    if (reached >> g & 1) challenge_group<kTakesEqual>(d, g, k, leader);
+  }
 }
 
 RMPSAM_INLINE void fuse_block(const Duel& d) {
   const int stride = d.job.sampler.columns.size;
   uint16_t* codes = d.work.codes.data() + d.block * kBlock;
-  const float bar = d.work.best[d.block] * (1.0f - kBoundSlack);
+  const float bar = d.work.contest.bars[d.block];
   int rivals = 0, leader = 0;
   for (int k = 0; k < d.length; ++k) {
-    rivals += d.upper(k) >= bar;
-    if (d.upper(k) > d.upper(leader)) leader = k;
-    if (d.work.low[d.bound(k)] >= 0.0f) d.counts.claimed[d.list[k]] += d.height * d.width;
+    rivals += d.list[k].upper >= bar;
+    if (d.list[k].upper > d.list[leader].upper) leader = k;
+    if (d.list[k].side == kAbove) d.counts.blocks[d.list[k].query] += d.height * d.width;
   }
-  const bool plain = rivals == 1 && !d.mixed(leader);
+  const bool plain = rivals == 1 && d.list[leader].side != kMixed;
   float needed = INFINITY;
   if (!plain) {
-    sample(d, leader);
-    lead(d.list[leader], d.score(leader), d.work);
-    if (rivals > 1) needed = larger(bar, least_floor(d.work));
+    lead(d, leader);
+    if (rivals > 1) needed = larger(bar, raise_floor(d, leader));
   }
   for (int k = leader - 1; k >= 0; --k) meet<true>(d, k, leader, needed);
   for (int k = leader + 1; k < d.length; ++k) meet<false>(d, k, leader, needed);
   if (plain) {
-    const int unsure = d.work.high[d.bound(leader)] < 0.0f;
+    const int unsure = d.list[leader].side == kBelow;
     fill_block(codes, stride, d.height, d.width,
-               static_cast<uint16_t>(2 * d.list[leader] + unsure));
+               static_cast<uint16_t>(2 * d.list[leader].query + unsure));
   } else {
     store_block(codes, stride, d.height, d.width, d.work.code);
   }

@@ -7,88 +7,37 @@ namespace {
 
 using namespace rmpsam;
 
-struct Runs {
-  std::vector<uint16_t> codes;
-  std::vector<uint32_t> lengths;
-
-  void add(uint16_t code, uint32_t length) {
-    if (!codes.empty() && codes.back() == code) {
-      lengths.back() += length;
-    } else {
-      codes.push_back(code);
-      lengths.push_back(length);
-    }
-  }
-};
-
-// Lists for every block of a row the queries that can win a pixel of it or claim one.
-RMPSAM_INLINE void list_queries(const Job& job, Work& work) {
-  const int blocks = job.sampler.columns.blocks;
-  const float* __restrict best = work.best.data();
-  uint8_t* __restrict marks = work.marks.data();
-  std::fill(work.lengths.begin(), work.lengths.end(), 0);
-  for (int q = 0; q < job.queries; ++q) {
-    const float* __restrict high = work.high.data() + static_cast<size_t>(q) * blocks;
-    const float* __restrict upper = work.upper.data() + static_cast<size_t>(q) * blocks;
-    for (int b = 0; b < blocks; ++b) {
-      marks[b] = (upper[b] >= best[b] * (1.0f - kBoundSlack)) | (high[b] >= 0.0f);
-    }
-    for (int first = 0; first < blocks; first += 8) {
-      uint64_t any;
-      std::memcpy(&any, marks + first, sizeof any);
-      if (any == 0) continue;  // most queries matter in few blocks
-      for (int b = first; b < std::min(first + 8, blocks); ++b) {
-        // Written in any case, and kept if it counts: cheaper than a branch.
-        work.lists[static_cast<size_t>(b) * job.queries + work.lengths[b]] =
-            static_cast<uint16_t>(q);
-        work.lengths[b] += marks[b];
-      }
-    }
-  }
-}
-
 // One row of blocks. Returns false, with nothing useful written, if some logit is not finite.
 RMPSAM_CLONES bool fuse_block_row(const Job& job, int block_row, Work& work, Counts& counts) {
   const Sampler& s = job.sampler;
-  const int blocks = s.columns.blocks;
+  if (!list_contenders(job, block_row, work.contest, counts.finite.data())) return false;
   const int height = std::min(kBlock, s.rows.size - block_row * kBlock);
-  bool finite = true;
-  std::fill(work.best.begin(), work.best.end(), 0.0f);
-  for (int q = 0; q < job.queries; ++q) {
-    float* __restrict low = work.low.data() + static_cast<size_t>(q) * blocks;
-    float* __restrict high = work.high.data() + static_cast<size_t>(q) * blocks;
-    float* __restrict upper = work.upper.data() + static_cast<size_t>(q) * blocks;
-    float* __restrict best = work.best.data();
-    if (!bound_blocks(s, q, block_row, work.scratch, low, high)) {
-      counts.finite[q] = 0;
-      finite = false;
-      continue;
-    }
-    const float score = job.scores[q];
-    for (int b = 0; b < blocks; ++b) {
-      upper[b] = score * sigmoid(high[b]);
-      best[b] = larger(best[b], score * sigmoid(low[b]));
-    }
-  }
-  if (!finite) return false;
-  list_queries(job, work);
-  for (int block = 0; block < blocks; ++block) {
-    const uint16_t* list = work.lists.data() + static_cast<size_t>(block) * job.queries;
+  for (int block = 0; block < s.columns.blocks; ++block) {
+    const Contender* list = work.contest.lists.data() + static_cast<size_t>(block) * job.queries;
     const int width = std::min(kBlock, s.columns.size - block * kBlock);
-    fuse_block({job, work, counts, list, work.lengths[block], block_row, block, height, width});
+    fuse_block({job, work, counts, list, work.contest.lengths[block], block_row, block, height,
+                width});
   }
   return true;
 }
 
-// Takes the finished rows of a row of blocks as runs, and adds them to the areas and boxes.
-void take_runs(const Job& job, int block_row, const Work& work, Runs& runs, Counts& counts) {
+// Takes the finished rows of a row of blocks as runs, adds them to the areas and boxes, and returns
+// how many there are.
+int64_t take_runs(const Job& job, int block_row, const Work& work, uint16_t* codes,
+                  uint32_t* lengths, Counts& counts) {
   const int width = job.sampler.columns.size, first = block_row * kBlock;
+  int64_t runs = 0;
   for (int y = first; y < std::min(job.sampler.rows.size, first + kBlock); ++y) {
     const uint16_t* row = work.codes.data() + static_cast<size_t>(y - first) * width;
     for (int x = 0; x < width;) {
       const int end = rmpsam::run_end(row, x, width);
       const uint16_t code = row[x];
-      runs.add(code, static_cast<uint32_t>(end - x));
+      if (x == 0 && runs > 0 && codes[runs - 1] == code) {
+        lengths[runs - 1] += end;
+      } else {
+        codes[runs] = code;
+        lengths[runs++] = end - x;
+      }
       counts.won[code] += end - x;
       int32_t* box = counts.boxes.data() + 4 * code;
       box[0] = std::min(box[0], x);
@@ -98,6 +47,7 @@ void take_runs(const Job& job, int block_row, const Work& work, Runs& runs, Coun
       x = end;
     }
   }
+  return runs;
 }
 
 // Adds the counts of all threads.
@@ -105,7 +55,7 @@ Counts sum_counts(const std::vector<Counts>& parts, int queries) {
   Counts total(queries);
   for (const Counts& part : parts) {
     for (int q = 0; q < queries; ++q) {
-      total.claimed[q] += part.claimed[q];
+      total.blocks[q] += part.blocks[q] + sum_lanes(load_lanes(&part.claimed[q * kBlock]));
       total.finite[q] &= part.finite[q];
     }
     for (int c = 0; c < 2 * queries; ++c) {
@@ -120,18 +70,22 @@ Counts sum_counts(const std::vector<Counts>& parts, int queries) {
   return total;
 }
 
-// Writes the runs of all strips one behind the other, and returns how many there are.
-int64_t join_runs(const std::vector<Runs>& strips, uint16_t* codes, uint32_t* lengths) {
+// Moves the runs of all strips together, and returns how many there are. Those of a strip begin at
+// its first pixel, so that threads need not know how many came before.
+int64_t join_runs(const std::vector<int64_t>& strip_runs, size_t stride, uint16_t* codes,
+                  uint32_t* lengths) {
   int64_t count = 0;
-  for (const Runs& strip : strips) {
-    size_t from = 0;
-    if (count > 0 && !strip.codes.empty() && strip.codes[0] == codes[count - 1]) {
-      lengths[count - 1] += strip.lengths[0];
-      from = 1;
+  for (size_t strip = 0; strip < strip_runs.size(); ++strip) {
+    const uint16_t* from = codes + strip * stride;
+    const uint32_t* from_lengths = lengths + strip * stride;
+    int64_t runs = strip_runs[strip];
+    if (count > 0 && runs > 0 && from[0] == codes[count - 1]) {
+      lengths[count - 1] += from_lengths[0];
+      ++from, ++from_lengths, --runs;
     }
-    std::copy(strip.codes.begin() + from, strip.codes.end(), codes + count);
-    std::copy(strip.lengths.begin() + from, strip.lengths.end(), lengths + count);
-    count += static_cast<int64_t>(strip.codes.size() - from);
+    std::memmove(codes + count, from, runs * sizeof *codes);
+    std::memmove(lengths + count, from_lengths, runs * sizeof *lengths);
+    count += runs;
   }
   return count;
 }
@@ -158,26 +112,29 @@ RMPSAM_API int rmpsam_fuse(const float* logits, const int32_t* selection, const 
         !make_sampler(logits, selection, geometry, &sampler)) {
       return kBadArgument;
     }
-    const Job job{sampler, scores, queries};
+    std::vector<float> padded_scores(scores, scores + queries);
+    padded_scores.resize((queries + kBlock - 1) / kBlock * kBlock);
+    const Job job{sampler, padded_scores.data(), queries};
     const int strips = sampler.rows.blocks;
     threads = std::max(1, std::min(threads, strips));
     std::vector<Work> work;
     std::vector<Counts> counts;
     for (int i = 0; i < threads; ++i) {
-      work.emplace_back(sampler, queries);
+      work.emplace_back(job);
       counts.emplace_back(queries);
     }
-    std::vector<Runs> strip_runs(strips);
+    std::vector<int64_t> strip_runs(strips);
+    const size_t stride = static_cast<size_t>(kBlock) * sampler.columns.size;
     parallel_for(strips, threads, [&](int worker, int strip) {
-      if (fuse_block_row(job, strip, work[worker], counts[worker])) {
-        take_runs(job, strip, work[worker], strip_runs[strip], counts[worker]);
-      }
+      if (!fuse_block_row(job, strip, work[worker], counts[worker])) return;
+      strip_runs[strip] = take_runs(job, strip, work[worker], codes + strip * stride,
+                                    lengths + strip * stride, counts[worker]);
     });
     const Counts total = sum_counts(counts, queries);
-    *runs = join_runs(strip_runs, codes, lengths);
+    *runs = join_runs(strip_runs, stride, codes, lengths);
     std::copy(total.won.begin(), total.won.end(), won);
     std::copy(total.boxes.begin(), total.boxes.end(), boxes);
-    std::copy(total.claimed.begin(), total.claimed.end(), claimed);
+    std::copy(total.blocks.begin(), total.blocks.end(), claimed);
     std::copy(total.finite.begin(), total.finite.end(), finite);
     return kOk;
   });
