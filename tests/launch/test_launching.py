@@ -223,6 +223,7 @@ PROGRAMS = {
     "usb_cam": "usb_cam_node_exe",
     "v4l2_camera": "v4l2_camera_node",
     "realsense2_camera": "realsense2_camera_node",
+    "rosbag": "ros2",
 }
 STARTED = {
     # launch file and arguments, and what the program is told
@@ -246,6 +247,7 @@ STARTED = {
             "~/aligned_depth_to_color/image_raw:=/depth/image",
         ),
     ),
+    "rosbag": (("camera.launch.py", "bag:=my drive"), ("bag play --loop my drive",)),
 }
 
 
@@ -262,6 +264,7 @@ def stand_in(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str],
         program.chmod(0o755)
         prefixes = f"{tmp_path}{os.pathsep}{os.environ['AMENT_PREFIX_PATH']}"
         monkeypatch.setenv("AMENT_PREFIX_PATH", prefixes)
+        monkeypatch.setenv("PATH", f"{program.parent}{os.pathsep}{os.environ['PATH']}")
         monkeypatch.setenv("ROS_DOMAIN_ID", str(random.randrange(20, 100)))
 
     return install
@@ -275,7 +278,7 @@ def test_programs_of_other_packages_are_started(
     ros2 = shutil.which("ros2")
     if ros2 is None:
         pytest.skip("the ros2 command is not installed")
-    stand_in(package)
+    stand_in(package)  # of `ros2`, too, as the launch files find it
     (file, *arguments), expected = STARTED[package]
     if file == "camera.launch.py":
         arguments += [f"driver:={package}", "weights:=random", "autostart:=false"]

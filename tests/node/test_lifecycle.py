@@ -186,6 +186,46 @@ def test_a_transition_that_raises_is_reported_and_can_be_tried_again(
     assert get_state() == "inactive"
 
 
+@pytest.mark.parametrize("ends", [False, True], ids=["never", "during on_error"])
+def test_a_network_that_does_not_stop_is_an_error(
+    make_node,
+    fake_pipeline,
+    feed,
+    make_image,
+    change_state,
+    get_state,
+    wait_for,
+    wait_for_status,
+    monkeypatch,
+    ends,
+):
+    """Finalized while it still runs; unconfigured, to be tried again, if it ends at last."""
+    node = make_node()
+    wait_for(lambda: get_state() == "active", "the active state")
+    monkeypatch.setattr(rmpsam_node.RmpsamNode._release, "__defaults__", (0.2,))
+    fake_pipeline.gate.clear()
+    feed(node, make_image())
+    assert fake_pipeline.entered.acquire(timeout=60.0)
+    assert change_state("deactivate")
+    if ends:
+        report = node._set_network_status
+
+        def note(level, message, **values):
+            report(level, message, **values)
+            fake_pipeline.gate.set()
+            wait_for(lambda: not inference_threads(), "the end of the network's thread")
+
+        monkeypatch.setattr(node, "_set_network_status", note)
+    assert not change_state("cleanup")
+    assert get_state() == ("unconfigured" if ends else "finalized")
+    wait_for_status("network", {2}, "the network does not stop")
+    assert fake_pipeline.closed == ends
+    if ends:
+        monkeypatch.undo()
+        assert change_state("configure") and change_state("activate")
+        wait_for_status("network", {0}, "fake (fake weights)")
+
+
 def test_random_weights_are_a_warning(make_node, fake_pipeline, wait_for_status):
     from dataclasses import replace
 
