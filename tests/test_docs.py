@@ -7,6 +7,7 @@ import shlex
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import yaml
@@ -51,6 +52,21 @@ def test_the_label_space_of_hydra(tmp_path):
     used = space["dynamic_labels"] + space["object_labels"] + space["surface_places_labels"]
     assert sorted(used) == list(range(133))
     assert 255 not in {one["sub_id"] for one in remap}
+
+
+def test_the_pipeline_of_the_readme_has_weights(monkeypatch, capsys):
+    (code,) = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
+    result = SimpleNamespace(panoptic=SimpleNamespace(segments="segments"), tracks="tracks")
+    configs = []
+
+    def create(config):
+        configs.append(config)
+        return SimpleNamespace(process=lambda image, stamp: result)
+
+    monkeypatch.setattr("rmpsam_ros.pipeline.create_pipeline", create)
+    exec(code, {"image": None})
+    assert [one.network.weights for one in configs] == ["demo"]
+    assert capsys.readouterr().out == "segments tracks\n"
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
