@@ -2,6 +2,9 @@
 
 Array fields are filled through ``array.array``: it is the one type that message classes take over
 without looking at every element.
+
+What is published for every frame is filled into the message of the frame before, all fields of it:
+a constructor first makes a default for every part, whatever it is given.
 """
 
 from __future__ import annotations
@@ -9,9 +12,9 @@ from __future__ import annotations
 import math
 import sys
 from array import array
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import fields
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 from builtin_interfaces.msg import Duration, Time
@@ -41,6 +44,8 @@ if TYPE_CHECKING:  # importing them takes seconds, which belong to the configura
     from rmpsam_ros.segmentation.labels import LabelSet
     from rmpsam_ros.segmentation.run_length import RunLengthMask as MaskRuns
 
+Part = TypeVar("Part")
+
 _TYPE_CODES = {np.dtype(np.uint8): "B", np.dtype(np.uint16): "H", np.dtype(np.uint32): "I"}
 
 
@@ -51,52 +56,54 @@ def array_field(values: NDArray[Any]) -> array[Any]:
     return field
 
 
-def panoptic_message(
-    header: Header, result: FrameResult, labels: LabelSet
+def fill_panoptic(
+    message: PanopticSegmentation, header: Header, result: FrameResult, labels: LabelSet
 ) -> PanopticSegmentation:
-    """Fill a PanopticSegmentation."""
-    message = PanopticSegmentation(header=header, height=result.height, width=result.width)
-    message.segments = [
-        PanopticSegment(
-            id=one.id,
-            class_id=one.class_id,
-            class_name=labels.labels[one.class_id].name,
-            is_thing=one.is_thing,
-            score=float(one.score),
-            area=one.area,
-            box=region_of_interest(one.box),
-            track_id=result.track_ids.get(one.id, 0),
-        )
-        for one in result.panoptic.segments
-    ]
+    """Fill a PanopticSegmentation, which may be one that was published before, and return it."""
+    message.header = header
+    message.height, message.width = result.height, result.width
+    _resize(message.segments, len(result.panoptic.segments), PanopticSegment)
+    for segment, one in zip(message.segments, result.panoptic.segments, strict=True):
+        segment.id = one.id
+        segment.class_id = one.class_id
+        segment.class_name = labels.labels[one.class_id].name
+        segment.is_thing = one.is_thing
+        segment.score = float(one.score)
+        segment.area = one.area
+        fill_region(segment.box, one.box)
+        segment.track_id = result.track_ids.get(one.id, 0)
     message.run_ids = array_field(result.run_ids)
     message.run_lengths = array_field(result.run_lengths)
     return message
 
 
-def tracks_message(header: Header, result: FrameResult, labels: LabelSet) -> InstanceTrackArray:
-    """Fill an InstanceTrackArray."""
-    message = InstanceTrackArray(header=header)
-    for one in result.tracks:
+def fill_tracks(
+    message: InstanceTrackArray, header: Header, result: FrameResult, labels: LabelSet
+) -> InstanceTrackArray:
+    """Fill an InstanceTrackArray, which may be one that was published before, and return it."""
+    message.header = header
+    _resize(message.tracks, len(result.tracks), InstanceTrack)
+    for track, one in zip(message.tracks, result.tracks, strict=True):
+        track.id = one.id
+        track.state = int(one.state)
+        track.class_id = one.class_id
+        track.class_name = labels.labels[one.class_id].name
+        track.score = float(one.score)
+        track.age = duration(result.stamp - one.first_seen)
+        track.hits = one.hits
+        track.segment_id = one.segment_id
         mask = result.track_masks.get(one.id)
-        message.tracks.append(
-            InstanceTrack(
-                id=one.id,
-                state=int(one.state),
-                class_id=one.class_id,
-                class_name=labels.labels[one.class_id].name,
-                score=float(one.score),
-                age=duration(result.stamp - one.first_seen),
-                hits=one.hits,
-                segment_id=one.segment_id,
-                mask=(
-                    RunLengthMask(height=result.height, width=result.width)
-                    if mask is None
-                    else run_lengths(mask)
-                ),
-            )
-        )
+        if mask is None:
+            track.mask = RunLengthMask(height=result.height, width=result.width)
+        else:
+            fill_run_lengths(track.mask, mask)
     return message
+
+
+def _resize(parts: list[Part], number: int, create: Callable[[], Part]) -> None:
+    """Make a list of parts as long as wanted; those that stay are used again."""
+    del parts[number:]
+    parts.extend(create() for _ in range(number - len(parts)))
 
 
 def label_table_message(labels: LabelSet) -> LabelTable:
@@ -128,7 +135,7 @@ def prompted_mask_message(
         track_id=one.track_id,
         reason=one.reason,
         stamp=stamp,
-        mask=run_lengths(one.mask),
+        mask=fill_run_lengths(RunLengthMask(), one.mask),
     )
 
 
@@ -142,22 +149,19 @@ def prompted_masks_message(
     return PromptedMaskArray(header=header, masks=filled)
 
 
-def run_lengths(mask: MaskRuns) -> RunLengthMask:
-    """Fill a RunLengthMask."""
-    return RunLengthMask(
-        height=mask.height,
-        width=mask.width,
-        box=region_of_interest(mask.box),
-        counts=array_field(mask.counts),
-    )
+def fill_run_lengths(message: RunLengthMask, mask: MaskRuns) -> RunLengthMask:
+    """Fill a RunLengthMask, which may be one that was published before, and return it."""
+    message.height, message.width = mask.height, mask.width
+    fill_region(message.box, mask.box)
+    message.counts = array_field(mask.counts)
+    return message
 
 
-def region_of_interest(box: tuple[int, int, int, int]) -> RegionOfInterest:
+def fill_region(message: RegionOfInterest, box: tuple[int, int, int, int]) -> None:
     """Fill a RegionOfInterest from (x_min, y_min, x_max, y_max), right and bottom exclusive."""
     x_min, y_min, x_max, y_max = box
-    return RegionOfInterest(
-        x_offset=x_min, y_offset=y_min, width=x_max - x_min, height=y_max - y_min
-    )
+    message.x_offset, message.y_offset = x_min, y_min
+    message.width, message.height = x_max - x_min, y_max - y_min
 
 
 def latency_message(

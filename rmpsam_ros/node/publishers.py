@@ -68,6 +68,7 @@ class ResultPublishers:
         self._headers = headers
         self._consumers, self._spatial = consumers, spatial
         self._prompts_shown = False
+        self._panoptic_message, self._tracks_message = PanopticSegmentation(), InstanceTrackArray()
         self._semantic_message, self._instance_message = Image(), Image()
         self._overlay_thread = OverlayThread(self._overlay, overlay_rate, on_overlay_error)
 
@@ -98,11 +99,12 @@ class ResultPublishers:
             Seconds spent filling messages and seconds spent publishing them.
         """
         labels = pipeline.label_set
+        panoptic, tracks = self._panoptic_message, self._tracks_message
         prompts_shown, self._prompts_shown = self._prompts_shown, bool(result.prompted)
         fill_seconds = publish_seconds = 0.0
         for publisher, fill in (
-            (self._panoptic, lambda: messages.panoptic_message(header, result, labels)),
-            (self._tracks, lambda: messages.tracks_message(header, result, labels)),
+            (self._panoptic, lambda: messages.fill_panoptic(panoptic, header, result, labels)),
+            (self._tracks, lambda: messages.fill_tracks(tracks, header, result, labels)),
             (self._semantic, lambda: self._fill_semantic(header, result, pipeline)),
             (self._instance, lambda: self._fill_instance(header, result, pipeline)),
             (self._prompted, lambda: self._fill_prompted(header, result)),

@@ -1,6 +1,7 @@
 """Results in messages: every field, and the fast way of filling large ones."""
 
 import time
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -11,9 +12,11 @@ pytest.importorskip("rmpsam_ros.msg", reason="needs the built package (make buil
 from sensor_msgs.msg import Image
 from std_msgs.msg import Header
 
-from rmpsam_ros.msg import InstanceTrack
+from rmpsam_ros.msg import InstanceTrack, InstanceTrackArray, PanopticSegmentation
 from rmpsam_ros.node import messages
+from rmpsam_ros.segmentation.panoptic import PanopticResult
 from rmpsam_ros.segmentation.run_length import decode_id_map, encode_mask
+from rmpsam_ros.tracking import TrackState
 
 HEIGHT, WIDTH = 60, 80
 
@@ -35,7 +38,8 @@ def box(region):
 
 
 def test_panoptic(header, result, fake_pipeline):
-    message = messages.panoptic_message(header, result, fake_pipeline.label_set)
+    message = PanopticSegmentation()
+    assert messages.fill_panoptic(message, header, result, fake_pipeline.label_set) is message
     assert message.header == header
     assert (message.height, message.width) == (HEIGHT, WIDTH)
     stuff, thing = message.segments
@@ -50,7 +54,8 @@ def test_panoptic(header, result, fake_pipeline):
 
 
 def test_tracks(header, result, fake_pipeline):
-    message = messages.tracks_message(header, result, fake_pipeline.label_set)
+    message = InstanceTrackArray()
+    assert messages.fill_tracks(message, header, result, fake_pipeline.label_set) is message
     assert message.header == header
     seen, lost = message.tracks
     assert (seen.id, seen.state, seen.class_name) == (7, InstanceTrack.CONFIRMED, "person")
@@ -63,6 +68,49 @@ def test_tracks(header, result, fake_pipeline):
     assert (lost.id, lost.state, lost.class_name) == (5, InstanceTrack.LOST, "bicycle")
     assert (lost.segment_id, len(lost.mask.counts), box(lost.mask.box)) == (0, 0, (0, 0, 0, 0))
     assert (lost.mask.height, lost.mask.width) == (HEIGHT, WIDTH)
+
+
+def shifted(result):
+    """Another result of another size: one track and segment more, what was seen is lost."""
+    thing, (seen, lost) = result.panoptic.segments[1], result.tracks
+    segments = (
+        *(replace(one, class_id=5, is_thing=not one.is_thing) for one in result.panoptic.segments),
+        replace(thing, id=3, score=1.0, area=7, box=(3, 2, 9, 4)),
+    )
+    tracks = (
+        replace(seen, id=8, state=TrackState.LOST, class_id=3, hits=1, segment_id=0),
+        replace(lost, id=9, state=TrackState.TENTATIVE, score=1.0, first_seen=0.0, segment_id=3),
+        replace(lost, id=10),
+    )
+    mask = np.zeros((20, 30), bool)
+    mask[2:4, 3:9] = True
+    return replace(
+        result,
+        height=20,
+        width=30,
+        panoptic=PanopticResult(np.full((20, 30), 3, np.uint16), segments),
+        run_ids=result.run_ids[:1],
+        run_lengths=np.array([600], np.uint32),
+        tracks=tracks,
+        track_masks={9: encode_mask(mask)},
+        track_ids={3: 9},
+    )
+
+
+@pytest.mark.parametrize(
+    ("fill", "make"),
+    [
+        (messages.fill_panoptic, PanopticSegmentation),
+        (messages.fill_tracks, InstanceTrackArray),
+    ],
+)
+def test_nothing_of_the_message_before_is_left(fill, make, header, result, fake_pipeline):
+    labels, used = fake_pipeline.label_set, make()
+    other = shifted(result)
+    nothing = replace(other, panoptic=PanopticResult(other.panoptic.id_map, ()), tracks=())
+    for number, one in enumerate((result, other, result, nothing, other, result)):
+        stamped = Header(frame_id=f"frame {number}")
+        assert fill(used, stamped, one, labels) == fill(make(), stamped, one, labels)
 
 
 def test_label_table(fake_pipeline):
