@@ -76,7 +76,7 @@ class Camera:
         overlay_rate: returns how many overlays per second there may be.
         backward_jump: returns by how many seconds a stamp may go back.
         prepare: called in the inference thread before every frame.
-        done: called there after every processed frame, before its results are published.
+        done: called there when the results of a frame have been published.
         consumers: topics in the forms of other packages.
         spatial: topics that need depth; None: there is no depth.
 
@@ -208,7 +208,6 @@ class Camera:
             self._log_first(frame, picture)
         self._newest_stamp = frame.stamp
         self.headers.newest = header
-        self._done()
         fill, publish = self.publishers.publish(header, frame.stamp, picture, result, pipeline)
         times = FrameTimes(
             wait=begun.wait,
@@ -222,6 +221,8 @@ class Camera:
         )
         self.statistics.succeed(times)
         self.publishers.publish_latency(latency_message(header, times, self.statistics, self.slot))
+        # Last, because another thread begins at once and would take turns with this one.
+        self._done()
 
     def _reset_after_jump(self, pipeline: Pipeline, stamp: int) -> None:
         """Start anew when time went back: simulation restarted, bag played again."""

@@ -16,6 +16,7 @@ from rmpsam_ros.msg import (
     PanopticSegmentation,
 )
 from rmpsam_ros.node.parameters import ParameterError
+from rmpsam_ros.node.prompt_desk import PromptDesk
 
 LATCHED = QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL)
 RESULTS = {
@@ -92,6 +93,22 @@ def test_label_images_are_made_only_while_somebody_subscribes(
     semantic = listener.subscribe(Image, "/rmpsam/panoptic/semantic")
     wait_for(lambda: images.publish(make_image()) or semantic, "a semantic image")
     assert set(made) == {"semantic_map"}
+
+
+def test_prompts_go_on_when_the_results_of_the_frame_are_out(
+    active, feed, make_image, wait_for, monkeypatch
+):
+    node, order = active(), []
+    publishers = node.cameras[0].publishers
+    publish = publishers.publish
+    monkeypatch.setattr(
+        publishers, "publish", lambda *job: order.append("results") or publish(*job)
+    )
+    monkeypatch.setattr(publishers, "publish_latency", lambda _: order.append("latency"))
+    monkeypatch.setattr(PromptDesk, "on_frame", lambda _: order.append("prompts"))
+    feed(node, make_image())
+    wait_for(lambda: "prompts" in order, "the prompts' turn")
+    assert order == ["results", "latency", "prompts"]
 
 
 def test_only_the_newest_image_is_processed_and_the_others_are_counted(
