@@ -94,7 +94,7 @@ def pack_queries(output: ObjectOutput, embeddings: NDArray[np.float32]) -> Query
     weights = np.exp(logits)
     objectness = 1.0 - weights[:, -1] / weights.sum(axis=1)
     count, height, width = output.mask_logits.shape
-    masks = np.ascontiguousarray(output.mask_logits).reshape(count, height * width)
+    masks = np.ascontiguousarray(output.mask_logits, np.float32).reshape(count, height * width)
     return QueryMasks(
         objectness.astype(np.float32), _native.sign_bits(masks), (height, width), embeddings
     )
