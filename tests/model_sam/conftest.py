@@ -15,8 +15,8 @@ TESTS = Path(__file__).resolve().parents[1]
 # The golden comparison and its random weights serve the command-line tools too.
 sys.path.append(str(TESTS / "tools"))
 
-from sam_golden import WEIGHTS, Reference, find_shared  # noqa: E402
 from sam_random_weights import make_frame, unit_std  # noqa: E402
+from sam_reference import WEIGHTS, Reference, find_shared  # noqa: E402
 
 
 @pytest.fixture(scope="session")

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
-from sam_golden import WEIGHTS, Reference
 from sam_random_weights import make_tensor
+from sam_reference import WEIGHTS, Reference
 
 from rmpsam_ros.model.sam import (
     CheckpointError,

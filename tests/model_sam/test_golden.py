@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import pytest
-from sam_golden import GROUPS, PicturesMissing, Reference, Row, compare
+from sam_golden import GROUPS, compare
+from sam_reference import PicturesMissing, Reference, Row
 
 SLOW = {
     "mobile_sam/000000000078",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 import torch
-from sam_golden import Reference
+from sam_reference import Reference
 
 from rmpsam_ros.model.sam import PROMPT_MODELS, build_prompt_model
 from rmpsam_ros.model.sam.checkpoint import rename_official_keys

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 from safetensors import safe_open
-from sam_golden import WEIGHTS
+from sam_reference import WEIGHTS
 
 from rmpsam_ros.model.sam import PromptModel, transforms
 

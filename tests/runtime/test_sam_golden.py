@@ -14,13 +14,8 @@ sys.path.append(str(TESTS / "tools"))
 pytest.importorskip("onnxruntime", reason="ONNX Runtime is not installed")
 
 from sam_executors import OnnxExecutor  # noqa: E402
-from sam_golden import (  # noqa: E402
-    ENGINE_GROUPS,
-    PicturesMissing,
-    Reference,
-    compare,
-    find_shared,
-)
+from sam_golden import ENGINE_GROUPS, compare  # noqa: E402
+from sam_reference import PicturesMissing, Reference, find_shared  # noqa: E402
 
 FAST = {"mobile_sam/synthetic", "rwkv_sam/decoder_small"}
 

@@ -21,7 +21,7 @@ import torch
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 
-from sam_golden import WEIGHTS
+from sam_reference import WEIGHTS
 
 from rmpsam_ros.model.sam import transforms
 from rmpsam_ros.runtime import ModelConfig

@@ -20,7 +20,8 @@ import torch
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 
 from sam_executors import EXECUTORS
-from sam_golden import ENGINE_GROUPS, GROUPS, PicturesMissing, Reference, compare, find_shared
+from sam_golden import ENGINE_GROUPS, GROUPS, compare
+from sam_reference import PicturesMissing, Reference, find_shared
 
 
 def main() -> int:
