@@ -172,6 +172,8 @@ def test_two_cameras_are_served_side_by_side(
     assert "-r rear/image:=" in status.message
     wait_for(lambda: front.publish(make_image(1.0, frame_id="f")) or results["front"], "a result")
     rear = listener.publisher(Image, "/rear/image")
+    status = wait_for_status("rear input", {1}, "though there is a compatible publisher")
+    assert "no image on /rear/image" in status.message and "/listener" in status.message
     bad = make_image(2.0, encoding="nonsense")
     wait_for_status("rear processing", {1, 2}, "'nonsense'", meanwhile=lambda: rear.publish(bad))
     wait_for_status("front processing", {0})
