@@ -97,7 +97,7 @@ RMPSAM_INLINE void mask_block(const MaskJob& job, int block_row, int block, int 
 RMPSAM_INLINE bool bound_blocks(const Sampler& s, int query, int block_row, Partial& part,
                                 float* low, float* high) {
   float *smallest = part.smallest.data(), *largest = part.largest.data();
-  if (!bound_columns(s, query, block_row, smallest, largest)) return false;
+  if (!bound_columns(s, query, query, block_row, smallest, largest)) return false;
   for (int span = 0; span < s.spans(); ++span) {
     store_lanes(low + span * kBlock, bound_span<false>(s, smallest, span, part.windows.data()));
     store_lanes(high + span * kBlock, bound_span<true>(s, largest, span, part.windows.data()));

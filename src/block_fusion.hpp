@@ -9,20 +9,15 @@
 
 namespace rmpsam {
 
-// A number just below the value of a winner, and below 0 where values lose their precision.
-RMPSAM_INLINE Lanes floor_of(Lanes values) { return values * (1.0f - kBoundSlack) - 1e-36f; }
-
 // What one thread knows about each query; merged at the end.
 struct Counts {
-  std::vector<int64_t> blocks;   // [queries]: pixels of blocks that it claims as a whole
-  std::vector<int32_t> claimed;  // [queries][kBlock]: other pixels with sigmoid >= 0.5, by lane
+  std::vector<int32_t> claimed;  // [queries][kBlock]: pixels with sigmoid >= 0.5, in any lane
   std::vector<int64_t> won;      // [2 * queries]: by code, see below
   std::vector<int32_t> boxes;    // [2 * queries][4]: x_min, y_min, x_max, y_max, exclusive
   std::vector<uint8_t> finite;   // [queries]
 
   explicit Counts(int queries)
-      : blocks(queries),
-        claimed(static_cast<size_t>(queries) * kBlock),
+      : claimed(static_cast<size_t>(queries) * kBlock),
         won(2 * queries),
         boxes(8 * queries),
         finite(queries, 1) {
@@ -128,8 +123,8 @@ RMPSAM_INLINE float raise_floor(const Duel& d, int leader) {
   Work& work = d.work;
   Lanes least = {};
   for (int g = 0; g < kGroups; ++g) {
-    const Lanes floor =
-        floor_of(d.score(leader) * sigmoid(group_least(work.leader + g * kGroupArea)));
+    const Lanes logits = group_least(work.leader + g * kGroupArea);
+    const Lanes floor = floor_of(d.score(leader) / inverse_sigmoid_at_most(logits));
     store_lanes(work.floor + g * kBlock, floor);
     least = g == 0 ? floor : smaller(least, floor);
   }
@@ -173,32 +168,25 @@ RMPSAM_INLINE void meet(const Duel& d, int k, int leader, float needed) {
   IntLanes bits = {};
   for (int g = 0; g < kGroups; ++g) {
     // score * sigmoid >= floor, without a division
-    const Lanes power = exp_at_most(-group_largest(work.rival + g * kGroupArea));
+    const Lanes inverse = inverse_sigmoid_at_least(group_largest(work.rival + g * kGroupArea));
     const Lanes floor = load_lanes(work.floor + g * kBlock);
-    bits |= is_at_least(all_lanes(d.score(k)), floor + floor * power) & (1 << g);
+    bits |= is_at_least(all_lanes(d.score(k)), floor * inverse) & (1 << g);
   }
-  const uint32_t reached = join_bits(bits);
-  for (int g = 0; g < kGroups; ++g) {
-    if (reached >> g & 1) challenge_group<kTakesEqual>(d, g, k, leader);
+  for (uint32_t reached = join_bits(bits); reached != 0; reached &= reached - 1) {
+    challenge_group<kTakesEqual>(d, __builtin_ctz(reached), k, leader);
   }
 }
 
 RMPSAM_INLINE void fuse_block(const Duel& d) {
   const int stride = d.job.sampler.columns.size;
   uint16_t* codes = d.work.codes.data() + d.block * kBlock;
-  const float bar = d.work.contest.bars[d.block];
-  int rivals = 0, leader = 0;
-  for (int k = 0; k < d.length; ++k) {
-    rivals += d.list[k].upper >= bar;
-    if (d.list[k].upper > d.list[leader].upper) leader = k;
-    if (d.list[k].side == kAbove) d.counts.blocks[d.list[k].query] += d.height * d.width;
-  }
-  const bool plain = rivals == 1 && d.list[leader].side != kMixed;
+  const Contest& contest = d.work.contest;
+  const int leader = contest.leaders[d.block];
+  const bool alone = contest.rivals[d.block] == 1;
+  const bool plain = alone && d.list[leader].side != kMixed;
   float needed = INFINITY;
-  if (!plain) {
-    lead(d, leader);
-    if (rivals > 1) needed = larger(bar, raise_floor(d, leader));
-  }
+  if (!plain) lead(d, leader);
+  if (!alone) needed = larger(contest.bars[d.block], raise_floor(d, leader));
   for (int k = leader - 1; k >= 0; --k) meet<true>(d, k, leader, needed);
   for (int k = leader + 1; k < d.length; ++k) meet<false>(d, k, leader, needed);
   if (plain) {

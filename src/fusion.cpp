@@ -10,13 +10,13 @@ using namespace rmpsam;
 // One row of blocks. Returns false, with nothing useful written, if some logit is not finite.
 RMPSAM_CLONES bool fuse_block_row(const Job& job, int block_row, Work& work, Counts& counts) {
   const Sampler& s = job.sampler;
-  if (!list_contenders(job, block_row, work.contest, counts.finite.data())) return false;
-  const int height = std::min(kBlock, s.rows.size - block_row * kBlock);
+  if (!list_contenders(job, block_row, work.contest, counts.finite.data(), counts.claimed.data())) {
+    return false;
+  }
   for (int block = 0; block < s.columns.blocks; ++block) {
     const Contender* list = work.contest.lists.data() + static_cast<size_t>(block) * job.queries;
-    const int width = std::min(kBlock, s.columns.size - block * kBlock);
-    fuse_block({job, work, counts, list, work.contest.lengths[block], block_row, block, height,
-                width});
+    fuse_block({job, work, counts, list, work.contest.lengths[block], block_row, block,
+                s.block_height(block_row), s.block_width(block)});
   }
   return true;
 }
@@ -26,9 +26,11 @@ RMPSAM_CLONES bool fuse_block_row(const Job& job, int block_row, Work& work, Cou
 int64_t take_runs(const Job& job, int block_row, const Work& work, uint16_t* codes,
                   uint32_t* lengths, Counts& counts) {
   const int width = job.sampler.columns.size, first = block_row * kBlock;
+  int64_t* __restrict won = counts.won.data();
+  int32_t* __restrict boxes = counts.boxes.data();
   int64_t runs = 0;
-  for (int y = first; y < std::min(job.sampler.rows.size, first + kBlock); ++y) {
-    const uint16_t* row = work.codes.data() + static_cast<size_t>(y - first) * width;
+  for (int y = first; y < first + job.sampler.block_height(block_row); ++y) {
+    const uint16_t* __restrict row = work.codes.data() + static_cast<size_t>(y - first) * width;
     for (int x = 0; x < width;) {
       const int end = rmpsam::run_end(row, x, width);
       const uint16_t code = row[x];
@@ -38,8 +40,8 @@ int64_t take_runs(const Job& job, int block_row, const Work& work, uint16_t* cod
         codes[runs] = code;
         lengths[runs++] = end - x;
       }
-      counts.won[code] += end - x;
-      int32_t* box = counts.boxes.data() + 4 * code;
+      won[code] += end - x;
+      int32_t* box = boxes + 4 * code;
       box[0] = std::min(box[0], x);
       box[1] = std::min(box[1], y);
       box[2] = std::max(box[2], end);
@@ -50,12 +52,13 @@ int64_t take_runs(const Job& job, int block_row, const Work& work, uint16_t* cod
   return runs;
 }
 
-// Adds the counts of all threads.
-Counts sum_counts(const std::vector<Counts>& parts, int queries) {
+// Adds the counts of all threads; claimed [queries]: those in all lanes together.
+Counts sum_counts(const std::vector<Counts>& parts, int queries, int64_t* claimed) {
   Counts total(queries);
+  std::fill_n(claimed, queries, 0);
   for (const Counts& part : parts) {
     for (int q = 0; q < queries; ++q) {
-      total.blocks[q] += part.blocks[q] + sum_lanes(load_lanes(&part.claimed[q * kBlock]));
+      claimed[q] += sum_lanes(load_lanes(&part.claimed[static_cast<size_t>(q) * kBlock]));
       total.finite[q] &= part.finite[q];
     }
     for (int c = 0; c < 2 * queries; ++c) {
@@ -130,11 +133,10 @@ RMPSAM_API int rmpsam_fuse(const float* logits, const int32_t* selection, const 
       strip_runs[strip] = take_runs(job, strip, work[worker], codes + strip * stride,
                                     lengths + strip * stride, counts[worker]);
     });
-    const Counts total = sum_counts(counts, queries);
+    const Counts total = sum_counts(counts, queries, claimed);
     *runs = join_runs(strip_runs, stride, codes, lengths);
     std::copy(total.won.begin(), total.won.end(), won);
     std::copy(total.boxes.begin(), total.boxes.end(), boxes);
-    std::copy(total.blocks.begin(), total.blocks.end(), claimed);
     std::copy(total.finite.begin(), total.finite.end(), finite);
     return kOk;
   });

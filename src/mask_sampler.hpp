@@ -14,15 +14,23 @@ namespace rmpsam {
 // 1e-7 * |logit|, and sigmoid is 0 or 1 in single precision beyond |logit| = 90.
 constexpr float kBoundSlack = 1e-4f;
 
+// What a query needs at least to win against one that has at least this; below 0, so that every
+// query reaches it, where bounds do not hold or numbers lose their precision.
+RMPSAM_INLINE Lanes floor_of(Lanes values) { return values * (1.0f - kBoundSlack) - kTiny; }
+
 // Smallest and largest logit of every coarse column, over the coarse rows that a row of blocks
-// depends on, into [stride()]. Returns false if one of those logits is not finite.
-RMPSAM_INLINE bool bound_columns(const Sampler& s, int query, int block_row,
+// depends on, into [stride()]. Returns false if one of those logits is not finite. next_query: one
+// that will be asked for soon.
+RMPSAM_INLINE bool bound_columns(const Sampler& s, int query, int next_query, int block_row,
                                  float* __restrict smallest, float* __restrict largest) {
   const int rows = s.rows.high[block_row] - s.rows.low[block_row] + 1;
-  const float* grid = s.grid(query) + static_cast<size_t>(s.rows.low[block_row]) * s.coarse_width;
+  const size_t first = static_cast<size_t>(s.rows.low[block_row]) * s.coarse_width;
+  const float *grid = s.grid(query) + first, *next = s.grid(next_query) + first;
   Lanes total = {};
   for (int x = 0; x < s.used_width; x += kBlock) {
     const int count = s.used_width - x;
+    // The grids lie too far apart for the processor to guess which rows come next.
+    for (int r = 0; r < rows; ++r) __builtin_prefetch(next + x + r * s.coarse_width);
     Lanes low = load_some_lanes(grid + x, count), high = low;
     total += low;
     for (int r = 1; r < rows; ++r) {

@@ -110,6 +110,10 @@ struct Sampler {
   const float* grid(int query) const {
     return logits + static_cast<size_t>(selection[query]) * coarse_height * coarse_width;
   }
+  // Pixels of a block, of which the last ones are cut; 0 behind the last one.
+  int block_height(int row) const { return cut(rows.size - row * kBlock); }
+  int block_width(int column) const { return cut(columns.size - column * kBlock); }
+  static int cut(int rest) { return std::max(0, std::min(kBlock, rest)); }
   // A span is kBlock column blocks; the last one is filled up with the last block.
   int spans() const { return (columns.blocks + kBlock - 1) / kBlock; }
   int span_first(int span) const { return columns.low[span * kBlock]; }

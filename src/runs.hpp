@@ -8,17 +8,23 @@ namespace rmpsam {
 
 constexpr int kRunStep = 16;  // labels that are compared at once
 
-// The first of kRunStep labels that differs, or kRunStep. Without a branch for its place: ends of
-// runs come as they like, and a branch that is guessed wrong takes longer than all comparisons.
+// Bits of four labels, the first one lowest; 0 where a label is the one of which `same` has four.
+inline uint64_t differences(const uint16_t* row, uint64_t same) {
+  uint64_t word;
+  std::memcpy(&word, row, sizeof word);  // little-endian
+  return word ^ same;
+}
+
+// The first of kRunStep labels that differs, or kRunStep. Without a branch for its place: runs end
+// where they like, and a branch that is guessed wrong takes longer than all comparisons.
 inline int first_different(const uint16_t* row, uint64_t same) {
-  uint64_t words[4];
-  std::memcpy(words, row, sizeof words);
-  for (uint64_t& word : words) word ^= same;
-  if ((words[0] | words[1] | words[2] | words[3]) == 0) return kRunStep;
-  const bool late = (words[0] | words[1]) == 0;
-  const uint64_t first = late ? words[2] : words[0], second = late ? words[3] : words[1];
+  const uint64_t a = differences(row, same), b = differences(row + 4, same);
+  const uint64_t c = differences(row + 8, same), d = differences(row + 12, same);
+  if ((a | b | c | d) == 0) return kRunStep;
+  const bool late = (a | b) == 0;
+  const uint64_t first = late ? c : a, second = late ? d : b;
   const int place = (late ? 8 : 0) + (first == 0 ? 4 : 0);
-  return place + __builtin_ctzll(first == 0 ? second : first) / 16;  // little-endian
+  return place + __builtin_ctzll(first == 0 ? second : first) / 16;
 }
 
 // First position after `begin` whose value differs from row[begin], or `end`.
