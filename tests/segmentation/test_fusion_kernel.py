@@ -18,6 +18,7 @@ def fuse(logits, scores, image=None):
     runs, won, boxes, claimed, finite = _native.fuse(
         np.ascontiguousarray(logits, np.float32), selection, scores, sizes
     )
+    assert not finite.all() or (runs[0][1:] != runs[0][:-1]).all()
     codes = np.repeat(runs[0], runs[1]).reshape(image) if finite.all() else None
     return codes, runs, won, boxes, claimed, finite
 
@@ -62,6 +63,15 @@ def test_first_of_equals_wins(scenes, level, image):
         assert won.sum(axis=1)[2:].tolist() == [0, 0, 0]
         assert won.sum() == area
         assert won[1].sum() > 0.9 * area or level == -88.0
+
+
+@pytest.mark.parametrize("level", [-95.0, -120.0, -1e30])
+def test_where_all_values_are_zero_the_first_wins(level):
+    """Whatever the scores and the order of the logits: in single precision nobody has anything."""
+    rng = np.random.default_rng(2)
+    logits = (level * rng.uniform(1.0, 1.1, (5, 40, 50))).astype(np.float32)
+    codes, *_ = fuse(logits, [0.1, 0.9, 0.5, 1.0, 0.9])
+    assert (codes == 1).all()
 
 
 def test_equals_by_pixel_go_to_the_first_whatever_takes_the_block():
