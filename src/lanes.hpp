@@ -138,35 +138,60 @@ RMPSAM_INLINE int64_t sum_lanes(IntLanes lanes) {
 // exp(x) from -87 to 88, at most 0.2 per cent too small and 6.4 too large: x / log(2) as a
 // fixed-point number has the bits of a power of two, with straight lines between whole powers.
 // Beyond, what it is at the end.
-RMPSAM_INLINE Lanes rough_exp(Lanes x) {
+RMPSAM_INLINE float rough_exp(float x) {
   constexpr float kShift = 49152.0f;  // 1.5 * 2^15: adding it leaves 8 binary places
-  const Lanes z = smaller(larger(x, all_lanes(-87.0f)), all_lanes(88.0f));
-  const IntLanes fixed = bits_of(z * 1.44269504f + kShift) - 0x47400000;
-  return lanes_of((fixed + (127 << 8)) << 15);
+  const float shifted = smaller(larger(x, -87.0f), 88.0f) * 1.44269504f + kShift;
+  int32_t bits;
+  std::memcpy(&bits, &shifted, sizeof bits);
+  bits = (bits - 0x47400000 + (127 << 8)) << 15;
+  float power;
+  std::memcpy(&power, &bits, sizeof power);
+  return power;
 }
 
-// Bounds of 1 / sigmoid(x) for x above -87, for a third of the work; below, sigmoid(x) is less than
-// kTiny, and only the second one holds.
-constexpr float kTiny = 1e-36f;
-RMPSAM_INLINE Lanes inverse_sigmoid_at_most(Lanes x) { return 1.0f + rough_exp(-x) * 1.003f; }
-RMPSAM_INLINE Lanes inverse_sigmoid_at_least(Lanes x) { return 1.0f + rough_exp(-x) * 0.935f; }
-
 // Logistic function in single precision: exact 1 and 0 in saturation, about 2 ulp elsewhere.
-RMPSAM_INLINE Lanes sigmoid(Lanes x) {
+// No library call and no branch, so that loops over it vectorise.
+RMPSAM_INLINE float sigmoid(float x) {
   constexpr float kShift = 12582912.0f;  // 1.5 * 2^23: adding it rounds to an integer
-  Lanes z = smaller(larger(-x, all_lanes(-87.0f)), all_lanes(89.0f));
-  const Lanes shifted = z * 1.44269504f + kShift;
-  const Lanes n = shifted - kShift;
-  // z > 88.4 gives infinity, as it should
-  const Lanes power = lanes_of((bits_of(shifted) - 0x4B400000 + 127) << 23);
+  float z = smaller(larger(-x, -87.0f), 89.0f);
+  const float shifted = z * 1.44269504f + kShift;
+  const float n = shifted - kShift;
+  int32_t exponent;
+  std::memcpy(&exponent, &shifted, sizeof exponent);
+  exponent = (exponent - 0x4B400000 + 127) << 23;  // z > 88.4 gives infinity, as it should
+  float power;
+  std::memcpy(&power, &exponent, sizeof power);
   z = (z - n * 0.693359375f) + n * 2.12194440e-4f;
-  Lanes p = 1.9875691500e-4f * z + 1.3981999507e-3f;
+  float p = 1.9875691500e-4f;
+  p = p * z + 1.3981999507e-3f;
   p = p * z + 8.3334519073e-3f;
   p = p * z + 4.1665795894e-2f;
   p = p * z + 1.6666665459e-1f;
   p = p * z + 5.0000001201e-1f;
   p = (p * z * z + z + 1.0f) * power;
   return 1.0f / (1.0f + p);
+}
+
+RMPSAM_INLINE Lanes sigmoid(Lanes x) {
+  Lanes out;
+  RMPSAM_EACH_LANE(i) out[i] = sigmoid(x[i]);
+  return out;
+}
+
+// Bounds of 1 / sigmoid(x) for x above -87, for a third of the work; below, sigmoid(x) is less than
+// kTiny, and only the second one holds.
+constexpr float kTiny = 1e-36f;
+
+RMPSAM_INLINE Lanes inverse_sigmoid_at_most(Lanes x) {
+  Lanes out;
+  RMPSAM_EACH_LANE(i) out[i] = 1.0f + rough_exp(-x[i]) * 1.003f;
+  return out;
+}
+
+RMPSAM_INLINE Lanes inverse_sigmoid_at_least(Lanes x) {
+  Lanes out;
+  RMPSAM_EACH_LANE(i) out[i] = 1.0f + rough_exp(-x[i]) * 0.935f;
+  return out;
 }
 
 }  // namespace rmpsam
