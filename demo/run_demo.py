@@ -29,8 +29,8 @@ SOURCE_RATE = 10.0
 
 WEIGHTS = (
     "The network runs with this package's small demo model, trained for two and a half hours on\n"
-    "one core: it finds and names people, cars and roads, roughly, and often gives several people\n"
-    "one mask."
+    "one core: it finds and names people, cars and roads, roughly, and often gives several\n"
+    "people one mask."
 )
 
 
