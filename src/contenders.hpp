@@ -60,29 +60,32 @@ struct Span {
   int span;
   IntLanes areas;    // of its blocks, pixels
   int32_t* claimed;  // [queries][kBlock], see Counts
-
-  Lanes low(int query) const {
-    const float* columns =
-        contest.smallest.data() + static_cast<size_t>(query) * job.sampler.stride();
-    return bound_span<false>(job.sampler, columns, span, contest.windows.data());
-  }
-  Lanes high(int query) const {
-    const float* columns =
-        contest.largest.data() + static_cast<size_t>(query) * job.sampler.stride();
-    return bound_span<true>(job.sampler, columns, span, contest.windows.data());
-  }
 };
+
+// Bounds of the logits of a query on each block of a span. No members: these would be inlined at the
+// compiler's will, and a call that passes vectors between clones for other processors goes wrong.
+RMPSAM_INLINE Lanes low_of(const Span& s, int query) {
+  const float* columns =
+      s.contest.smallest.data() + static_cast<size_t>(query) * s.job.sampler.stride();
+  return bound_span<false>(s.job.sampler, columns, s.span, s.contest.windows.data());
+}
+
+RMPSAM_INLINE Lanes high_of(const Span& s, int query) {
+  const float* columns =
+      s.contest.largest.data() + static_cast<size_t>(query) * s.job.sampler.stride();
+  return bound_span<true>(s.job.sampler, columns, s.span, s.contest.windows.data());
+}
 
 // What some query has at least on each block; span_best [queries]: on no block it has more, as far
 // as bounds can tell.
 RMPSAM_INLINE Lanes best_floor(const Span& s, const float* span_best) {
   // The strongest one first: then most of the others cannot add to it.
   const int first = std::max_element(span_best, span_best + s.job.queries) - span_best;
-  Lanes best = s.job.scores[first] / inverse_sigmoid_at_most(s.low(first));
+  Lanes best = s.job.scores[first] / inverse_sigmoid_at_most(low_of(s, first));
   float least = smallest_lane(best);
   for (int q = 0; q < s.job.queries; ++q) {
     if (q == first || span_best[q] <= least) continue;
-    best = larger(best, s.job.scores[q] / inverse_sigmoid_at_most(s.low(q)));
+    best = larger(best, s.job.scores[q] / inverse_sigmoid_at_most(low_of(s, q)));
     least = smallest_lane(best);
   }
   return best;
@@ -96,12 +99,12 @@ struct Lists {
 
 // Adds a query to the lists of the blocks where it matters, and counts those that it claims.
 RMPSAM_INLINE void list_query(const Span& s, int query, Lists& lists) {
-  const Lanes high = s.high(query);
+  const Lanes high = high_of(s, query);
   const Lanes upper = s.job.scores[query] / inverse_sigmoid_at_least(high);
   const IntLanes wins = is_at_least(upper, lists.bars), claims = ~is_negative(high);
   const IntLanes matters = wins | claims;
   if (!join_bits(matters)) return;
-  const IntLanes owns = ~is_negative(s.low(query));
+  const IntLanes owns = ~is_negative(low_of(s, query));
   int32_t* claimed = s.claimed + static_cast<size_t>(query) * kBlock;
   store_lanes(claimed, load_lanes(claimed) + (owns & s.areas));
   alignas(64) float uppers[kBlock];
