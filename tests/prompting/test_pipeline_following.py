@@ -215,13 +215,18 @@ def test_frames_go_on_while_a_prompt_is_answered(make_pipeline, beside, red, ask
     assert pipeline.follow()[0].stamp == 2.1
 
 
-def test_a_track_tells_where_to_look_after_a_pause(make_pipeline, beside, red, ask):
-    pipeline = make_pipeline(beside, prompt_rate=0.0)
+def follow_at_rest(pipeline, red, ask):
+    """Follow the red object until it has a track, to 1.6 s; it stays where it is."""
     pipeline.process(red(0), 1.0)
     pipeline.prompt(ask([(10, 50, 1)]), track=True)
     for step in range(1, 7):
         pipeline.process(red(0), 1.0 + 0.1 * step)
         pipeline.follow()
+
+
+def test_a_track_tells_where_to_look_after_a_pause(make_pipeline, beside, red, ask):
+    pipeline = make_pipeline(beside, prompt_rate=0.0)
+    follow_at_rest(pipeline, red, ask)
     assert pipeline.list_prompts()[0].track_id > 0
     for step in range(7, 20):  # nobody follows meanwhile, and it leaves its place entirely
         pipeline.process(red(8 * (step - 6)), 1.0 + 0.1 * step)
@@ -233,11 +238,7 @@ def test_a_track_that_is_not_shown_is_not_held_responsible(
     make_pipeline, beside, network, red, blocks, colors, ask
 ):
     pipeline = make_pipeline(beside, prompt_rate=0.0)
-    pipeline.process(red(0), 1.0)
-    pipeline.prompt(ask([(10, 50, 1)]), track=True)
-    for step in range(1, 7):
-        pipeline.process(red(0), 1.0 + 0.1 * step)
-        pipeline.follow()
+    follow_at_rest(pipeline, red, ask)
     network.objects_found = False
     for step in range(7, 10):  # something else stands before it
         pipeline.process(blocks((0, 40, 32, colors[1])), 1.0 + 0.1 * step)
