@@ -45,9 +45,7 @@ def add_model_options(parser: argparse.ArgumentParser) -> None:
     add("--short-side", type=int, default=pipeline.short_side, help="default: %(default)s pixels")
 
 
-def make_pipeline(
-    options: argparse.Namespace, clip_frames: int = 1, **settings: Any
-) -> Pipeline:
+def make_pipeline(options: argparse.Namespace, clip_frames: int = 1, **settings: Any) -> Pipeline:
     """Return the pipeline that the options choose; ``settings``: further ones of PipelineConfig.
 
     Raises:
@@ -84,9 +82,7 @@ def run_image(options: argparse.Namespace) -> None:
     print(f"wrote {options.output}")
 
 
-def draw_bgr(
-    pipeline: Pipeline, bgr: NDArray[np.uint8], result: FrameResult
-) -> NDArray[np.uint8]:
+def draw_bgr(pipeline: Pipeline, bgr: NDArray[np.uint8], result: FrameResult) -> NDArray[np.uint8]:
     """Draw a result over its image, (H, W, 3), both BGR as OpenCV has them."""
     overlay = pipeline.overlay(np.ascontiguousarray(bgr[..., ::-1]), result)
     return np.ascontiguousarray(overlay[..., ::-1])

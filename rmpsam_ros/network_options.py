@@ -15,8 +15,11 @@ def add_network_options(parser: argparse.ArgumentParser, weights: str) -> None:
     add("--model", default="", help="network (default: that of the weights, or rmpsam_r18)")
     add("--weights", default=weights, help="file, demo or random (default: %(default)s)")
     add("--text-embeddings", default="", help="class table, where the weights hold none")
-    add("--labels", default="", help="label set or file (default: that of the weights, or "
-        "coco_panoptic)")
+    add(
+        "--labels",
+        default="",
+        help="label set or file (default: that of the weights, or coco_panoptic)",
+    )
 
 
 def network_config(options: argparse.Namespace, **more: Any) -> ModelConfig:

@@ -52,9 +52,7 @@ def run_eval(options: argparse.Namespace) -> None:
         config = load_config(options.config, options.data)
         device = distributed.start(options.device).device
         figures = evaluate(config, options, device)
-    except (
-        ConfigError, DataError, ResumeError, CheckpointError, OSError, ValueError
-    ) as error:
+    except (ConfigError, DataError, ResumeError, CheckpointError, OSError, ValueError) as error:
         raise CommandError(str(error)) from error
     if options.out:
         options.out.write_text(json.dumps(figures, indent=2) + "\n")

@@ -69,7 +69,8 @@ class NetworkPredictor:
         output = self._network.decode_objects(self._features)
         return Objects(
             output.class_logits[0].float().cpu().numpy(),
-            output.mask_logits[0].float().cpu().numpy(), self._geometry,
+            output.mask_logits[0].float().cpu().numpy(),
+            self._geometry,
         )
 
     def panoptic(self, objects: Objects, config: FusionConfig) -> PanopticResult:
@@ -97,9 +98,9 @@ class NetworkPredictor:
     def click(self, points: NDArray[np.float64]) -> NDArray[np.bool_]:
         """Return one mask [K, H, W] for each of K points (x, y): the pixel with that index."""
         centers = self._resized(np.asarray(points, np.float64) + 0.5)
-        return self._prompt(np.concatenate(
-            (centers - POINT_HALF_SIZE, centers + POINT_HALF_SIZE), axis=1
-        ))
+        return self._prompt(
+            np.concatenate((centers - POINT_HALF_SIZE, centers + POINT_HALF_SIZE), axis=1)
+        )
 
     def box(self, boxes: NDArray[np.float64]) -> NDArray[np.bool_]:
         """Return one mask [K, H, W] for each of K boxes (x1, y1, x2, y2), end exclusive."""

@@ -8,9 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 
-def iou_matrix(
-    first: NDArray[np.bool_], second: NDArray[np.bool_]
-) -> NDArray[np.float64]:
+def iou_matrix(first: NDArray[np.bool_], second: NDArray[np.bool_]) -> NDArray[np.float64]:
     """Return the IoU of every pair of masks [N, ...] and [M, ...]: [N, M]; empty pairs give 0."""
     left = first.reshape(len(first), -1).astype(np.float32)
     right = second.reshape(len(second), -1).astype(np.float32)

@@ -92,7 +92,8 @@ class InteractiveScores:
         clicks = np.array([click_position(mask) for mask in masks], np.float64)
         boxes = np.array([tight_box(mask) for mask in masks], np.float64)
         for score, answers in (
-            (self._click, prompter.click(clicks)), (self._box, prompter.box(boxes))
+            (self._click, prompter.click(clicks)),
+            (self._box, prompter.box(boxes)),
         ):
             for answer, mask in zip(answers, masks, strict=True):
                 score.add(mask_iou(answer, mask))
@@ -178,9 +179,7 @@ def panoptic_figures(quality: PanopticQuality, labels: LabelSet) -> dict[str, An
 def tight_box(mask: NDArray[np.bool_]) -> tuple[int, int, int, int]:
     """Return (x1, y1, x2, y2), right and bottom exclusive, of a mask that has pixels."""
     rows, columns = np.nonzero(mask)
-    return (
-        int(columns.min()), int(rows.min()), int(columns.max()) + 1, int(rows.max()) + 1
-    )
+    return (int(columns.min()), int(rows.min()), int(columns.max()) + 1, int(rows.max()) + 1)
 
 
 def load_samples(data: Any) -> Iterator[Sample]:

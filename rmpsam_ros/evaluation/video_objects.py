@@ -72,6 +72,8 @@ def evaluate_davis(prompter: Prompter, root: Path, sequences: Sequence[str]) -> 
     region = float(np.mean([score[0] for score in scores.values()]))
     accuracy = float(np.mean([score[1] for score in scores.values()]))
     return {
-        "j": region, "f": accuracy, "j_and_f": (region + accuracy) / 2,
+        "j": region,
+        "f": accuracy,
+        "j_and_f": (region + accuracy) / 2,
         "per_sequence": {name: sum(score) / 2 for name, score in scores.items()},
     }

@@ -32,9 +32,7 @@ MODEL_CONFIGS: dict[str, ModelConfig] = {
     "rmpsam_r18": ModelConfig("resnet18"),
     "rmpsam_r50": ModelConfig("resnet50"),
     "rmpsam_tiny_vit": ModelConfig("tiny_vit", anchored=True),
-    "rmpsam_tiny_vit_lite0": ModelConfig(
-        "tiny_vit_lite0", anchored=True, names_from_pixels=True
-    ),
+    "rmpsam_tiny_vit_lite0": ModelConfig("tiny_vit_lite0", anchored=True, names_from_pixels=True),
 }
 
 

@@ -76,8 +76,6 @@ def frozen_tensors(
             continue
         wanted = part.own_prefix + key.removeprefix(part.prefix)
         if wanted not in stored or stored[wanted].shape != value.shape:
-            raise CheckpointError(
-                f"{source} has no fitting '{wanted}'; is it {part.made_by}'s?"
-            )
+            raise CheckpointError(f"{source} has no fitting '{wanted}'; is it {part.made_by}'s?")
         tensors[key] = stored[wanted]
     return tensors

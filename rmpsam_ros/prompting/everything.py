@@ -39,9 +39,7 @@ def everything_from_boxes(engine: PromptEngine, frame: KeptFrame) -> Steps[list[
     for start in range(0, len(boxes), _BOXES_A_STEP):
         answers = engine.in_boxes(frame, boxes[start : start + _BOXES_A_STEP])
         found += [
-            one
-            for one in answers
-            if one.score >= _LEAST_SCORE and one.mask.area >= _LEAST_AREA
+            one for one in answers if one.score >= _LEAST_SCORE and one.mask.area >= _LEAST_AREA
         ]
         yield
     return _largest_first(distinct_masks(found, _SAME_MASK))

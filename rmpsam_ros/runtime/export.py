@@ -20,7 +20,11 @@ from rmpsam_ros.runtime.neck_graph import feature_lift
 from rmpsam_ros.runtime.quantized_graph import ActivationRanges
 
 GRAPH_PARTS: tuple[GraphPart, ...] = (
-    "encoder", "decoder", "prompt_decoder", "tube_decoder", "frame"
+    "encoder",
+    "decoder",
+    "prompt_decoder",
+    "tube_decoder",
+    "frame",
 )
 
 

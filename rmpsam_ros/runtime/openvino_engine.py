@@ -93,9 +93,7 @@ class OpenVINOEngine(HostSteps):
         inputs = {"features": features, "boxes": boxes[None]}
         return _prompt_output(_execute(self._prompt_decoder, inputs))
 
-    def decode_tube(
-        self, features: Sequence[NDArray[np.float32]]
-    ) -> tuple[ObjectOutput, ...]:
+    def decode_tube(self, features: Sequence[NDArray[np.float32]]) -> tuple[ObjectOutput, ...]:
         if self._tube_decoder is None:
             raise no_tubes()
         check_tube([one.shape for one in features])

@@ -90,9 +90,7 @@ def query_mask(
     return mask, total / area if area else 0.0
 
 
-def connected_parts(
-    mask: NDArray[np.bool_], points: NDArray[np.float32]
-) -> NDArray[np.bool_]:
+def connected_parts(mask: NDArray[np.bool_], points: NDArray[np.float32]) -> NDArray[np.bool_]:
     """Return the connected parts of a mask, (H, W), that hold a point, (P, 2) x, y.
 
     A part as near as POINT_RADIUS pixels holds it, too; without any such part it is the mask.

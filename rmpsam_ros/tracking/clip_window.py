@@ -39,9 +39,7 @@ class ClipWindow(Generic[Features]):
         self._size: tuple[int, ...] = ()
         self._frames: dict[float, Features] = {}  # by stamp, in order of arrival
 
-    def add(
-        self, stamp: float, size: tuple[int, ...], features: Features
-    ) -> tuple[Features, ...]:
+    def add(self, stamp: float, size: tuple[int, ...], features: Features) -> tuple[Features, ...]:
         """Take in a frame and return the clip that ends with it, oldest frame first.
 
         Args:

@@ -144,7 +144,9 @@ def paste_objects(sample: Sample, donor: Sample, rng: np.random.Generator) -> Sa
         classes.append(donor.classes[index])
     seen = [place for place, mask in enumerate(masks) if mask.any()]
     return replace(
-        sample, image=image, ignore=ignore,
+        sample,
+        image=image,
+        ignore=ignore,
         masks=stack_masks([masks[place] for place in seen], ignore.shape),
         classes=np.array([classes[place] for place in seen], np.int64),
     )

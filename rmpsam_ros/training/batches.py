@@ -74,9 +74,13 @@ class Batch:
             return None if tensor is None else tensor.to(device, non_blocking=True)
 
         return Batch(
-            self.kind, self.images.to(device, non_blocking=True), self.frames,
+            self.kind,
+            self.images.to(device, non_blocking=True),
+            self.frames,
             tuple(target.to(device) for target in self.targets),
-            move(self.boxes), move(self.masks), move(self.known),
+            move(self.boxes),
+            move(self.masks),
+            move(self.known),
         )
 
 
@@ -111,9 +115,11 @@ class BatchMaker:
         """Return the batch of ``step``; the same for every process but for the pictures."""
         # All processes draw the kind from the same numbers: a batch holds one kind everywhere.
         kind = self._kinds[
-            int(np.random.default_rng((self._seed, step)).choice(
-                len(self._kinds), p=self._kind_weights
-            ))
+            int(
+                np.random.default_rng((self._seed, step)).choice(
+                    len(self._kinds), p=self._kind_weights
+                )
+            )
         ]
         rng = np.random.default_rng((self._seed, step, self._rank + 1))
         if kind == "prompt":
@@ -128,8 +134,11 @@ class BatchMaker:
         boxes, masks = [], []
         for item in items:
             prompts, owners = sample_prompts(
-                item.masks[:, 0], self._config.num_prompts, self._config.box_share,
-                item.masks.shape[2:] if self._padded_boxes else item.content, rng,
+                item.masks[:, 0],
+                self._config.num_prompts,
+                self._config.box_share,
+                item.masks.shape[2:] if self._padded_boxes else item.content,
+                rng,
             )
             boxes.append(prompts)
             masks.append(item.masks[owners, 0])
@@ -156,9 +165,7 @@ class BatchMaker:
             if config.paste and rng.random() < config.paste:
                 clip = self._pasted(clip, rng)
             images = [jitter_colors(frame.image, config.color, rng) for frame in clip]
-            clip = [
-                replace(frame, image=image) for frame, image in zip(clip, images, strict=True)
-            ]
+            clip = [replace(frame, image=image) for frame, image in zip(clip, images, strict=True)]
             size = (clip[0].image.shape[0], clip[0].image.shape[1])
             placements = random_placements(size, config, frames, rng)
             arrays = place_frames(clip, placements, config)
@@ -166,14 +173,14 @@ class BatchMaker:
                 return _Item(*arrays, clip[0].annotated, content_size(placements[0], config))
         raise DataError(f"{_ATTEMPTS} pictures in a row without objects for a {kind!r} batch")
 
-
     def _pasted(self, clip: list[Sample], rng: np.random.Generator) -> list[Sample]:
         """Paste objects of another picture into a picture or the pseudo video of one.
 
         The objects are those of a source for prompts, all of which are things.
         """
         donors = [
-            source for source in self._sources
+            source
+            for source in self._sources
             if source.weights.get("prompt", 0) > 0 and not isinstance(source.data, ClipSet)
         ]
         if not donors or any(frame is not clip[0] for frame in clip):

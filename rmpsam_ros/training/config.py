@@ -77,8 +77,7 @@ class TrainingConfig:
     def open_sources(self) -> list[Source]:
         """Open all data sets; DataError if files are missing."""
         return [
-            Source(config.name, open_dataset(config), weights)
-            for config, weights in self.datasets
+            Source(config.name, open_dataset(config), weights) for config, weights in self.datasets
         ]
 
 
@@ -138,12 +137,33 @@ def _read(path: Path) -> dict[str, Any]:
 
 
 _KEYS = {
-    "network", "start_from", "labels", "class_table_seed", "data_root",
-    "datasets", "evaluation", "batches", "augment", "losses", "optimizer", "loop",
+    "network",
+    "start_from",
+    "labels",
+    "class_table_seed",
+    "data_root",
+    "datasets",
+    "evaluation",
+    "batches",
+    "augment",
+    "losses",
+    "optimizer",
+    "loop",
 }
 _DATASET_KEYS = {
-    "name", "format", "images", "annotations", "split", "class_names", "classes", "others",
-    "partial", "absent", "weights", "minimum_area", "tasks",
+    "name",
+    "format",
+    "images",
+    "annotations",
+    "split",
+    "class_names",
+    "classes",
+    "others",
+    "partial",
+    "absent",
+    "weights",
+    "minimum_area",
+    "tasks",
 }
 
 
@@ -194,14 +214,20 @@ def _dataset(
     if classes is None:
         classes = {label.name: label.name for label in label_set.labels}
     mapping = ClassMapping(
-        label_set, classes, str(entry.get("others", "error")),
+        label_set,
+        classes,
+        str(entry.get("others", "error")),
         tuple(entry.get("partial", ())),
         tuple(entry.get("absent", ())),
     )
     config = DatasetConfig(
-        name=str(entry["name"]), format=str(entry["format"]), images=root / entry["images"],
-        annotations=root / entry["annotations"], mapping=mapping,
-        split=_path(here, entry.get("split")), class_names=names,
+        name=str(entry["name"]),
+        format=str(entry["format"]),
+        images=root / entry["images"],
+        annotations=root / entry["annotations"],
+        mapping=mapping,
+        split=_path(here, entry.get("split")),
+        class_names=names,
         minimum_area=int(entry.get("minimum_area", 16)),
     )
     return config, weights

@@ -121,13 +121,19 @@ def distill(
         height, width = image.shape[:2]
         entries.append({"id": number, "file_name": path.name, "height": height, "width": width})
         for name, mask in teach(teacher, image, boxes, config):
-            records.append({
-                "id": len(records) + 1, "image_id": number, "iscrowd": 0,
-                "category_id": categories.setdefault(name, len(categories) + 1),
-                "area": int(mask.sum()), "segmentation": encode_coco(mask),
-            })
+            records.append(
+                {
+                    "id": len(records) + 1,
+                    "image_id": number,
+                    "iscrowd": 0,
+                    "category_id": categories.setdefault(name, len(categories) + 1),
+                    "area": int(mask.sum()),
+                    "segmentation": encode_coco(mask),
+                }
+            )
     content = {
-        "images": entries, "annotations": records,
+        "images": entries,
+        "annotations": records,
         "categories": [{"id": value, "name": name} for name, value in categories.items()],
     }
     output.parent.mkdir(parents=True, exist_ok=True)

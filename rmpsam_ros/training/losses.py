@@ -89,8 +89,15 @@ def object_losses(
     factors = [config.stage_logits] * len(output.stages) + [1.0]
     losses = [
         _single_output_losses(
-            factor * prediction.class_logits, prediction.mask_logits.float(), targets, maps,
-            things, config, generator, num_masks, general,
+            factor * prediction.class_logits,
+            prediction.mask_logits.float(),
+            targets,
+            maps,
+            things,
+            config,
+            generator,
+            num_masks,
+            general,
         )
         for prediction, factor in zip(predictions, factors, strict=True)
     ]
@@ -130,13 +137,23 @@ def _single_output_losses(
         logits = _stack_frames(mask_logits[image])
         points = random_points(1, config.num_points, generator, logits)
         queries, objects = match(
-            class_logits[image].detach(), sample_points(logits.detach(), points),
-            target.classes, sample_points(masks, points),
-            sample_points(known, points)[0], things, config.costs,
+            class_logits[image].detach(),
+            sample_points(logits.detach(), points),
+            target.classes,
+            sample_points(masks, points),
+            sample_points(known, points)[0],
+            things,
+            config.costs,
         )
         loss, weights = class_loss(
-            class_logits[image], target, queries, objects, things, config,
-            mostly_ignored(logits, target.ignore), general,
+            class_logits[image],
+            target,
+            queries,
+            objects,
+            things,
+            config,
+            mostly_ignored(logits, target.ignore),
+            general,
         )
         classification, weight = classification + loss, weight + weights
         if len(queries):
@@ -210,11 +227,13 @@ def prompt_losses(
             weights = sample_points(known_maps, points)
         dice = dice_loss(sampled, expected, weights)
         error = prediction.iou.flatten() - (1 - dice.detach())
-        losses.append({
-            "mask": config.mask * mask_loss(sampled, expected, weights).mean(),
-            "dice": config.dice * dice.mean(),
-            "iou": config.iou * error.square().mean(),
-        })
+        losses.append(
+            {
+                "mask": config.mask * mask_loss(sampled, expected, weights).mean(),
+                "dice": config.dice * dice.mean(),
+                "iou": config.iou * error.square().mean(),
+            }
+        )
     return _summed(losses)
 
 

@@ -26,9 +26,7 @@ def sample_points(maps: Tensor, points: Tensor) -> Tensor:
     return sampled[:, 0, 0]
 
 
-def random_points(
-    count: int, number: int, generator: torch.Generator, like: Tensor
-) -> Tensor:
+def random_points(count: int, number: int, generator: torch.Generator, like: Tensor) -> Tensor:
     """Return ``number`` uniform points for each of ``count`` maps: [count, number, 2]."""
     points = torch.rand(count, number, 2, generator=generator, device=generator.device)
     return points.to(like)

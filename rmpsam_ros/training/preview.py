@@ -23,7 +23,10 @@ _PICTURES_PER_SOURCE = 2
 
 
 def make_preview(
-    sources: list[Source], label_set: LabelSet, folder: Path, limits: tuple[int, int],
+    sources: list[Source],
+    label_set: LabelSet,
+    folder: Path,
+    limits: tuple[int, int],
     process: Process,
 ) -> Callable[[RmpSam, int], None]:
     """Return a function that writes ``preview_<step>.jpg`` into ``folder``.

@@ -50,6 +50,4 @@ def _with_noise(box: NDArray[np.float32], rng: np.random.Generator) -> NDArray[n
     dx, dy, dw, dh = rng.uniform(-NOISE, NOISE, 4) * (width / 2, height / 2, width, height)
     x, y = (box[0] + box[2]) / 2 + dx, (box[1] + box[3]) / 2 + dy
     width, height = width + dw, height + dh
-    return np.array(
-        (x - width / 2, y - height / 2, x + width / 2, y + height / 2), np.float32
-    )
+    return np.array((x - width / 2, y - height / 2, x + width / 2, y + height / 2), np.float32)

@@ -50,8 +50,6 @@ class Sample:
             raise DataError(f"ignore mask has shape {self.ignore.shape}; expected {size}")
 
 
-def stack_masks(
-    masks: list[NDArray[np.bool_]], size: tuple[int, int]
-) -> NDArray[np.bool_]:
+def stack_masks(masks: list[NDArray[np.bool_]], size: tuple[int, int]) -> NDArray[np.bool_]:
     """Stack masks [H, W] to [G, H, W], also when there are none."""
     return np.stack(masks) if masks else np.zeros((0, *size), bool)

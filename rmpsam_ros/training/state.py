@@ -39,8 +39,11 @@ def save_state(
     frozen = {name for name, p in model.named_parameters() if not p.requires_grad}
     tensors = {k: v for k, v in model.state_dict().items() if k not in frozen}
     content = {
-        "model": tensors, "optimizer": optimizer.state_dict(), "average": average.tensors,
-        "step": step, "settings": json.dumps(settings, sort_keys=True, default=str),
+        "model": tensors,
+        "optimizer": optimizer.state_dict(),
+        "average": average.tensors,
+        "step": step,
+        "settings": json.dumps(settings, sort_keys=True, default=str),
     }
     temporary = path.with_suffix(".tmp")
     torch.save(content, temporary)
@@ -90,7 +93,8 @@ def export_weights(
         for label in label_set.labels
     ]
     metadata = {
-        "model": network, "label_set": json.dumps({"name": label_set.name, "labels": labels}),
+        "model": network,
+        "label_set": json.dumps({"name": label_set.name, "labels": labels}),
         **notes,
     }
     temporary = path.with_suffix(".tmp")
@@ -106,10 +110,7 @@ def import_weights(path: Path, model: RmpSam) -> None:
     """
     tensors, _ = _read_weights(path)
     own = official_state_dict(model)
-    wanted = {
-        key for key in own
-        if not is_frozen(key) and not key.endswith("num_batches_tracked")
-    }
+    wanted = {key for key in own if not is_frozen(key) and not key.endswith("num_batches_tracked")}
     given = set(tensors) - {"text_embeddings"}
     wrong = sorted(given ^ wanted)
     wrong += [key for key in sorted(given & wanted) if tensors[key].shape != own[key].shape]

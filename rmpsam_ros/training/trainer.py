@@ -66,8 +66,13 @@ class TrainingStep(nn.Module):
         num_masks = torch.tensor(float(masks), device=features.device)
         num_masks = self._process.mean(num_masks).clamp(min=1)
         losses = object_losses(
-            objects, batch.targets, self.get_buffer("things"), self._losses, generator,
-            num_masks, self._general,
+            objects,
+            batch.targets,
+            self.get_buffer("things"),
+            self._losses,
+            generator,
+            num_masks,
+            self._general,
         )
         if self._losses.names:
             losses["name"] = name_loss(network, features, batch.targets, self._losses)
@@ -95,7 +100,11 @@ class Trainer:
         self.network.to(process.device)
         self.sources = config.open_sources()
         self.batches = BatchMaker(
-            self.sources, config.batches, config.augment, loop.seed, process.rank,
+            self.sources,
+            config.batches,
+            config.augment,
+            loop.seed,
+            process.rank,
             self.network.anchored,
         )
         self.optimizer = build_optimizer(self.network, config.optimizer)
@@ -119,9 +128,7 @@ class Trainer:
         """Train to the last step; ``preview`` draws pictures with the averaged weights."""
         loop = self.config.loop
         start, began = self.step, time.monotonic()
-        bar = tqdm(
-            total=loop.steps, initial=start, unit="step", disable=not self.process.is_main
-        )
+        bar = tqdm(total=loop.steps, initial=start, unit="step", disable=not self.process.is_main)
         for batches in self._prefetched(start * loop.accumulate, loop.steps * loop.accumulate):
             losses = self.train_step(batches)
             bar.update()
@@ -178,13 +185,20 @@ class Trainer:
         if self.process.is_main:
             settings = self.config.raw
             save_state(
-                self.folder / LAST, self.network, self.optimizer, self.average, self.step,
+                self.folder / LAST,
+                self.network,
+                self.optimizer,
+                self.average,
+                self.step,
                 settings,
             )
             with self.average.applied_to(self.network):
                 export_weights(
-                    self.folder / BEST, self.network, self.config.network,
-                    self.config.label_set, {"step": str(self.step)},
+                    self.folder / BEST,
+                    self.network,
+                    self.config.network,
+                    self.config.label_set,
+                    {"step": str(self.step)},
                 )
         self.process.barrier()
 
@@ -199,7 +213,9 @@ class Trainer:
     def _prefetched(self, first: int, last: int) -> Iterator[list[Batch]]:
         """Yield the batches of each step, made ahead by worker processes."""
         loader = DataLoader(
-            _ByIndex(self.batches), sampler=range(first, last), batch_size=None,
+            _ByIndex(self.batches),
+            sampler=range(first, last),
+            batch_size=None,
             num_workers=self.config.loop.workers,
             worker_init_fn=_one_thread,
         )

@@ -49,9 +49,7 @@ class VideoFile:
             codec = cv2.VideoWriter.fourcc(*"mp4v")
             self._writer = cv2.VideoWriter(str(self._partial), codec, self._rate, size)
             if not self._writer.isOpened():
-                raise OutputError(
-                    f"'{self._path}' cannot be written: is its folder writable?"
-                )
+                raise OutputError(f"'{self._path}' cannot be written: is its folder writable?")
         self._writer.write(bgr)
 
     def finish(self) -> None:

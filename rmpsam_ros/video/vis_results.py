@@ -43,9 +43,7 @@ class VisResults:
     def add(self, result: FrameResult) -> None:
         """Take in the next frame."""
         segments = {segment.id: segment for segment in result.panoptic.segments}
-        confirmed = {
-            track.id for track in result.tracks if track.state is TrackState.CONFIRMED
-        }
+        confirmed = {track.id for track in result.tracks if track.state is TrackState.CONFIRMED}
         for segment_id, track_id in result.track_ids.items():
             segment = segments[segment_id]
             track = self._tracks.setdefault(track_id, _Track())
@@ -57,9 +55,7 @@ class VisResults:
 
     def to_json(self) -> list[dict[str, Any]]:
         """Return the tracks, best score first."""
-        entries = [
-            self._entry(track) for track in self._tracks.values() if track.confirmed
-        ]
+        entries = [self._entry(track) for track in self._tracks.values() if track.confirmed]
         return sorted(entries, key=lambda entry: -entry["score"])
 
     def _entry(self, track: _Track) -> dict[str, Any]:

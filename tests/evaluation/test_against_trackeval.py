@@ -25,11 +25,15 @@ def moving_boxes(rng, count, frames, size=(40, 60)):
 
 def their_figures(data, **numbers):
     """CLEAR MOT of TrackEval."""
-    data = data | numbers | {
-        "num_gt_dets": sum(map(len, data["gt_ids"])),
-        "num_tracker_dets": sum(map(len, data["tracker_ids"])),
-        "num_timesteps": len(data["gt_ids"]),
-    }
+    data = (
+        data
+        | numbers
+        | {
+            "num_gt_dets": sum(map(len, data["gt_ids"])),
+            "num_tracker_dets": sum(map(len, data["tracker_ids"])),
+            "num_timesteps": len(data["gt_ids"]),
+        }
+    )
     return metrics.CLEAR({"PRINT_CONFIG": False}).eval_sequence(data)
 
 
@@ -38,8 +42,9 @@ def test_identity_switches(seed):
     rng = np.random.default_rng(seed)
     frames, objects = 25, moving_boxes(rng, 4, 25)
     tracks = np.roll(objects, 2, axis=3)
-    ids = np.stack([rng.permutation(4) if rng.random() < 0.3 else np.arange(4)
-                    for _ in range(frames)])
+    ids = np.stack(
+        [rng.permutation(4) if rng.random() < 0.3 else np.arange(4) for _ in range(frames)]
+    )
     ours = IdentitySwitches()
     data = {"gt_ids": [], "tracker_ids": [], "similarity_scores": []}
     for frame in range(frames):

@@ -78,9 +78,7 @@ class TestRegionAndContour:
         line = contour(box_mask(8, 8, 12, 12))
         assert line.sum() == 5 * 5 - 3 * 3
 
-    @pytest.mark.parametrize(
-        ("shift", "expected"), [(0, 1.0), (1, 1.0), (12, 0.0)]
-    )
+    @pytest.mark.parametrize(("shift", "expected"), [(0, 1.0), (1, 1.0), (12, 0.0)])
     def test_contour_accuracy(self, shift, expected):
         size = (60, 80)  # 0.8 % of the diagonal is 1 pixel, rounded up
         truth = box_mask(30, 20, 40, 30, size)
@@ -172,13 +170,21 @@ def test_ap_equals_pycocotools(seed):
         predicted = noisy + random_tracks(rng, 5, frames, 2)
         score.add(predicted, truth)
         for track in truth:
-            truth_records.append({
-                "id": len(truth_records) + 1, "image_id": video, "iscrowd": 0, "area": 1000,
-                "category_id": track.class_id + 1, "segmentation": rle(track),
-            })
+            truth_records.append(
+                {
+                    "id": len(truth_records) + 1,
+                    "image_id": video,
+                    "iscrowd": 0,
+                    "area": 1000,
+                    "category_id": track.class_id + 1,
+                    "segmentation": rle(track),
+                }
+            )
         results += [
             {
-                "image_id": video, "category_id": track.class_id + 1, "score": track.score,
+                "image_id": video,
+                "category_id": track.class_id + 1,
+                "score": track.score,
                 "segmentation": rle(track),
             }
             for track in predicted
@@ -186,7 +192,9 @@ def test_ap_equals_pycocotools(seed):
     coco = COCO()
     coco.dataset = {
         "images": [{"id": v, "width": 32, "height": 24 * frames} for v in range(1, 7)],
-        "annotations": truth_records, "categories": [{"id": 1}, {"id": 2}], "info": {},
+        "annotations": truth_records,
+        "categories": [{"id": 1}, {"id": 2}],
+        "info": {},
     }
     coco.createIndex()
     evaluation = COCOeval(coco, coco.loadRes(results), "segm")

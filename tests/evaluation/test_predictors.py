@@ -38,8 +38,11 @@ from rmpsam_ros.training.state import export_weights
 
 LABELS = LabelSet(
     "toys",
-    (Label(0, "box", True, (1, 2, 3)), Label(1, "ball", True, (4, 5, 6)),
-     Label(2, "floor", False, (7, 8, 9))),
+    (
+        Label(0, "box", True, (1, 2, 3)),
+        Label(1, "ball", True, (4, 5, 6)),
+        Label(2, "floor", False, (7, 8, 9)),
+    ),
 )
 
 
@@ -54,8 +57,11 @@ BOX, BALL = rectangle(4, 4, 24, 25), rectangle(40, 10, 60, 40)
 
 def sample(classes=(0, 1), masks=(BOX, BALL), ignore=None, annotated=(True, True, True)):
     return Sample(
-        np.zeros((48, 64, 3), np.uint8), np.stack(masks), np.array(classes, np.int64),
-        np.zeros((48, 64), bool) if ignore is None else ignore, np.array(annotated),
+        np.zeros((48, 64, 3), np.uint8),
+        np.stack(masks),
+        np.array(classes, np.int64),
+        np.zeros((48, 64), bool) if ignore is None else ignore,
+        np.array(annotated),
     )
 
 
@@ -80,15 +86,20 @@ class Oracle:
         self.shown += 1
 
     def click(self, points):
-        return np.stack([
-            next((m for m in self.masks if m[int(y), int(x)]), np.zeros_like(self.masks[0]))
-            for x, y in points
-        ])
+        return np.stack(
+            [
+                next((m for m in self.masks if m[int(y), int(x)]), np.zeros_like(self.masks[0]))
+                for x, y in points
+            ]
+        )
 
     def box(self, boxes):
-        return np.stack([
-            next(m for m in self.masks if tight_box(m) == tuple(box.astype(int))) for box in boxes
-        ])
+        return np.stack(
+            [
+                next(m for m in self.masks if tight_box(m) == tuple(box.astype(int)))
+                for box in boxes
+            ]
+        )
 
 
 def test_interactive_figures_of_an_oracle():
@@ -158,9 +169,7 @@ def result(*segments):
     for number, (mask, class_id) in enumerate(segments, 1):
         id_map[mask] = number
         thing = LABELS.labels[class_id].is_thing
-        entries.append(
-            Segment(number, class_id, thing, 0.9, int(mask.sum()), tight_box(mask), 0)
-        )
+        entries.append(Segment(number, class_id, thing, 0.9, int(mask.sum()), tight_box(mask), 0))
     return PanopticResult(id_map, tuple(entries))
 
 
@@ -268,19 +277,38 @@ def project(tmp_path, network, davis):
     for folder, picture in (("images", image), ("labels", np.where(BOX, 0, 2).astype(np.uint8))):
         (tmp_path / folder).mkdir()
         cv2.imwrite(str(tmp_path / folder / "a.png"), picture)
-    (tmp_path / "toys.yaml").write_text(yaml.safe_dump({
-        "labels": [{"name": one.name, "is_thing": one.is_thing} for one in LABELS.labels],
-    }))
+    (tmp_path / "toys.yaml").write_text(
+        yaml.safe_dump(
+            {
+                "labels": [{"name": one.name, "is_thing": one.is_thing} for one in LABELS.labels],
+            }
+        )
+    )
     common = {"class_names": ["box", "ball", "floor"]}
-    (tmp_path / "config.yaml").write_text(yaml.safe_dump({
-        "labels": "toys.yaml",
-        "evaluation": [
-            {"name": "maps", "format": "label_maps", "images": "images",
-             "annotations": "labels", "tasks": ["panoptic", "interactive"], **common},
-            {"name": "video", "format": "davis", "images": "davis", "annotations": "davis",
-             "tasks": ["click_and_follow"]},
-        ],
-    }))
+    (tmp_path / "config.yaml").write_text(
+        yaml.safe_dump(
+            {
+                "labels": "toys.yaml",
+                "evaluation": [
+                    {
+                        "name": "maps",
+                        "format": "label_maps",
+                        "images": "images",
+                        "annotations": "labels",
+                        "tasks": ["panoptic", "interactive"],
+                        **common,
+                    },
+                    {
+                        "name": "video",
+                        "format": "davis",
+                        "images": "davis",
+                        "annotations": "davis",
+                        "tasks": ["click_and_follow"],
+                    },
+                ],
+            }
+        )
+    )
     export_weights(tmp_path / "w.safetensors", network, "rmpsam_r18", LABELS, {})
     return tmp_path
 

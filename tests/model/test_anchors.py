@@ -76,9 +76,7 @@ def test_joint_and_separate_passes_agree() -> None:
     boxes = torch.rand(1, 4, 4).double().sort(-1).values
     with torch.inference_mode():
         objects, prompts = model.decode(features, boxes)
-        torch.testing.assert_close(
-            objects.mask_logits, model.decode_objects(features).mask_logits
-        )
+        torch.testing.assert_close(objects.mask_logits, model.decode_objects(features).mask_logits)
         torch.testing.assert_close(
             prompts.mask_logits, model.decode_prompts(features, boxes).mask_logits
         )

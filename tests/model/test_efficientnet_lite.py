@@ -50,7 +50,10 @@ def test_maps_have_the_promised_sizes(packaged: EfficientNetLite0) -> None:
     with torch.inference_mode():
         maps = packaged(torch.randn(2, 3, 64, 96))
     assert [tuple(one.shape) for one in maps] == [
-        (2, 24, 16, 24), (2, 40, 8, 12), (2, 112, 4, 6), (2, 320, 2, 3)
+        (2, 24, 16, 24),
+        (2, 40, 8, 12),
+        (2, 112, 4, 6),
+        (2, 320, 2, 3),
     ]
     assert sum(p.numel() for p in packaged.parameters()) == 2_939_120
     assert not any(isinstance(module, nn.BatchNorm2d) for module in packaged.modules())

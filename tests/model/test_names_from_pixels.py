@@ -41,9 +41,7 @@ def test_it_adds_what_the_normalised_sum_over_the_mask_says(adapters) -> None:
     queries_before, embeddings_before = plain(pixels, queries, logits)
     queries_after, embeddings = branched(pixels, queries, logits)
     assert torch.equal(queries_after, queries_before)
-    pooled = torch.stack(
-        (torch.zeros(8), pixels[0, :, 4:9].sum(1), pixels[0, :, 4:6].sum(1))
-    )
+    pooled = torch.stack((torch.zeros(8), pixels[0, :, 4:9].sum(1), pixels[0, :, 4:6].sum(1)))
     norm, first, _, last = branched.name_branch
     expected = last(first(norm(pooled)).relu())
     torch.testing.assert_close(embeddings - embeddings_before, expected[None], atol=1e-5, rtol=0)
@@ -76,9 +74,7 @@ def test_names_of_known_masks() -> None:
     masks[4] = False
     with torch.inference_mode():
         logits = model.name_logits(features, masks)
-        pooled = torch.stack(
-            [(features * mask[:, None]).sum((0, 2, 3)) for mask in masks.float()]
-        )
+        pooled = torch.stack([(features * mask[:, None]).sum((0, 2, 3)) for mask in masks.float()])
         expected = nn.functional.normalize(branch(pooled), dim=-1)[:, :3] * 100
     torch.testing.assert_close(logits, expected, atol=1e-3, rtol=1e-4)
     assert bool(logits.isfinite().all())

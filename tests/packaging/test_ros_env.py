@@ -40,7 +40,7 @@ def sourced(source_root: Path, install_prefix: Path, tmp_path_factory: pytest.Te
         "ROS_DISTRO": "elsewhere",
         "_ROS_WHEELS_BOOTSTRAP_COMPLETE": "1",
     }
-    script = f'set -e; . "{source_root}/tools/ros_env.sh"; python -c \'{PROGRAM}\''
+    script = f"set -e; . \"{source_root}/tools/ros_env.sh\"; python -c '{PROGRAM}'"
     result = subprocess.run(
         ["bash", "-c", script],
         cwd=tmp_path_factory.mktemp("elsewhere"),

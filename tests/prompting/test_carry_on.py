@@ -77,7 +77,12 @@ SCENES = {
     ],
     "it is hidden and comes out elsewhere": [STILL, *[{"b": 120}] * 4, {"a": 70, "b": 120}],
     "it leaves, another one takes its place, it comes back": [
-        STILL, {"b": 120}, {"b": 30}, {"b": 20}, {"b": 20}, {"a": 150, "b": 20},
+        STILL,
+        {"b": 120},
+        {"b": 30},
+        {"b": 20},
+        {"b": 20},
+        {"a": 150, "b": 20},
     ],
     "everything goes dark": [STILL, {}, {}, STILL],
 }

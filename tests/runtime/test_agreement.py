@@ -84,8 +84,14 @@ def test_there_is_something_to_agree_on(frames, reference):
 @needs_openvino
 def test_the_demo_model_in_bf16_agrees_with_fp32(frames, tmp_path):
     """The reduced precision that the node chooses for it, with weights that mean something."""
-    config = ModelConfig(weights="demo", engine="openvino", precision="bf16", device="cpu",
-                         num_threads=2, cache_folder=str(tmp_path))
+    config = ModelConfig(
+        weights="demo",
+        engine="openvino",
+        precision="bf16",
+        device="cpu",
+        num_threads=2,
+        cache_folder=str(tmp_path),
+    )
     num_classes = label_set_of(config, "").num_classes
     network = load_network(config, num_classes, lambda line: None)
     demo = Remembered(TorchEngine(network, torch.device("cpu"), "demo model", "demo"))

@@ -15,9 +15,7 @@ from rmpsam_ros.segmentation.labels import Label, LabelSet, LabelSetError
 from rmpsam_ros.training.network import build_network, make_class_table
 from rmpsam_ros.training.state import export_weights
 
-LABELS = LabelSet(
-    "pets", (Label(0, "cat", True, (1, 2, 3)), Label(1, "grass", False, (4, 5, 6)))
-)
+LABELS = LabelSet("pets", (Label(0, "cat", True, (1, 2, 3)), Label(1, "grass", False, (4, 5, 6))))
 
 
 NAME = "rmpsam_tiny_vit_lite0"

@@ -66,8 +66,10 @@ def test_the_first_pooling_of_the_graphs_is_over_the_boxes(tiny_vit):
         objects, prompts = model.decode(features, torch.from_numpy(boxes))
         tube = model.decode_objects(features, frames=2)
     expected = {
-        "mask_logits": objects.mask_logits, "class_logits": objects.class_logits,
-        "prompt_mask_logits": prompts.mask_logits, "prompt_iou": prompts.iou[..., 0],
+        "mask_logits": objects.mask_logits,
+        "class_logits": objects.class_logits,
+        "prompt_mask_logits": prompts.mask_logits,
+        "prompt_iou": prompts.iou[..., 0],
     }
     form = ExportForm("operator")
     together = _run(export_graph(model, "frame", form), image=image, boxes=boxes)

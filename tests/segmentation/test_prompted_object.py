@@ -37,13 +37,19 @@ def found(mask):
 
 CASES = {
     "a click keeps the part that it hits": (
-        prompt([(30, 30, 1)]), [logits(LEFT, RIGHT)], [(20, 40)],
+        prompt([(30, 30, 1)]),
+        [logits(LEFT, RIGHT)],
+        [(20, 40)],
     ),
     "a click beside a part, by less than its radius": (
-        prompt([(18, 30, 1)]), [logits(LEFT, RIGHT)], [(20, 40)],
+        prompt([(18, 30, 1)]),
+        [logits(LEFT, RIGHT)],
+        [(20, 40)],
     ),
     "a click that hits nothing changes nothing": (
-        prompt([(50, 30, 1)]), [logits(LEFT, RIGHT)], [(20, 40), (100, 120)],
+        prompt([(50, 30, 1)]),
+        [logits(LEFT, RIGHT)],
+        [(20, 40), (100, 120)],
     ),
     "two clicks keep both parts, whoever found them": (
         prompt([(30, 30, 1), (110, 30, 1)]),
@@ -56,10 +62,14 @@ CASES = {
         [(20, 60)],
     ),
     "a box ends what goes on outside, with a margin": (
-        prompt(boxes=[(20, 10, 60, 54)]), [logits(slice(10, 128))], [(18, 62)],
+        prompt(boxes=[(20, 10, 60, 54)]),
+        [logits(slice(10, 128))],
+        [(18, 62)],
     ),
     "a box leaves alone what lies inside": (
-        prompt(boxes=[(0, 0, 128, 64)]), [logits(LEFT, RIGHT)], [(20, 40), (100, 120)],
+        prompt(boxes=[(0, 0, 128, 64)]),
+        [logits(LEFT, RIGHT)],
+        [(20, 40), (100, 120)],
     ),
     "two boxes are two parts": (
         prompt(boxes=[(20, 10, 40, 54), (100, 10, 120, 54)]),
@@ -106,8 +116,9 @@ def test_what_is_in_one_piece_and_inside_is_the_raw_answer(seed):
     signs, ious = np.array([1, -1, 1], np.int8), np.array([0.4, 0.1, 1.2], np.float32)
     raw, score = combine_prompt_masks(answers, signs, ious, GEOMETRY)
     mask, same_score = object_mask(answers, ious, asked, GEOMETRY)
-    parts = connected_parts(combine_prompt_masks(answers[:2], signs[:2], ious[:2], GEOMETRY)[0],
-                            asked.points[:1])
+    parts = connected_parts(
+        combine_prompt_masks(answers[:2], signs[:2], ious[:2], GEOMETRY)[0], asked.points[:1]
+    )
     boxed = combine_prompt_masks(answers[[2, 1]], np.array([1, -1]), ious[[2, 1]], GEOMETRY)[0]
     np.testing.assert_array_equal(mask, parts | boxed)
     assert not (mask & ~raw).any() and (raw & ~mask).sum() < 0.2 * raw.sum()

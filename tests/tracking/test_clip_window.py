@@ -12,9 +12,7 @@ SIZE = (480, 640)
 def clips(frames: int, *stamps: float) -> list[str]:
     """Return the clip after each frame; frames are called a, b, c, ..."""
     window = ClipWindow[str](frames)
-    return [
-        "".join(window.add(stamp, SIZE, chr(ord("a") + k))) for k, stamp in enumerate(stamps)
-    ]
+    return ["".join(window.add(stamp, SIZE, chr(ord("a") + k))) for k, stamp in enumerate(stamps)]
 
 
 @pytest.mark.parametrize(

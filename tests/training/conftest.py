@@ -135,11 +135,16 @@ def toys(tmp_path):
             cv2.imwrite(str(tmp_path / "labels" / f"{index}.png"), labels)
         (tmp_path / "toys.yaml").write_text(yaml.safe_dump(TABLE))
         dataset = {
-            "name": "toys", "format": "label_maps", "images": "images", "annotations": "labels",
-            "class_names": ["box", "ball", "floor"], **(data or {}),
+            "name": "toys",
+            "format": "label_maps",
+            "images": "images",
+            "annotations": "labels",
+            "class_names": ["box", "ball", "floor"],
+            **(data or {}),
         }
         content = {
-            "network": "rmpsam_r18", "labels": "toys.yaml",
+            "network": "rmpsam_r18",
+            "labels": "toys.yaml",
             "datasets": [{**dataset, "weights": {"panoptic": 1, "clip": 1, "prompt": 1}}],
             "evaluation": [{**dataset, "tasks": ["panoptic"]}],
             "batches": {"batch_size": 1, "num_prompts": 4},
@@ -147,7 +152,10 @@ def toys(tmp_path):
             "losses": {"num_points": 128},
             "optimizer": {"warmup_steps": 2},
             "loop": {
-                "steps": 4, "checkpoint_interval": 2, "workers": 0, "log_interval": 1,
+                "steps": 4,
+                "checkpoint_interval": 2,
+                "workers": 0,
+                "log_interval": 1,
                 "threads": 1,
             },
         }

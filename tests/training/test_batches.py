@@ -321,8 +321,11 @@ def test_kind_without_data():
 
 def test_only_empty_pictures():
     empty = Sample(
-        np.zeros((8, 8, 3), np.uint8), np.zeros((0, 8, 8), bool), np.zeros(0, np.int64),
-        np.zeros((8, 8), bool), np.ones(3, bool),
+        np.zeros((8, 8, 3), np.uint8),
+        np.zeros((0, 8, 8), bool),
+        np.zeros(0, np.int64),
+        np.zeros((8, 8), bool),
+        np.ones(3, bool),
     )
     with pytest.raises(DataError, match="in a row without objects"):
         maker([Source("none", Pictures([empty]), {"prompt": 1.0})], {"prompt": 1})(0)

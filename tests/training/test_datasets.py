@@ -194,7 +194,8 @@ class TestCocoPanoptic:
             {"id": 5, "category_id": 3, "iscrowd": 1},
         ]
         content = {
-            "images": [{"id": 1, "file_name": "a.png"}], "categories": CATEGORIES,
+            "images": [{"id": 1, "file_name": "a.png"}],
+            "categories": CATEGORIES,
             "annotations": [{"image_id": 1, "file_name": "a.png", "segments_info": segments}],
         }
         save("panoptic.json", {**content, **changes})
@@ -236,10 +237,14 @@ class TestCocoInstances:
     def write(self, save, write_image, annotations):
         write_image("a")
         write_image("b")
-        save("instances.json", {
-            "images": [{"id": 2, "file_name": "b.png"}, {"id": 1, "file_name": "a.png"}],
-            "annotations": annotations, "categories": CATEGORIES,
-        })
+        save(
+            "instances.json",
+            {
+                "images": [{"id": 2, "file_name": "b.png"}, {"id": 1, "file_name": "a.png"}],
+                "annotations": annotations,
+                "categories": CATEGORIES,
+            },
+        )
 
     def test_polygons_run_lengths_and_crowds(self, describe, save, write_image):
         box = {"image_id": 1, "category_id": 3, "segmentation": [[4, 4, 14, 4, 14, 14, 4, 14]]}
@@ -256,9 +261,7 @@ class TestCocoInstances:
 
     def test_mask_of_another_size(self, describe, save, write_image):
         wrong = encode_coco(np.ones((HEIGHT, WIDTH + 1), bool))
-        self.write(
-            save, write_image, [{"image_id": 1, "category_id": 3, "segmentation": wrong}]
-        )
+        self.write(save, write_image, [{"image_id": 1, "category_id": 3, "segmentation": wrong}])
         with pytest.raises(DataError, match="is 65x48 but its picture is 64x48"):
             CocoInstances(describe("coco_instances", "instances.json")).load(0)
 
@@ -266,17 +269,21 @@ class TestCocoInstances:
 class TestYouTubeVis:
     def write(self, save, write_image):
         files = [write_image(f"v/{i}").name for i in range(5)]
-        save("videos.json", {
-            "videos": [{"id": 1, "file_names": [f"v/{name}" for name in files]}],
-            "categories": CATEGORIES,
-            "annotations": [
-                {"video_id": 1, "category_id": 3, "segmentations": [encode_coco(BOX)] * 5},
-                {
-                    "video_id": 1, "category_id": 5,
-                    "segmentations": [None, None, None, None, encode_coco(BALL)],
-                },
-            ],
-        })
+        save(
+            "videos.json",
+            {
+                "videos": [{"id": 1, "file_names": [f"v/{name}" for name in files]}],
+                "categories": CATEGORIES,
+                "annotations": [
+                    {"video_id": 1, "category_id": 3, "segmentations": [encode_coco(BOX)] * 5},
+                    {
+                        "video_id": 1,
+                        "category_id": 5,
+                        "segmentations": [None, None, None, None, encode_coco(BALL)],
+                    },
+                ],
+            },
+        )
 
     def test_objects_keep_their_place(self, describe, save, write_image):
         self.write(save, write_image)

@@ -107,8 +107,15 @@ def test_distill_command(picture, tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(commands, "load_prompt_model", lambda name, path: Movable())
     output = tmp_path / "masks.json"
     run_command(
-        "distill", picture.parent, output, "--boxes", tmp_path / "boxes", "--teacher", "x",
-        "--device", "cpu",
+        "distill",
+        picture.parent,
+        output,
+        "--boxes",
+        tmp_path / "boxes",
+        "--teacher",
+        "x",
+        "--device",
+        "cpu",
     )
     assert len(json.loads(output.read_text())["annotations"]) == 1
     assert "1 masks of 1 pictures" in capsys.readouterr().out
@@ -121,7 +128,11 @@ def test_distill_command(picture, tmp_path, monkeypatch, capsys):
 def test_distill_command_says_what_is_wrong(options, message, picture, tmp_path):
     with pytest.raises(CommandError, match=message):
         run_command(
-            "distill", picture.parent, tmp_path / "out.json", "--teacher", tmp_path / "none.pt",
+            "distill",
+            picture.parent,
+            tmp_path / "out.json",
+            "--teacher",
+            tmp_path / "none.pt",
             *options,
         )
 

@@ -70,9 +70,14 @@ class TestClassLoss:
 
     def loss(self, target, queries=(0,), objects=(0,), ignored=None, general=NO_CLASS):
         return class_loss(
-            self.logits, target, torch.tensor(queries, dtype=torch.int64),
-            torch.tensor(objects, dtype=torch.int64), THINGS, LossConfig(),
-            self.none if ignored is None else torch.tensor(ignored), general,
+            self.logits,
+            target,
+            torch.tensor(queries, dtype=torch.int64),
+            torch.tensor(objects, dtype=torch.int64),
+            THINGS,
+            LossConfig(),
+            self.none if ignored is None else torch.tensor(ignored),
+            general,
         )
 
     @pytest.mark.parametrize(
@@ -171,8 +176,12 @@ def test_class_logits_of_stages_can_be_as_flat_as_the_final_ones():
     target = targets([0], torch.ones(1, 1, 8, 8, dtype=torch.bool))
     config = LossConfig(num_points=64, stage_logits=0.1)
     losses = object_losses(
-        ObjectOutput(logits, masks, empty, empty, (steep, steep)), [target], THINGS, config,
-        torch.Generator().manual_seed(0), torch.tensor(1.0),
+        ObjectOutput(logits, masks, empty, empty, (steep, steep)),
+        [target],
+        THINGS,
+        config,
+        torch.Generator().manual_seed(0),
+        torch.tensor(1.0),
     )
     classification = softmax_loss(rows[0], 0) + 0.1 * softmax_loss(rows[1], 3)
     assert float(losses["class"]) == pytest.approx(3 * 2 * classification / 1.1, rel=1e-5)
@@ -195,8 +204,12 @@ def test_picture_without_objects_gives_zero_mask_loss_with_a_gradient():
     logits, masks, _, empty = object_output([[0.0] * 4] * 2, [1.0, 1.0])
     masks.requires_grad_()
     losses = object_losses(
-        ObjectOutput(logits, masks, empty, empty, ()), [targets([])], THINGS,
-        LossConfig(num_points=16), torch.Generator(), torch.tensor(1.0),
+        ObjectOutput(logits, masks, empty, empty, ()),
+        [targets([])],
+        THINGS,
+        LossConfig(num_points=16),
+        torch.Generator(),
+        torch.tensor(1.0),
     )
     losses["mask"].backward()
     assert losses["mask"].item() == 0
@@ -209,13 +222,15 @@ def test_tubes_use_all_frames():
     masks[0, 0, 0], masks[0, 1, 1] = 9.0, 9.0
     truth = torch.zeros(1, 2, 16, 16, dtype=torch.bool)
     truth[0, 1] = True
-    target = ObjectTargets(
-        torch.tensor([0]), truth, torch.zeros(2, 16, 16, dtype=torch.bool), ALL
-    )
+    target = ObjectTargets(torch.tensor([0]), truth, torch.zeros(2, 16, 16, dtype=torch.bool), ALL)
     logits, empty = torch.zeros(1, 2, 4), torch.zeros(1, 2, 1)
     losses = object_losses(
-        ObjectOutput(logits, masks, empty, empty, ()), [target], THINGS,
-        LossConfig(num_points=256), torch.Generator().manual_seed(0), torch.tensor(1.0),
+        ObjectOutput(logits, masks, empty, empty, ()),
+        [target],
+        THINGS,
+        LossConfig(num_points=256),
+        torch.Generator().manual_seed(0),
+        torch.tensor(1.0),
     )
     assert float(losses["dice"]) < 5 * 0.15  # 0.5 or more with the other query
 
@@ -227,8 +242,10 @@ def test_prompt_losses_follow_the_formulas():
     truth = torch.ones(1, 2, 8, 8, dtype=torch.bool)
     truth[0, 1] = False
     losses = prompt_losses(
-        PromptOutput(masks, torch.zeros(1), iou, ()), truth,
-        torch.ones(1, 8, 8, dtype=torch.bool), LossConfig(num_points=64),
+        PromptOutput(masks, torch.zeros(1), iou, ()),
+        truth,
+        torch.ones(1, 8, 8, dtype=torch.bool),
+        LossConfig(num_points=64),
         torch.Generator().manual_seed(0),
     )
     p = [1 / (1 + math.exp(-value)) for value in values]
@@ -244,8 +261,11 @@ def test_iou_target_has_no_gradient():
     masks = constant_maps([1.0]).requires_grad_()
     iou = torch.zeros(1, 1, 1, requires_grad=True)
     losses = prompt_losses(
-        PromptOutput(masks, torch.zeros(1), iou, ()), torch.ones(1, 1, 8, 8, dtype=torch.bool),
-        torch.ones(1, 8, 8, dtype=torch.bool), LossConfig(num_points=16), torch.Generator(),
+        PromptOutput(masks, torch.zeros(1), iou, ()),
+        torch.ones(1, 1, 8, 8, dtype=torch.bool),
+        torch.ones(1, 8, 8, dtype=torch.bool),
+        LossConfig(num_points=16),
+        torch.Generator(),
     )
     losses["iou"].backward()
     assert masks.grad is None

@@ -59,13 +59,23 @@ def test_match_is_the_cheapest_assignment(seed):
 
 def test_match_without_objects_and_with_more_objects_than_queries():
     none = match(
-        torch.zeros(2, 4), torch.zeros(2, 8), torch.zeros(0, dtype=torch.int64),
-        torch.zeros(0, 8), torch.ones(8), THINGS, MatchCosts(),
+        torch.zeros(2, 4),
+        torch.zeros(2, 8),
+        torch.zeros(0, dtype=torch.int64),
+        torch.zeros(0, 8),
+        torch.ones(8),
+        THINGS,
+        MatchCosts(),
     )
     assert [len(index) for index in none] == [0, 0]
     many = match(
-        torch.zeros(2, 4), torch.zeros(2, 8), torch.zeros(5, dtype=torch.int64),
-        torch.zeros(5, 8), torch.ones(8), THINGS, MatchCosts(),
+        torch.zeros(2, 4),
+        torch.zeros(2, 8),
+        torch.zeros(5, dtype=torch.int64),
+        torch.zeros(5, 8),
+        torch.ones(8),
+        THINGS,
+        MatchCosts(),
     )
     assert [len(index) for index in many] == [2, 2]
 
@@ -74,7 +84,12 @@ def test_not_finite_logits_do_not_stop_the_matcher():
     logits = torch.full((2, 8), float("nan"))
     logits[1] = 0
     queries, objects = match(
-        torch.zeros(2, 4), logits, torch.tensor([0]), torch.ones(1, 8), torch.ones(8), THINGS,
+        torch.zeros(2, 4),
+        logits,
+        torch.tensor([0]),
+        torch.ones(1, 8),
+        torch.ones(8),
+        THINGS,
         MatchCosts(),
     )
     assert (queries.tolist(), objects.tolist()) == ([1], [0])

@@ -26,8 +26,13 @@ class Toy(nn.Module):
 @pytest.mark.parametrize(
     ("step", "expected"),
     [
-        (0, 1e-4 * 0.001), (250, 1e-4 * (0.001 + 0.999 * 0.5)), (500, 1e-4), (7999, 1e-4),
-        (8000, 1e-5), (10999, 1e-5), (11000, 1e-6),
+        (0, 1e-4 * 0.001),
+        (250, 1e-4 * (0.001 + 0.999 * 0.5)),
+        (500, 1e-4),
+        (7999, 1e-4),
+        (8000, 1e-5),
+        (10999, 1e-5),
+        (11000, 1e-6),
     ],
 )
 def test_step_schedule_is_that_of_the_reference(step, expected):
@@ -49,13 +54,15 @@ def test_unknown_schedule():
 
 
 def test_layers_of_class_embeddings_have_a_factor_of_their_own():
-    model = nn.ModuleDict({
-        "backbone": nn.Linear(2, 2),
-        "decoder": nn.ModuleDict({"class_branch": nn.Linear(2, 2), "ffn": nn.Linear(2, 2)}),
-        "object_adapter": nn.ModuleDict(
-            {"class_layer": nn.Linear(2, 2), "name_branch": nn.LayerNorm(2)}
-        ),
-    })
+    model = nn.ModuleDict(
+        {
+            "backbone": nn.Linear(2, 2),
+            "decoder": nn.ModuleDict({"class_branch": nn.Linear(2, 2), "ffn": nn.Linear(2, 2)}),
+            "object_adapter": nn.ModuleDict(
+                {"class_layer": nn.Linear(2, 2), "name_branch": nn.LayerNorm(2)}
+            ),
+        }
+    )
     optimizer = build_optimizer(model, OptimizerConfig(class_factor=0.25))
     set_learning_rate(optimizer, 1.0)
     names = {id(parameter): name for name, parameter in model.named_parameters()}
@@ -66,8 +73,11 @@ def test_layers_of_class_embeddings_have_a_factor_of_their_own():
         if names[id(parameter)].endswith(".weight")
     }
     assert rates == {
-        "backbone": (0.1, 0.05), "decoder.ffn": (1.0, 0.05), "decoder.class_branch": (0.25, 0.05),
-        "object_adapter.class_layer": (0.25, 0.05), "object_adapter.name_branch": (0.25, 0.0),
+        "backbone": (0.1, 0.05),
+        "decoder.ffn": (1.0, 0.05),
+        "decoder.class_branch": (0.25, 0.05),
+        "object_adapter.class_layer": (0.25, 0.05),
+        "object_adapter.name_branch": (0.25, 0.0),
     }
 
 

@@ -285,9 +285,20 @@ def test_two_processes_keep_the_same_weights(toys, tmp_path):
     (tmp_path / "worker.py").write_text(WORKER)
     run = tmp_path / "run"
     subprocess.run(
-        [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2", "--master-port",
-         "29611", str(tmp_path / "worker.py"), str(tmp_path / "config.yaml"), str(run)],
-        check=True, timeout=300,
+        [
+            sys.executable,
+            "-m",
+            "torch.distributed.run",
+            "--nproc-per-node",
+            "2",
+            "--master-port",
+            "29611",
+            str(tmp_path / "worker.py"),
+            str(tmp_path / "config.yaml"),
+            str(run),
+        ],
+        check=True,
+        timeout=300,
     )
     one, two = (torch.load(run / f"rank{rank}.pt", weights_only=True) for rank in range(2))
     assert all(torch.equal(a, b) for a, b in zip(one, two, strict=True))
@@ -302,8 +313,12 @@ def overfit(toys, tmp_path, steps, crop):
         augment={"height": crop, "width": crop, "scale": [1.0, 1.0], "flip": 0.0},
         losses={"num_points": 1024},
         optimizer={
-            "learning_rate": 3e-4, "warmup_steps": 20, "backbone_factor": 1.0,
-            "schedule": "cosine", "ema_decay": 0.95, "clip_norm": 0.1,
+            "learning_rate": 3e-4,
+            "warmup_steps": 20,
+            "backbone_factor": 1.0,
+            "schedule": "cosine",
+            "ema_decay": 0.95,
+            "clip_norm": 0.1,
         },
         loop={"steps": steps, "checkpoint_interval": 0, "threads": 1},
     )
@@ -329,7 +344,10 @@ def test_the_loss_falls_quickly(toys, tmp_path):
         batches={"batch_size": 2, "kinds": {"panoptic": 1}},
         augment={"scale": [1.0, 1.0], "flip": 0.0},
         optimizer={
-            "learning_rate": 3e-4, "warmup_steps": 5, "backbone_factor": 1.0, "clip_norm": 0.1,
+            "learning_rate": 3e-4,
+            "warmup_steps": 5,
+            "backbone_factor": 1.0,
+            "clip_norm": 0.1,
         },
         loop={"steps": 1000, "threads": 1},
     )

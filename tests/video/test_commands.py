@@ -86,8 +86,25 @@ def test_prompted_objects_come_in_a_file_of_their_own(run, frames, tmp_path, cap
 
 
 def test_options_reach_the_pipeline(run, frames):
-    assert run(frames, "out.mp4", "--clip-frames", "5", "--score", "0.3", "--rate", "25",
-               "--video-id", "12", "--prompt", "10,16", "--prompt-engine", "rmpsam") == 0
+    assert (
+        run(
+            frames,
+            "out.mp4",
+            "--clip-frames",
+            "5",
+            "--score",
+            "0.3",
+            "--rate",
+            "25",
+            "--video-id",
+            "12",
+            "--prompt",
+            "10,16",
+            "--prompt-engine",
+            "rmpsam",
+        )
+        == 0
+    )
     ((clip_frames, settings),) = run.made
     assert clip_frames == 5 and settings["fusion"].score_threshold == 0.3
     assert settings["prompting"].engine == "rmpsam" and settings["prompting"].prompt_rate == 0.0

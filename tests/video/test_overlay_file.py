@@ -73,9 +73,15 @@ def test_a_folder_that_cannot_be_written_is_named(tmp_path, monkeypatch):
         def release(self):
             pass
 
-    monkeypatch.setattr(cv2, "VideoWriter", type("Writer", (), {
-        "__new__": lambda cls, *_: Closed(), "fourcc": staticmethod(lambda *_: 0)
-    }))
+    monkeypatch.setattr(
+        cv2,
+        "VideoWriter",
+        type(
+            "Writer",
+            (),
+            {"__new__": lambda cls, *_: Closed(), "fourcc": staticmethod(lambda *_: 0)},
+        ),
+    )
     with pytest.raises(OutputError, match="is its folder writable"):
         with video_file(tmp_path / "out.mp4", 10.0) as file:
             file.write(np.zeros((64, 96, 3), np.uint8))

@@ -59,4 +59,3 @@ def test_a_prompt_behind_the_end_waits(pipeline, make_picture):
     objects = FollowedObjects([parse_prompt("16,16@9")])
     assert objects.add(pipeline, pipeline.process(make_picture(person=4), 0.0, "bgr")) == ()
     assert [one.text for one in objects.waiting] == ["16,16@9"] and objects.to_json() == []
-

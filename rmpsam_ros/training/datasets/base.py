@@ -86,8 +86,7 @@ def check_size(array: NDArray[Any], size: tuple[int, int], path: Path) -> None:
     """Raise DataError if an annotation [H, W, ...] is not of the size of its picture."""
     if array.shape[:2] != size:
         raise DataError(
-            f"'{path}' is {array.shape[1]}x{array.shape[0]} but its picture is "
-            f"{size[1]}x{size[0]}"
+            f"'{path}' is {array.shape[1]}x{array.shape[0]} but its picture is {size[1]}x{size[0]}"
         )
 
 

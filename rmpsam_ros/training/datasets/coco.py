@@ -63,7 +63,10 @@ class CocoPanoptic:
                 masks.append(region)
                 classes.append(target)
         return Sample(
-            image, stack_masks(masks, size), np.array(classes, np.int64), ignore,
+            image,
+            stack_masks(masks, size),
+            np.array(classes, np.int64),
+            ignore,
             self._config.mapping.annotated,
         )
 
@@ -106,7 +109,10 @@ class CocoInstances:
                 masks.append(mask)
                 classes.append(target)
         return Sample(
-            image, stack_masks(masks, size), np.array(classes, np.int64), ignore,
+            image,
+            stack_masks(masks, size),
+            np.array(classes, np.int64),
+            ignore,
             self._config.mapping.annotated,
         )
 

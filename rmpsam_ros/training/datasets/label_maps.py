@@ -60,7 +60,10 @@ class LabelMaps:
                 else:
                     ignore |= part
         return Sample(
-            image, stack_masks(masks, image.shape[:2]), np.array(classes, np.int64), ignore,
+            image,
+            stack_masks(masks, image.shape[:2]),
+            np.array(classes, np.int64),
+            ignore,
             mapping.annotated,
         )
 
@@ -102,7 +105,10 @@ class VocSegmentation:
                 masks.append(region)
                 classes.append(target)
         return Sample(
-            image, stack_masks(masks, size), np.array(classes, np.int64), ignore,
+            image,
+            stack_masks(masks, size),
+            np.array(classes, np.int64),
+            ignore,
             self._config.mapping.annotated,
         )
 

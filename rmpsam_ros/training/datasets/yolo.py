@@ -54,14 +54,15 @@ class YoloSegmentation:
                 masks.append(mask)
                 classes.append(target)
         return Sample(
-            image, stack_masks(masks, size), np.array(classes, np.int64), ignore,
+            image,
+            stack_masks(masks, size),
+            np.array(classes, np.int64),
+            ignore,
             self._config.mapping.annotated,
         )
 
 
-def fill_polygons(
-    polygons: list[NDArray[np.float64]], size: tuple[int, int]
-) -> NDArray[np.bool_]:
+def fill_polygons(polygons: list[NDArray[np.float64]], size: tuple[int, int]) -> NDArray[np.bool_]:
     """Return the union of polygons [P, 2] (x, y in pixels) as a mask [H, W].
 
     A pixel belongs to a polygon if its centre lies inside (even-odd rule).

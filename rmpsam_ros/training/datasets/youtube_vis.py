@@ -66,6 +66,9 @@ class YouTubeVis:
                 masks.append(mask)
                 classes.append(target)
         return Sample(
-            image, stack_masks(masks, size), np.array(classes, np.int64), ignore,
+            image,
+            stack_masks(masks, size),
+            np.array(classes, np.int64),
+            ignore,
             self._config.mapping.annotated,
         )
