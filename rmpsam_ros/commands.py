@@ -17,7 +17,7 @@ from rmpsam_ros.pipeline import (
     PipelineError,
     create_pipeline,
 )
-from rmpsam_ros.runtime import ModelConfig
+from rmpsam_ros.runtime import EngineConfig
 
 
 class CommandError(RuntimeError):
@@ -36,7 +36,7 @@ def add_parsers(subparsers: Any) -> None:
 
 def add_model_options(parser: argparse.ArgumentParser) -> None:
     """Add the options of `make_pipeline`."""
-    network, pipeline = ModelConfig(), PipelineConfig()
+    network, pipeline = EngineConfig(), PipelineConfig()
     add_network_options(parser, weights="demo")
     add = parser.add_argument
     add("--engine", default=network.engine, help="default: %(default)s")

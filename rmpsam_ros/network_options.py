@@ -3,7 +3,7 @@
 import argparse
 from typing import Any
 
-from rmpsam_ros.runtime import ModelConfig
+from rmpsam_ros.runtime import EngineConfig
 
 
 def add_network_options(parser: argparse.ArgumentParser, weights: str) -> None:
@@ -22,9 +22,9 @@ def add_network_options(parser: argparse.ArgumentParser, weights: str) -> None:
     )
 
 
-def network_config(options: argparse.Namespace, **more: Any) -> ModelConfig:
+def network_config(options: argparse.Namespace, **more: Any) -> EngineConfig:
     """Return the network that the options choose; ``more``: further settings of it."""
-    return ModelConfig(
+    return EngineConfig(
         model=options.model,
         weights=options.weights,
         text_embeddings=options.text_embeddings,

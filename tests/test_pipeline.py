@@ -12,10 +12,10 @@ from rmpsam_ros.pipeline import (
 )
 from rmpsam_ros.pipeline import Pipeline as PipelineUnderTest
 from rmpsam_ros.runtime import (
+    EngineConfig,
     EngineError,
     EngineInfo,
     FrameOutput,
-    ModelConfig,
     ObjectOutput,
     PromptOutput,
 )
@@ -269,7 +269,7 @@ def test_a_frame_that_fails_in_the_network_fails_alone(pipeline, engine):
 
 def test_the_real_network_runs_end_to_end():
     lines: list[str] = []
-    config = PipelineConfig(network=ModelConfig(engine="torch"), long_side=128, short_side=96)
+    config = PipelineConfig(network=EngineConfig(engine="torch"), long_side=128, short_side=96)
     pipeline = create_pipeline(config, lines.append)
     assert "random" in pipeline.engine_info.weights and any("random" in line for line in lines)
     image = np.random.default_rng(0).integers(0, 256, (120, 160, 3), np.uint8)
@@ -286,7 +286,7 @@ def test_the_real_network_runs_end_to_end():
 
 
 def test_cameras_on_the_real_network():
-    config = PipelineConfig(network=ModelConfig(engine="torch"), long_side=64, short_side=64)
+    config = PipelineConfig(network=EngineConfig(engine="torch"), long_side=64, short_side=64)
     first = create_pipeline(config)
     second = first.for_another_camera()
     images = [np.full((48, 64, 3), value, np.uint8) for value in (0, 200)]
@@ -301,14 +301,14 @@ def test_cameras_on_the_real_network():
     ("config", "reason"),
     [
         (PipelineConfig(labels="nothing_like_it"), "nothing_like_it"),
-        (PipelineConfig(network=ModelConfig(model="rmpsam_r99")), "rmpsam_r18"),
-        (PipelineConfig(network=ModelConfig(engine="abacus")), "abacus"),
-        (PipelineConfig(network=ModelConfig(device="cuda:99")), "cuda:99"),
+        (PipelineConfig(network=EngineConfig(model="rmpsam_r99")), "rmpsam_r18"),
+        (PipelineConfig(network=EngineConfig(engine="abacus")), "abacus"),
+        (PipelineConfig(network=EngineConfig(device="cuda:99")), "cuda:99"),
         (
-            PipelineConfig(network=ModelConfig(weights="/no.pth", text_embeddings="/no.npy")),
+            PipelineConfig(network=EngineConfig(weights="/no.pth", text_embeddings="/no.npy")),
             "/no.pth",
         ),
-        (PipelineConfig(network=ModelConfig(weights="/no.pth")), "text_embeddings"),
+        (PipelineConfig(network=EngineConfig(weights="/no.pth")), "text_embeddings"),
         (PipelineConfig(prompting=PromptingConfig(engine="abacus")), "mobile_sam"),
     ],
 )

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from rmpsam_ros.pipeline import Pipeline, PipelineConfig, PipelineError, create_pipeline
-from rmpsam_ros.runtime import EngineError, EngineInfo, FrameOutput, ModelConfig, ObjectOutput
+from rmpsam_ros.runtime import EngineConfig, EngineError, EngineInfo, FrameOutput, ObjectOutput
 from rmpsam_ros.runtime.engine import HostSteps
 from rmpsam_ros.segmentation.labels import load_label_set
 from rmpsam_ros.segmentation.panoptic import FusionConfig, fuse_panoptic
@@ -52,7 +52,7 @@ class TubeEngine(HostSteps):
 
 def config(clip_frames):
     return PipelineConfig(
-        network=ModelConfig(clip_frames=clip_frames), long_side=WIDTH, short_side=HEIGHT
+        network=EngineConfig(clip_frames=clip_frames), long_side=WIDTH, short_side=HEIGHT
     )
 
 
@@ -164,7 +164,7 @@ def test_impossible_clips_are_refused_at_start(clip_frames):
 
 def test_the_real_network_decodes_the_tube_of_the_paper():
     """The last frame of a clip has the masks that the network gives for the whole tube."""
-    network = ModelConfig(engine="torch", device="cpu", num_threads=1, clip_frames=3)
+    network = EngineConfig(engine="torch", device="cpu", num_threads=1, clip_frames=3)
     settings = replace(config(3), network=network, fusion=FusionConfig(0.05, 0.05))
     lines = []
     pipeline = create_pipeline(settings, lines.append)

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from rmpsam_ros.pipeline import Pipeline, PipelineConfig
-from rmpsam_ros.runtime import EngineInfo, FrameOutput, ModelConfig, ObjectOutput
+from rmpsam_ros.runtime import EngineConfig, EngineInfo, FrameOutput, ObjectOutput
 from rmpsam_ros.runtime.engine import HostSteps
 from rmpsam_ros.segmentation.labels import load_label_set
 from rmpsam_ros.segmentation.run_length import decode_mask
@@ -117,7 +117,7 @@ def picture(case, frame):
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
 def test_ids(case, seed, clip_frames):
     config = PipelineConfig(
-        network=ModelConfig(clip_frames=clip_frames), long_side=WIDTH, short_side=HEIGHT
+        network=EngineConfig(clip_frames=clip_frames), long_side=WIDTH, short_side=HEIGHT
     )
     pipeline = Pipeline(ThingNetwork(seed), LABELS, config)
     found = {name: "" for name in case.ids}

@@ -3,7 +3,7 @@
 from .checkpoint import CheckpointError, load_checkpoint, read_metadata, save_checkpoint
 from .configs import MODEL_CONFIGS, ModelConfig, build_model
 from .deform_conv import onnx_deform_conv
-from .outputs import ObjectOutput, PromptOutput, StageOutput
+from .outputs import RawObjects, RawPrompts, StageOutput
 from .packaged import packaged_weights, with_frozen_parts
 from .random_weights import load_random_weights, random_text_embeddings
 from .rmpsam import RmpSam
@@ -12,8 +12,8 @@ __all__ = [
     "MODEL_CONFIGS",
     "CheckpointError",
     "ModelConfig",
-    "ObjectOutput",
-    "PromptOutput",
+    "RawObjects",
+    "RawPrompts",
     "RmpSam",
     "StageOutput",
     "build_model",

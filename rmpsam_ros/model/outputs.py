@@ -24,7 +24,7 @@ class StageOutput(NamedTuple):
     iou: Tensor
 
 
-class ObjectOutput(NamedTuple):
+class RawObjects(NamedTuple):
     """Objects found in an image or a tube of T frames (reference sections 6 and 9).
 
     class_logits: [B, N, C + 1], 100 x cosine, the last column (no object) is exactly 0.
@@ -41,7 +41,7 @@ class ObjectOutput(NamedTuple):
     stages: tuple[StageOutput, ...] = ()
 
 
-class PromptOutput(NamedTuple):
+class RawPrompts(NamedTuple):
     """Masks of K prompts, class-agnostic and independent of one another (reference section 7).
 
     mask_logits: [B, K, h, w] with h x w = H/4 x W/4.

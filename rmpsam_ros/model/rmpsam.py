@@ -18,7 +18,7 @@ from .backbones import build_backbone
 from .classifier import STAGE_TEMPERATURE, TextClassifier
 from .decoder import Decoder, DecoderOutput
 from .neck import Neck
-from .outputs import ObjectOutput, PromptOutput, StageOutput
+from .outputs import RawObjects, RawPrompts, StageOutput
 from .prompt_encoder import PromptEncoder
 
 IMAGE_STRIDE = 32
@@ -98,7 +98,7 @@ class RmpSam(nn.Module):
 
     def decode_objects(
         self, features: Tensor, frames: int = 1, with_stages: bool = False
-    ) -> ObjectOutput:
+    ) -> RawObjects:
         """Find all objects of an image, or of a tube of consecutive frames.
 
         features: [B * frames, 256, h, w] from ``features``, the frames of a tube in a row.
@@ -132,7 +132,7 @@ class RmpSam(nn.Module):
         boxes: Tensor,
         labels: Tensor | None = None,
         with_stages: bool = False,
-    ) -> PromptOutput:
+    ) -> RawPrompts:
         """Segment what each prompt points at; prompts do not influence one another.
 
         features: [B, 256, h, w] from ``features``.
@@ -147,7 +147,7 @@ class RmpSam(nn.Module):
         decoded = self.decoder(pixels, queries, 0, with_stages, first_masks)
         return self._prompt_output(pixels, grid, decoded, num_objects=0)
 
-    def decode(self, features: Tensor, boxes: Tensor) -> tuple[ObjectOutput, PromptOutput]:
+    def decode(self, features: Tensor, boxes: Tensor) -> tuple[RawObjects, RawPrompts]:
         """Decode objects and prompts together, in one pass through the decoder.
 
         Arguments and results are those of ``decode_objects`` (one frame) and
@@ -164,7 +164,7 @@ class RmpSam(nn.Module):
             self._prompt_output(pixels, grid, decoded, num_objects),
         )
 
-    def forward(self, images: Tensor) -> ObjectOutput:
+    def forward(self, images: Tensor) -> RawObjects:
         """Return ``decode_objects(features(images))`` of images [B, 3, H, W]."""
         return self.decode_objects(self.features(images))
 
@@ -207,10 +207,10 @@ class RmpSam(nn.Module):
 
     def _object_output(
         self, pixels: Tensor, grid: tuple[int, ...], decoded: DecoderOutput
-    ) -> ObjectOutput:
+    ) -> RawObjects:
         queries = decoded.queries[:, : self.object_queries.shape[0]]
         adapted, embeddings = self.object_adapter(pixels, queries, decoded.object_mask_logits)
-        return ObjectOutput(
+        return RawObjects(
             class_logits=self.classifier(embeddings),
             mask_logits=(adapted @ pixels).unflatten(-1, grid),
             queries=adapted,
@@ -220,9 +220,9 @@ class RmpSam(nn.Module):
 
     def _prompt_output(
         self, pixels: Tensor, grid: tuple[int, ...], decoded: DecoderOutput, num_objects: int
-    ) -> PromptOutput:
+    ) -> RawPrompts:
         adapted = self.prompt_adapter(pixels, decoded.queries[:, num_objects:])
-        return PromptOutput(
+        return RawPrompts(
             mask_logits=(adapted @ pixels).unflatten(-1, grid),
             queries=adapted,
             iou=self.prompt_adapter.iou_layer(adapted),

@@ -7,7 +7,7 @@ from typing import Any
 
 from rmpsam_ros.node.parameters import ParameterError
 from rmpsam_ros.pipeline import PipelineConfig, PromptingConfig
-from rmpsam_ros.runtime import ModelConfig
+from rmpsam_ros.runtime import EngineConfig
 from rmpsam_ros.segmentation.labels import LabelSet
 from rmpsam_ros.segmentation.panoptic import FusionConfig
 from rmpsam_ros.tracking import TrackerConfig
@@ -23,7 +23,7 @@ def pipeline_config(values: Mapping[str, Any]) -> PipelineConfig:
             f"{values['long_side']}"
         )
     return PipelineConfig(
-        network=ModelConfig(
+        network=EngineConfig(
             model=values["model"],
             weights=values["weights"],
             text_embeddings=values["text_embeddings"],

@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field
 
 from rmpsam_ros.prompting import PromptingConfig
-from rmpsam_ros.runtime import ModelConfig
+from rmpsam_ros.runtime import EngineConfig
 from rmpsam_ros.segmentation.panoptic import FusionConfig
 from rmpsam_ros.tracking import TrackerConfig
 
@@ -29,7 +29,7 @@ class PipelineConfig:
         prompting: what answers prompts, on which frames, and how objects are followed.
     """
 
-    network: ModelConfig = field(default_factory=ModelConfig)
+    network: EngineConfig = field(default_factory=EngineConfig)
     labels: str = ""
     long_side: int = 640
     short_side: int = 480

@@ -10,7 +10,7 @@ from rmpsam_ros.model.sam import PROMPT_MODELS
 from rmpsam_ros.prompting.answers import PromptEngine, PromptEngineError
 from rmpsam_ros.prompting.config import PromptingConfig
 from rmpsam_ros.prompting.sam_prompts import SamPrompts
-from rmpsam_ros.runtime import EngineError, ModelConfig
+from rmpsam_ros.runtime import EngineConfig, EngineError
 from rmpsam_ros.runtime.sam_load import load_sam_engine
 from rmpsam_ros.weights_store import find_weights
 
@@ -20,7 +20,7 @@ PROMPT_ENGINES = ("rmpsam", *PROMPT_MODELS)
 
 def load_prompt_engine(
     config: PromptingConfig,
-    network: ModelConfig,
+    network: EngineConfig,
     progress: Callable[[str], None] = lambda line: None,
     cancelled: threading.Event | None = None,
 ) -> PromptEngine | None:

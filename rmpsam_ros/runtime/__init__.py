@@ -9,14 +9,14 @@ from rmpsam_ros.runtime.engine import (
     PromptOutput,
 )
 from rmpsam_ros.runtime.load import load_engine
-from rmpsam_ros.runtime.network import ModelConfig
+from rmpsam_ros.runtime.network import EngineConfig
 
 __all__ = [
     "Engine",
+    "EngineConfig",
     "EngineError",
     "EngineInfo",
     "FrameOutput",
-    "ModelConfig",
     "ObjectOutput",
     "PromptOutput",
     "load_engine",

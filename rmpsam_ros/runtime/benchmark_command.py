@@ -19,7 +19,7 @@ from rmpsam_ros.runtime.benchmark_report import NetworkReport, to_json
 from rmpsam_ros.runtime.engine import EngineError
 from rmpsam_ros.runtime.factory import Precision
 from rmpsam_ros.runtime.load import available_engines, make_factory
-from rmpsam_ros.runtime.network import ModelConfig, label_set_of
+from rmpsam_ros.runtime.network import EngineConfig, label_set_of
 from rmpsam_ros.runtime.torch_engine import device_description, resolve_device
 from rmpsam_ros.segmentation.labels import LabelSetError
 
@@ -72,7 +72,7 @@ def run_benchmark_command(options: argparse.Namespace) -> None:
             "cache_folder": options.cache_folder,
         }
         networks = [(network_config(options, **more), options.labels)]
-        networks += [(ModelConfig(model=name, **more), "") for name in _list(options.also)]
+        networks += [(EngineConfig(model=name, **more), "") for name in _list(options.also)]
         label_sets = [label_set_of(config, labels) for config, labels in networks]
         reports: list[NetworkReport] = []
         for (config, _), label_set in zip(networks, label_sets, strict=True):

@@ -18,7 +18,7 @@ from rmpsam_ros.runtime.engine import EngineError
 from rmpsam_ros.runtime.export_form import ExportForm
 from rmpsam_ros.runtime.factory import TENSORRT_FORMS, EngineFactory
 from rmpsam_ros.runtime.load import load_engine, make_factory
-from rmpsam_ros.runtime.network import ModelConfig, label_set_of
+from rmpsam_ros.runtime.network import EngineConfig, label_set_of
 from rmpsam_ros.segmentation.labels import LabelSet, LabelSetError
 
 EXPORT_FORMS: dict[tuple[str, str], ExportForm] = {
@@ -56,7 +56,7 @@ def _add_export(subparsers: Any) -> None:
 def _add_build_engine(subparsers: Any) -> None:
     text = "build the engines that the node would build at its first start; Ctrl-C cancels"
     parser = subparsers.add_parser("build-engine", help=text, description=text)
-    network = ModelConfig()
+    network = EngineConfig()
     parser.add_argument("--engine", default=network.engine, help="default: %(default)s")
     parser.add_argument("--device", default=network.device, help="default: %(default)s")
     parser.add_argument("--precision", default=network.precision, help="default: %(default)s")
@@ -116,7 +116,7 @@ def run_build_engine(options: argparse.Namespace) -> None:
         prompt_engine.close()
 
 
-def _factory(config: ModelConfig, label_set: LabelSet) -> EngineFactory:
+def _factory(config: EngineConfig, label_set: LabelSet) -> EngineFactory:
     return make_factory(config, label_set.num_classes, _print, threading.Event())
 
 

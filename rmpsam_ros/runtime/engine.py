@@ -164,7 +164,7 @@ class Engine(Protocol):
 
         Raises:
             EngineError: the sizes differ, the engine was made for single frames only
-                (`ModelConfig.clip_frames`), or execution failed.
+                (`EngineConfig.clip_frames`), or execution failed.
         """
         ...
 

@@ -20,7 +20,7 @@ from rmpsam_ros.model import RmpSam
 from rmpsam_ros.runtime.cache import EngineCache
 from rmpsam_ros.runtime.engine import Engine, EngineError, EngineInfo
 from rmpsam_ros.runtime.export_form import ExportForm, GraphPart, Quantization
-from rmpsam_ros.runtime.network import ModelConfig, network_digest
+from rmpsam_ros.runtime.network import EngineConfig, network_digest
 from rmpsam_ros.runtime.precision import (
     Agreement,
     Remembered,
@@ -55,7 +55,7 @@ class EngineFactory:
     def __init__(
         self,
         model: RmpSam,
-        config: ModelConfig,
+        config: EngineConfig,
         device: torch.device,
         cache: EngineCache,
         progress: Callable[[str], None],

@@ -11,7 +11,7 @@ from rmpsam_ros.runtime.cache import EngineCache
 from rmpsam_ros.runtime.cpu import has_fast_int8
 from rmpsam_ros.runtime.engine import Engine, EngineError
 from rmpsam_ros.runtime.factory import EngineFactory, Precision
-from rmpsam_ros.runtime.network import ModelConfig, load_network, resolve
+from rmpsam_ros.runtime.network import EngineConfig, load_network, resolve
 from rmpsam_ros.runtime.torch_engine import resolve_device
 
 # Fastest first; behind what fails, its results or its libraries, comes the next.
@@ -50,7 +50,7 @@ PACKAGES = {
 
 
 def load_engine(
-    config: ModelConfig,
+    config: EngineConfig,
     num_classes: int,
     progress: Callable[[str], None] = lambda line: None,
     cancelled: threading.Event | None = None,
@@ -82,7 +82,7 @@ def load_engine(
 
 
 def make_factory(
-    config: ModelConfig,
+    config: EngineConfig,
     num_classes: int,
     progress: Callable[[str], None],
     cancelled: threading.Event,
@@ -114,7 +114,7 @@ def available_engines(device: torch.device) -> list[tuple[str, Precision]]:
     ]
 
 
-def _candidates(config: ModelConfig, device: torch.device) -> list[tuple[str, Precision]]:
+def _candidates(config: EngineConfig, device: torch.device) -> list[tuple[str, Precision]]:
     """Return engines with precisions in the order to try them."""
     engines = PRECISIONS[device.type]
     known = sorted({name for kinds in PRECISIONS.values() for name in kinds})
@@ -141,7 +141,7 @@ def _candidates(config: ModelConfig, device: torch.device) -> list[tuple[str, Pr
 
 
 def _from_precision_on(
-    candidates: list[tuple[str, Precision]], config: ModelConfig
+    candidates: list[tuple[str, Precision]], config: EngineConfig
 ) -> list[tuple[str, Precision]]:
     """Drop what comes before the wanted precision."""
     wanted = config.precision

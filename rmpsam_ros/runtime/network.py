@@ -44,7 +44,7 @@ Progress = Callable[[str], None]
 
 
 @dataclass(frozen=True, slots=True)
-class ModelConfig:
+class EngineConfig:
     """Which network runs, with what, where.
 
     Attributes:
@@ -80,7 +80,7 @@ class ModelConfig:
         return Path(self.weights).name if self.weights else RANDOM_WEIGHTS
 
 
-def resolve(config: ModelConfig) -> ModelConfig:
+def resolve(config: EngineConfig) -> EngineConfig:
     """Replace names by what they stand for: packaged weights, and the model that weights are of.
 
     Raises:
@@ -101,7 +101,7 @@ def resolve(config: ModelConfig) -> ModelConfig:
     return replace(config, model=config.model or own or DEFAULT_MODEL, weights=weights)
 
 
-def label_set_of(config: ModelConfig, labels: str) -> LabelSet:
+def label_set_of(config: EngineConfig, labels: str) -> LabelSet:
     """Return the label set that is asked for, or that of the weights, or coco_panoptic.
 
     Args:
@@ -127,7 +127,7 @@ def weights_metadata(weights: str) -> dict[str, str]:
     return read_metadata(weights) if weights and Path(weights).is_file() else {}
 
 
-def load_network(config: ModelConfig, num_classes: int, progress: Progress) -> RmpSam:
+def load_network(config: EngineConfig, num_classes: int, progress: Progress) -> RmpSam:
     """Build the network, load its weights and its class table, on the CPU.
 
     Raises:
@@ -156,7 +156,7 @@ def network_digest(model: RmpSam) -> str:
     return digest.hexdigest()
 
 
-def _check(config: ModelConfig) -> None:
+def _check(config: EngineConfig) -> None:
     if not 1 <= config.clip_frames <= MAX_CLIP_FRAMES:
         raise EngineError(
             f"clip_frames is {config.clip_frames}; expected 1 (single frames) to {MAX_CLIP_FRAMES}"
@@ -175,7 +175,7 @@ def _check(config: ModelConfig) -> None:
             raise EngineError(f"{name} '{path}' is not a file")
 
 
-def _load_weights(model: RmpSam, config: ModelConfig, progress: Progress) -> torch.Tensor | None:
+def _load_weights(model: RmpSam, config: EngineConfig, progress: Progress) -> torch.Tensor | None:
     """Fill the network, and return the class table if the file holds one."""
     if not config.weights:
         progress("no weights given: using random weights, results will be meaningless")
@@ -192,7 +192,7 @@ def _load_weights(model: RmpSam, config: ModelConfig, progress: Progress) -> tor
 
 
 def _text_embeddings(
-    config: ModelConfig, own_table: torch.Tensor | None, num_classes: int
+    config: EngineConfig, own_table: torch.Tensor | None, num_classes: int
 ) -> torch.Tensor:
     if config.text_embeddings:
         source = f"text_embeddings '{config.text_embeddings}'"
@@ -212,7 +212,7 @@ def _text_embeddings(
     return table
 
 
-def _no_class_table(config: ModelConfig) -> EngineError:
+def _no_class_table(config: EngineConfig) -> EngineError:
     return EngineError(
         f"weights '{config.weights}' need a class table: set text_embeddings to a file with "
         "the (classes, synonyms, 768) text embeddings they were trained with"

@@ -20,7 +20,7 @@ from rmpsam_ros.runtime.cache import EngineCache
 from rmpsam_ros.runtime.engine import EngineError, EngineInfo
 from rmpsam_ros.runtime.export_form import ExportForm, GraphPart
 from rmpsam_ros.runtime.factory import gpu_key
-from rmpsam_ros.runtime.network import ModelConfig
+from rmpsam_ros.runtime.network import EngineConfig
 from rmpsam_ros.runtime.sam_engine import SamEngine, SamTorchEngine
 from rmpsam_ros.runtime.sam_precision import SamAgreement, compare_sam, sam_shortcomings
 from rmpsam_ros.runtime.torch_engine import device_description, resolve_device
@@ -45,7 +45,7 @@ class WeightsError(EngineError):
 def load_sam_engine(
     name: str,
     weights: Path,
-    config: ModelConfig,
+    config: EngineConfig,
     progress: Callable[[str], None] = lambda line: None,
     cancelled: threading.Event | None = None,
 ) -> SamEngine:
@@ -101,7 +101,7 @@ class _SamFactory:
         self,
         name: str,
         weights: Path,
-        config: ModelConfig,
+        config: EngineConfig,
         device: torch.device,
         cache: EngineCache,
         progress: Callable[[str], None],

@@ -7,9 +7,7 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from rmpsam_ros.model import ObjectOutput as ModelObjects
-from rmpsam_ros.model import PromptOutput as ModelPrompts
-from rmpsam_ros.model import RmpSam
+from rmpsam_ros.model import RawObjects, RawPrompts, RmpSam
 from rmpsam_ros.runtime.cpu import cpu_info
 from rmpsam_ros.runtime.engine import (
     EngineError,
@@ -228,7 +226,7 @@ def prepared(model: RmpSam, device: torch.device) -> RmpSam:
     return model
 
 
-def _tube_tensors(objects: ModelObjects) -> Tensors:
+def _tube_tensors(objects: RawObjects) -> Tensors:
     """Return the objects of a tube; the masks always have an axis of frames."""
     masks = objects.mask_logits
     return {
@@ -238,11 +236,11 @@ def _tube_tensors(objects: ModelObjects) -> Tensors:
     }
 
 
-def _prompt_tensors(prompts: ModelPrompts) -> Tensors:
+def _prompt_tensors(prompts: RawPrompts) -> Tensors:
     return {"prompt_mask_logits": prompts.mask_logits, "prompt_iou": prompts.iou[..., 0]}
 
 
-def _objects_to_numpy(output: ModelObjects, index: int) -> ObjectOutput:
+def _objects_to_numpy(output: RawObjects, index: int) -> ObjectOutput:
     class_logits = output.class_logits[index].cpu().numpy()
     check_finite(class_logits)
     return ObjectOutput(
@@ -252,7 +250,7 @@ def _objects_to_numpy(output: ModelObjects, index: int) -> ObjectOutput:
     )
 
 
-def _prompts_to_numpy(output: ModelPrompts, index: int, count: int) -> PromptOutput:
+def _prompts_to_numpy(output: RawPrompts, index: int, count: int) -> PromptOutput:
     """Return the first ``count`` prompts of image ``index`` of a batch."""
     iou = output.iou[index, :count, 0].cpu().numpy()
     check_finite(iou)

@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from rmpsam_ros.model import ObjectOutput, PromptOutput, RmpSam, StageOutput
+from rmpsam_ros.model import RawObjects, RawPrompts, RmpSam, StageOutput
 
 from .matcher import MatchCosts, match
 from .points import random_points, sample_points, uncertain_points
@@ -69,7 +69,7 @@ class ObjectTargets:
 
 
 def object_losses(
-    output: ObjectOutput,
+    output: RawObjects,
     targets: Sequence[ObjectTargets],
     things: Tensor,
     config: LossConfig,
@@ -85,7 +85,7 @@ def object_losses(
     num_masks: divisor of the mask losses: objects of the batch, mean over all processes.
     """
     maps = [_TargetMaps.of(target) for target in targets]
-    predictions: list[StageOutput | ObjectOutput] = [*output.stages, output]
+    predictions: list[StageOutput | RawObjects] = [*output.stages, output]
     factors = [config.stage_logits] * len(output.stages) + [1.0]
     losses = [
         _single_output_losses(
@@ -200,7 +200,7 @@ def name_loss(
 
 
 def prompt_losses(
-    output: PromptOutput,
+    output: RawPrompts,
     masks: Tensor,
     known: Tensor,
     config: LossConfig,
@@ -214,7 +214,7 @@ def prompt_losses(
     """
     expected_masks = masks.flatten(0, 1).float()
     known_maps = known.float().repeat_interleave(masks.shape[1], dim=0)
-    predictions: list[StageOutput | PromptOutput] = [*output.stages, output]
+    predictions: list[StageOutput | RawPrompts] = [*output.stages, output]
     losses = []
     for prediction in predictions:
         logits = prediction.mask_logits.flatten(0, 1).float()

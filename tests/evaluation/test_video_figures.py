@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from rmpsam_ros.pipeline import Pipeline, PipelineConfig, PromptingConfig, create_pipeline
-from rmpsam_ros.runtime import EngineInfo, FrameOutput, ModelConfig, ObjectOutput, PromptOutput
+from rmpsam_ros.runtime import EngineConfig, EngineInfo, FrameOutput, ObjectOutput, PromptOutput
 from rmpsam_ros.runtime.engine import HostSteps
 from rmpsam_ros.segmentation.labels import load_label_set
 
@@ -136,7 +136,7 @@ def test_ids_that_persist(tool, tmp_path):
 def test_a_boxed_dog_is_followed(tool):
     """Six frames of a real video with MobileSAM."""
     config = PipelineConfig(
-        network=ModelConfig(engine="torch", device="cpu"),
+        network=EngineConfig(engine="torch", device="cpu"),
         long_side=96,
         short_side=96,
         prompting=PromptingConfig(engine="mobile_sam", prompt_rate=0.0),

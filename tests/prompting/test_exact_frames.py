@@ -4,14 +4,14 @@ import numpy as np
 import pytest
 
 from rmpsam_ros.pipeline import PipelineConfig, PromptingConfig, create_pipeline
-from rmpsam_ros.runtime import ModelConfig
+from rmpsam_ros.runtime import EngineConfig
 from rmpsam_ros.segmentation.run_length import decode_mask
 
 LATER = 20
 
 
 def make(engine, clip_frames, tmp_path):
-    network = ModelConfig(
+    network = EngineConfig(
         engine="onnxruntime" if engine == "onnxruntime" else "torch",
         device="cpu",
         num_threads=1,

@@ -13,11 +13,11 @@ from rmpsam_ros.prompting.engines import load_prompt_engine
 from rmpsam_ros.prompting.frames import KeptFrame
 from rmpsam_ros.prompting.query_masks import QueryMasks
 from rmpsam_ros.prompting.sam_prompts import SamPrompts, largest_of_the_best, sam_prompts
-from rmpsam_ros.runtime import EngineInfo, ModelConfig
+from rmpsam_ros.runtime import EngineConfig, EngineInfo
 from rmpsam_ros.runtime.sam_engine import SamEngine, SamFeatures, SamTorchEngine
 from rmpsam_ros.segmentation.preprocess import fit
 
-CPU = ModelConfig(device="cpu", engine="torch")
+CPU = EngineConfig(device="cpu", engine="torch")
 COCO = Path(__file__).parents[3] / "shared" / "data" / "coco128-seg"
 QUERIES = QueryMasks(np.zeros(1, np.float32), np.zeros((1, 1), np.uint8), (1, 1), np.zeros((1, 8)))
 

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 
-from rmpsam_ros.runtime import ModelConfig, load_engine
+from rmpsam_ros.runtime import EngineConfig, load_engine
 from rmpsam_ros.runtime.export_form import ExportForm
 from rmpsam_ros.runtime.network import label_set_of, load_network
 from rmpsam_ros.runtime.onnx_engine import OnnxEngine, onnxruntime_form
@@ -84,7 +84,7 @@ def test_there_is_something_to_agree_on(frames, reference):
 @needs_openvino
 def test_the_demo_model_in_bf16_agrees_with_fp32(frames, tmp_path):
     """The reduced precision that the node chooses for it, with weights that mean something."""
-    config = ModelConfig(
+    config = EngineConfig(
         weights="demo",
         engine="openvino",
         precision="bf16",

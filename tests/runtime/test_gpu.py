@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import torch
 
-from rmpsam_ros.runtime import ModelConfig, load_engine
+from rmpsam_ros.runtime import EngineConfig, load_engine
 from rmpsam_ros.runtime.engine import EngineError
 from rmpsam_ros.runtime.gpu_engine import MAX_LANES
 from rmpsam_ros.runtime.precision import compare, preprocessed_frames, shortcomings
@@ -101,7 +101,7 @@ def test_tensorrt_equals_fp32_pytorch(tmp_path_factory, precision, reference):
     folder = tmp_path_factory.mktemp("engines") / "cache"
     lines: list[str] = []
     options: dict[str, Any] = {"device": "cuda", "engine": "tensorrt", "precision": precision}
-    config = ModelConfig(cache_folder=str(folder), **options)
+    config = EngineConfig(cache_folder=str(folder), **options)
     try:
         engine = load_engine(config, 7, lines.append)
     except EngineError as error:
@@ -120,7 +120,7 @@ def test_tensorrt_equals_fp32_pytorch(tmp_path_factory, precision, reference):
 def test_a_tensorrt_build_can_be_cancelled(tmp_path):
     cancelled = threading.Event()
     cancelled.set()
-    config = ModelConfig(device="cuda", engine="tensorrt", cache_folder=str(tmp_path / "cache"))
+    config = EngineConfig(device="cuda", engine="tensorrt", cache_folder=str(tmp_path / "cache"))
     with pytest.raises(EngineError, match="cancelled"):
         load_engine(config, 7, cancelled=cancelled)
     assert not list((tmp_path / "cache").glob("*tensorrt*.engine"))

@@ -12,7 +12,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from rmpsam_ros.model import random_text_embeddings, save_checkpoint
-from rmpsam_ros.runtime import EngineError, ModelConfig, load_engine
+from rmpsam_ros.runtime import EngineConfig, EngineError, load_engine
 from rmpsam_ros.runtime import factory as factory_module
 from rmpsam_ros.runtime import load as load_module
 from rmpsam_ros.runtime.network import load_network, read_text_embeddings
@@ -63,7 +63,7 @@ def compared(monkeypatch) -> list[str]:
 
 def load(lines: list[str] | None = None, **options: Any) -> Any:
     return load_engine(
-        ModelConfig(device="cpu", num_threads=2, **options),
+        EngineConfig(device="cpu", num_threads=2, **options),
         CLASSES,
         (lines if lines is not None else []).append,
     )
@@ -145,7 +145,7 @@ def test_a_failure_inside_the_build_gives_way_to_the_next_engine(monkeypatch, tm
 def test_what_cannot_be_used_is_said_in_one_line(options, what, cache_folder):
     options = {"num_threads": 2, "device": "cpu", **options}
     with pytest.raises(EngineError, match=what) as caught:
-        load_engine(ModelConfig(cache_folder=cache_folder, **options), CLASSES)
+        load_engine(EngineConfig(cache_folder=cache_folder, **options), CLASSES)
     assert "\n" not in str(caught.value)
 
 
@@ -171,17 +171,17 @@ def test_weights_with_their_own_class_table_need_no_other(network, weights, tmp_
     table = random_text_embeddings("inside", CLASSES, 1)
     path = tmp_path / "with_table.safetensors"
     save_file({**tensors, "text_embeddings": table.half()}, path)
-    model = load_network(ModelConfig(weights=str(path)), CLASSES, print)
+    model = load_network(EngineConfig(weights=str(path)), CLASSES, print)
     torch.testing.assert_close(model.classifier.text_embeddings, table, atol=1e-3, rtol=0)
-    both = ModelConfig(weights=str(path), text_embeddings=weights["text_embeddings"])
+    both = EngineConfig(weights=str(path), text_embeddings=weights["text_embeddings"])
     other = load_network(both, CLASSES, print)
     assert other.classifier.text_embeddings.shape == (CLASSES, 2, 768)
     with pytest.raises(EngineError, match=r"with_table\.safetensors' has 7 classes"):
-        load_network(ModelConfig(weights=str(path)), CLASSES + 1, print)
+        load_network(EngineConfig(weights=str(path)), CLASSES + 1, print)
 
 
 def test_weights_of_another_network_are_refused_in_one_line(weights):
-    config = ModelConfig(model="rmpsam_r50", **weights)
+    config = EngineConfig(model="rmpsam_r50", **weights)
     with pytest.raises(EngineError, match="does not fit this network") as caught:
         load_network(config, CLASSES, print)
     assert "\n" not in str(caught.value)
@@ -189,7 +189,7 @@ def test_weights_of_another_network_are_refused_in_one_line(weights):
 
 def test_weights_without_any_class_table_are_refused(weights):
     with pytest.raises(EngineError, match="need a class table"):
-        load_network(ModelConfig(weights=weights["weights"]), CLASSES, print)
+        load_network(EngineConfig(weights=weights["weights"]), CLASSES, print)
 
 
 def test_tables_of_all_kinds_are_read(weights, tmp_path: Path):

@@ -9,7 +9,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from rmpsam_ros.model import build_model, packaged_weights
-from rmpsam_ros.runtime import EngineError, ModelConfig
+from rmpsam_ros.runtime import EngineConfig, EngineError
 from rmpsam_ros.runtime.network import label_set_of, load_network, resolve
 from rmpsam_ros.segmentation.labels import Label, LabelSet, LabelSetError
 from rmpsam_ros.training.network import build_network, make_class_table
@@ -35,7 +35,7 @@ def tiny(tmp_path_factory):
 
 def test_weights_bring_their_model_their_labels_and_the_packaged_parts(tiny):
     path, network = tiny
-    config = ModelConfig(weights=str(path))
+    config = EngineConfig(weights=str(path))
     assert resolve(config).model == NAME
     assert label_set_of(config, "") == LABELS
     assert not any("encoder" in key or "lite0" in key for key in load_file(path))
@@ -66,19 +66,19 @@ def test_an_encoder_in_the_file_is_the_one_that_counts(tiny, tmp_path):
     }
     complete = tmp_path / "complete.safetensors"
     save_file({**load_file(path), **inside}, complete, {"model": NAME})
-    loaded = load_network(ModelConfig(weights=str(complete)), 2, print)
+    loaded = load_network(EngineConfig(weights=str(complete)), 2, print)
     assert float(loaded.backbone.state_dict()["encoder.patch_embed.seq.0.c.weight"].max()) == 0.25
 
 
 @pytest.mark.parametrize(
     ("config", "expected"),
     [
-        (ModelConfig(), ModelConfig(model="rmpsam_r18")),
-        (ModelConfig(weights="random"), ModelConfig(model="rmpsam_r18")),
-        (ModelConfig("rmpsam_r50", "random"), ModelConfig(model="rmpsam_r50")),
+        (EngineConfig(), EngineConfig(model="rmpsam_r18")),
+        (EngineConfig(weights="random"), EngineConfig(model="rmpsam_r18")),
+        (EngineConfig("rmpsam_r50", "random"), EngineConfig(model="rmpsam_r50")),
         (
-            ModelConfig("rmpsam_r50", "/no/file.pth"),
-            ModelConfig(model="rmpsam_r50", weights="/no/file.pth"),
+            EngineConfig("rmpsam_r50", "/no/file.pth"),
+            EngineConfig(model="rmpsam_r50", weights="/no/file.pth"),
         ),
     ],
 )
@@ -89,13 +89,13 @@ def test_names_are_resolved(config, expected):
 
 def test_a_model_that_the_weights_are_not_of_is_refused(tiny):
     with pytest.raises(EngineError, match=f"of model {NAME}, not rmpsam_r18; leave model"):
-        resolve(ModelConfig("rmpsam_r18", str(tiny[0])))
+        resolve(EngineConfig("rmpsam_r18", str(tiny[0])))
 
 
 def test_labels_that_are_asked_for_win(tiny):
     path, _ = tiny
-    assert label_set_of(ModelConfig(weights=str(path)), "youtube_vis_2019").num_classes == 40
-    assert label_set_of(ModelConfig(), "").name == "coco_panoptic"
+    assert label_set_of(EngineConfig(weights=str(path)), "youtube_vis_2019").num_classes == 40
+    assert label_set_of(EngineConfig(), "").name == "coco_panoptic"
 
 
 @pytest.mark.parametrize("text", ["{", '{"labels": 3}', json.dumps({"labels": [{"name": "x"}]})])
@@ -103,11 +103,11 @@ def test_a_label_set_in_weights_that_is_none_is_refused(tmp_path, text):
     path = tmp_path / "odd.safetensors"
     save_file({"x": torch.zeros(1)}, path, {"label_set": text})
     with pytest.raises(LabelSetError, match=r"in weights '.*odd\.safetensors'"):
-        label_set_of(ModelConfig(weights=str(path)), "")
+        label_set_of(EngineConfig(weights=str(path)), "")
 
 
 def test_a_file_that_is_no_safetensors_is_refused(tmp_path):
     path = tmp_path / "odd.safetensors"
     path.write_bytes(b"not at all")
     with pytest.raises(EngineError, match=r"odd\.safetensors is not a readable safetensors"):
-        resolve(ModelConfig(weights=str(path)))
+        resolve(EngineConfig(weights=str(path)))

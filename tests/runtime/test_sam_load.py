@@ -17,7 +17,7 @@ from safetensors.torch import load_file, save_file
 
 from rmpsam_ros.model.sam import build_prompt_model, save_weights
 from rmpsam_ros.priority import NICENESS
-from rmpsam_ros.runtime import EngineError, ModelConfig, sam_load
+from rmpsam_ros.runtime import EngineConfig, EngineError, sam_load
 from rmpsam_ros.runtime.engine import EngineInfo
 from rmpsam_ros.runtime.sam_engine import SamEngine, SamFeatures, SamTorchEngine
 from rmpsam_ros.runtime.sam_load import WeightsError, load_sam_engine
@@ -37,8 +37,8 @@ def weights(tmp_path_factory) -> Path:
 
 
 @pytest.fixture
-def config(tmp_path) -> ModelConfig:
-    return ModelConfig(device="cpu", cache_folder=str(tmp_path / "cache"), num_threads=1)
+def config(tmp_path) -> EngineConfig:
+    return EngineConfig(device="cpu", cache_folder=str(tmp_path / "cache"), num_threads=1)
 
 
 @pytest.fixture
@@ -110,7 +110,7 @@ def test_the_digest_of_the_sources_names_files_that_exist():
 
 def test_engine_torch_tries_nothing_else(weights, config, agreement):
     lines: list[str] = []
-    chosen = ModelConfig(device="cpu", cache_folder=config.cache_folder, engine="torch")
+    chosen = EngineConfig(device="cpu", cache_folder=config.cache_folder, engine="torch")
     engine = load_sam_engine(NAME, weights, chosen, lines.append)
     assert isinstance(engine, SamTorchEngine) and engine.info.engine.startswith("torch")
     assert [line.split()[0] for line in lines] == ["loading"]
@@ -195,7 +195,7 @@ def test_an_unknown_model_or_device_is_refused(weights, config):
     with pytest.raises(EngineError, match="'abacus' is unknown; use mobile_sam"):
         load_sam_engine("abacus", weights, config)
     with pytest.raises(EngineError, match="device 'tpu'"):
-        load_sam_engine(NAME, weights, ModelConfig(device="tpu"))
+        load_sam_engine(NAME, weights, EngineConfig(device="tpu"))
 
 
 def test_a_cancelled_build_does_not_go_on_with_pytorch(weights, config, agreement, monkeypatch):

@@ -14,7 +14,7 @@ import pytest
 import torch
 
 from rmpsam_ros.model.sam import build_prompt_model, save_weights
-from rmpsam_ros.runtime import ModelConfig, sam_load, sam_tensorrt_engine, tensorrt_build
+from rmpsam_ros.runtime import EngineConfig, sam_load, sam_tensorrt_engine, tensorrt_build
 from rmpsam_ros.runtime.cache import EngineCache
 from rmpsam_ros.runtime.engine import EngineError
 from rmpsam_ros.runtime.onnx_engine import make_session
@@ -97,7 +97,7 @@ def make_factory(weights, tmp_path):
         report = (lines if lines is not None else []).append
         cache = EngineCache(tmp_path / "cache", report)
         return sam_load._SamFactory(
-            NAME, weights, ModelConfig(), CPU, cache, report, cancelled or threading.Event()
+            NAME, weights, EngineConfig(), CPU, cache, report, cancelled or threading.Event()
         )
 
     return make

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import torch
 
-from rmpsam_ros.runtime import ModelConfig, tensorrt_build, tensorrt_engine
+from rmpsam_ros.runtime import EngineConfig, tensorrt_build, tensorrt_engine
 from rmpsam_ros.runtime import factory as factory_module
 from rmpsam_ros.runtime.cache import EngineCache
 from rmpsam_ros.runtime.engine import EngineError
@@ -56,7 +56,7 @@ class Workshop:
         """What a node does when it starts: the plans that are executed."""
         factory = EngineFactory(
             self._network,
-            ModelConfig(model="rmpsam_r18"),
+            EngineConfig(model="rmpsam_r18"),
             torch.device("cpu"),
             EngineCache(self._folder, self.lines.append),
             self.lines.append,

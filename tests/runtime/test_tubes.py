@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from rmpsam_ros.runtime import ModelConfig, load_engine
+from rmpsam_ros.runtime import EngineConfig, load_engine
 from rmpsam_ros.runtime.engine import EngineError
 from rmpsam_ros.runtime.export import export_graph
 from rmpsam_ros.runtime.export_form import ExportForm
@@ -115,12 +115,12 @@ def test_an_engine_for_single_frames_says_so(graphs, info, frames):
 @pytest.mark.parametrize("clip_frames", [0, -3, 17])
 def test_impossible_tubes_are_refused_at_start(clip_frames):
     with pytest.raises(EngineError, match=f"clip_frames is {clip_frames}; expected 1"):
-        load_engine(ModelConfig(clip_frames=clip_frames), 7)
+        load_engine(EngineConfig(clip_frames=clip_frames), 7)
 
 
 def test_a_configured_engine_decodes_tubes(frames, tmp_path):
     for name in ("onnxruntime", "torch"):
-        config = ModelConfig(
+        config = EngineConfig(
             engine=name, device="cpu", num_threads=1, cache_folder=str(tmp_path), clip_frames=2
         )
         engine = load_engine(config, 7)

@@ -13,14 +13,14 @@ from collections.abc import Callable
 
 import numpy as np
 
-from rmpsam_ros.runtime import ModelConfig, load_engine
+from rmpsam_ros.runtime import EngineConfig, load_engine
 from rmpsam_ros.runtime.network import label_set_of
 
 
 def main() -> None:
     """Print a table."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n", 1)[0])
-    add, network = parser.add_argument, ModelConfig()
+    add, network = parser.add_argument, EngineConfig()
     add("--model", default=network.model)
     add("--weights", default="demo")
     add("--engine", default=network.engine)
@@ -31,7 +31,7 @@ def main() -> None:
     options = parser.parse_args()
     lengths = [int(one) for one in options.clips.split(",")]
     width, height = (int(side) for side in options.size.split("x"))
-    config = ModelConfig(
+    config = EngineConfig(
         model=options.model,
         weights=options.weights,
         engine=options.engine,

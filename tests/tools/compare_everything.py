@@ -31,7 +31,7 @@ from rmpsam_ros.prompting import KeptFrame, PromptingConfig, QueryMasks, load_pr
 from rmpsam_ros.prompting.answers import FoundMask, PromptEngine
 from rmpsam_ros.prompting.everything import everything_from_boxes, everything_from_grid
 from rmpsam_ros.prompting.query_masks import pack_queries
-from rmpsam_ros.runtime import Engine, ModelConfig, load_engine
+from rmpsam_ros.runtime import Engine, EngineConfig, load_engine
 from rmpsam_ros.runtime.network import label_set_of
 from rmpsam_ros.segmentation.preprocess import fit
 from rmpsam_ros.segmentation.run_length import decode_mask
@@ -55,7 +55,7 @@ def main() -> int:
     parser.add_argument("--threads", type=int, default=2)
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
-    config = ModelConfig(weights=options.weights, num_threads=options.threads)
+    config = EngineConfig(weights=options.weights, num_threads=options.threads)
     prompts = load_prompt_engine(
         PromptingConfig(engine=options.engine, weights=options.prompt_weights), config, print
     )

@@ -24,7 +24,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent))
 from sam_reference import WEIGHTS
 
 from rmpsam_ros.model.sam import transforms
-from rmpsam_ros.runtime import ModelConfig
+from rmpsam_ros.runtime import EngineConfig
 from rmpsam_ros.runtime.sam_engine import SamEngine
 from rmpsam_ros.runtime.sam_load import load_sam_engine
 
@@ -42,7 +42,7 @@ def main() -> int:
     arguments = parser.parse_args()
     torch.set_num_threads(min(2, torch.get_num_threads()))
 
-    config = ModelConfig(engine=arguments.engine, num_threads=torch.get_num_threads())
+    config = EngineConfig(engine=arguments.engine, num_threads=torch.get_num_threads())
     engine = load_sam_engine(arguments.model, arguments.weights, config, print)
     print(engine.info, engine.info.agreement)
     start = time.perf_counter()

@@ -15,17 +15,17 @@ import torch
 
 from rmpsam_ros.pipeline import Pipeline, PipelineConfig, PromptingConfig
 from rmpsam_ros.prompting import load_prompt_engine
-from rmpsam_ros.runtime import ModelConfig, load_engine
+from rmpsam_ros.runtime import EngineConfig, load_engine
 from rmpsam_ros.segmentation.labels import load_label_set
 from rmpsam_ros.segmentation.prompts import ObjectPrompt
 
-CPU = ModelConfig(device="cpu")
+CPU = EngineConfig(device="cpu")
 
 
 def clicks(options: argparse.Namespace) -> None:
     """Print milliseconds of a click with mobile_sam and with the network's own decoder."""
     torch.set_num_threads(2)
-    network = load_engine(ModelConfig(engine="torch"), 133)
+    network = load_engine(EngineConfig(engine="torch"), 133)
     labels = load_label_set("coco_panoptic")
     image = np.random.default_rng(0).integers(0, 256, (480, 640, 3), np.uint8)
     prompt = ObjectPrompt(

@@ -17,7 +17,7 @@ import numpy as np
 import yaml
 
 from rmpsam_ros.prompting import KeptFrame, PromptingConfig, QueryMasks, load_prompt_engine
-from rmpsam_ros.runtime import ModelConfig
+from rmpsam_ros.runtime import EngineConfig
 from rmpsam_ros.segmentation.preprocess import fit
 from rmpsam_ros.segmentation.prompt_overlay import draw_prompted, object_color
 from rmpsam_ros.segmentation.prompts import ObjectPrompt
@@ -39,7 +39,7 @@ def main() -> int:
     parser.add_argument("--suffix", default=".jpg")
     options = parser.parse_args()
     config = PromptingConfig(engine=options.engine, weights=options.weights)
-    engine = load_prompt_engine(config, ModelConfig(), print)
+    engine = load_prompt_engine(config, EngineConfig(), print)
     print(engine.info)
     options.output.mkdir(parents=True, exist_ok=True)
     for entry in yaml.safe_load(Path(__file__).with_name("gallery.yaml").read_text()):

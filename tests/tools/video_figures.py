@@ -38,7 +38,7 @@ from rmpsam_ros.pipeline import (
     PromptingConfig,
     create_pipeline,
 )
-from rmpsam_ros.runtime import ModelConfig
+from rmpsam_ros.runtime import EngineConfig
 from rmpsam_ros.segmentation.panoptic import FusionConfig
 from rmpsam_ros.segmentation.prompts import ObjectPrompt
 from rmpsam_ros.segmentation.run_length import decode_mask
@@ -169,7 +169,7 @@ def rounded(values: Any) -> Any:
 def make_pipeline(options: argparse.Namespace) -> Pipeline:
     """The pipeline of the node, but every frame is searched for prompted objects."""
     config = PipelineConfig(
-        network=ModelConfig(
+        network=EngineConfig(
             model=options.model,
             weights=options.weights,
             engine=options.engine,
@@ -190,7 +190,7 @@ def make_pipeline(options: argparse.Namespace) -> Pipeline:
 def main() -> None:
     """Run one data set, print JSON, and write it if wanted."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n", 1)[0])
-    network, pipeline = ModelConfig(), PipelineConfig()
+    network, pipeline = EngineConfig(), PipelineConfig()
     add = parser.add_argument
     add("data", choices=("davis", "lmo"))
     add("folder", type=Path)

@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 
-from rmpsam_ros.model import ObjectOutput, PromptOutput, StageOutput
+from rmpsam_ros.model import RawObjects, RawPrompts, StageOutput
 from rmpsam_ros.training.losses import (
     NO_CLASS,
     LossConfig,
@@ -155,7 +155,7 @@ def test_object_losses_follow_the_formulas():
     """One picture, two queries, one object that covers everything: all terms by hand."""
     rows, values = [[2.0, 0.0, 0.0, 0.0], [0.0, 0.0, 1.0, 0.0]], [1.0, -3.0]
     logits, masks, stage, empty = object_output(rows, values)
-    output = ObjectOutput(logits, masks, empty, empty, (stage, stage, stage))
+    output = RawObjects(logits, masks, empty, empty, (stage, stage, stage))
     target = targets([0], torch.ones(1, 1, 8, 8, dtype=torch.bool))
     config = LossConfig(num_points=64)
     losses = object_losses(
@@ -176,7 +176,7 @@ def test_class_logits_of_stages_can_be_as_flat_as_the_final_ones():
     target = targets([0], torch.ones(1, 1, 8, 8, dtype=torch.bool))
     config = LossConfig(num_points=64, stage_logits=0.1)
     losses = object_losses(
-        ObjectOutput(logits, masks, empty, empty, (steep, steep)),
+        RawObjects(logits, masks, empty, empty, (steep, steep)),
         [target],
         THINGS,
         config,
@@ -189,7 +189,7 @@ def test_class_logits_of_stages_can_be_as_flat_as_the_final_ones():
 
 def test_mask_losses_are_divided_by_all_objects_of_the_batch():
     logits, masks, _, empty = object_output([[0.0] * 4] * 2, [1.0, 1.0])
-    output = ObjectOutput(logits, masks, empty, empty, ())
+    output = RawObjects(logits, masks, empty, empty, ())
     target = targets([0, 1], torch.ones(2, 1, 8, 8, dtype=torch.bool))
     arguments = ([target], THINGS, LossConfig(num_points=16))
     one, two = (
@@ -204,7 +204,7 @@ def test_picture_without_objects_gives_zero_mask_loss_with_a_gradient():
     logits, masks, _, empty = object_output([[0.0] * 4] * 2, [1.0, 1.0])
     masks.requires_grad_()
     losses = object_losses(
-        ObjectOutput(logits, masks, empty, empty, ()),
+        RawObjects(logits, masks, empty, empty, ()),
         [targets([])],
         THINGS,
         LossConfig(num_points=16),
@@ -225,7 +225,7 @@ def test_tubes_use_all_frames():
     target = ObjectTargets(torch.tensor([0]), truth, torch.zeros(2, 16, 16, dtype=torch.bool), ALL)
     logits, empty = torch.zeros(1, 2, 4), torch.zeros(1, 2, 1)
     losses = object_losses(
-        ObjectOutput(logits, masks, empty, empty, ()),
+        RawObjects(logits, masks, empty, empty, ()),
         [target],
         THINGS,
         LossConfig(num_points=256),
@@ -242,7 +242,7 @@ def test_prompt_losses_follow_the_formulas():
     truth = torch.ones(1, 2, 8, 8, dtype=torch.bool)
     truth[0, 1] = False
     losses = prompt_losses(
-        PromptOutput(masks, torch.zeros(1), iou, ()),
+        RawPrompts(masks, torch.zeros(1), iou, ()),
         truth,
         torch.ones(1, 8, 8, dtype=torch.bool),
         LossConfig(num_points=64),
@@ -261,7 +261,7 @@ def test_iou_target_has_no_gradient():
     masks = constant_maps([1.0]).requires_grad_()
     iou = torch.zeros(1, 1, 1, requires_grad=True)
     losses = prompt_losses(
-        PromptOutput(masks, torch.zeros(1), iou, ()),
+        RawPrompts(masks, torch.zeros(1), iou, ()),
         torch.ones(1, 1, 8, 8, dtype=torch.bool),
         torch.ones(1, 8, 8, dtype=torch.bool),
         LossConfig(num_points=16),

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from rmpsam_ros.runtime import EngineInfo, FrameOutput, ModelConfig, ObjectOutput, load_engine
+from rmpsam_ros.runtime import EngineConfig, EngineInfo, FrameOutput, ObjectOutput, load_engine
 from rmpsam_ros.runtime.engine import HostSteps
 from rmpsam_ros.segmentation.instances import extract_instances
 from rmpsam_ros.segmentation.labels import load_label_set
@@ -95,7 +95,8 @@ def test_a_long_video_is_decoded_twice_and_says_the_same(make_picture, monkeypat
 def test_the_procedure_of_the_paper_on_the_real_network(make_picture):
     """Two clips of the small network, put together by hand."""
     engine = load_engine(
-        ModelConfig(engine="torch", device="cpu", num_threads=1, clip_frames=2), LABELS.num_classes
+        EngineConfig(engine="torch", device="cpu", num_threads=1, clip_frames=2),
+        LABELS.num_classes,
     )
     rng = np.random.default_rng(0)
     frames = [rng.integers(0, 256, (64, 96, 3), np.uint8) for _ in range(4)]

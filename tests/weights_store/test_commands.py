@@ -190,11 +190,11 @@ def test_the_store_is_in_the_users_data_folder(monkeypatch, given, used):
 
 def test_fetched_weights_are_found_by_the_prompt_engine(store, official, tmp_path):
     from rmpsam_ros.prompting import PromptingConfig, load_prompt_engine
-    from rmpsam_ros.runtime import ModelConfig
+    from rmpsam_ros.runtime import EngineConfig
 
     store.mkdir(parents=True)
     shutil.copy(official, store / "rwkv_sam_s.pth")  # not those of rwkv_sam_s: that is said
     with pytest.raises(Exception, match="does not fit this model"):
         load_prompt_engine(
-            PromptingConfig(engine="rwkv_sam_s"), ModelConfig(engine="torch", device="cpu")
+            PromptingConfig(engine="rwkv_sam_s"), EngineConfig(engine="torch", device="cpu")
         )
