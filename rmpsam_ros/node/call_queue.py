@@ -155,7 +155,7 @@ class CallQueue:
         return len(self._calls)
 
     def _wait(self, call: Call, timeout: float) -> Any:
-        # Not future.result(timeout): a TimeoutError of the function is none of ours.
+        # Not future.result(timeout): the function itself may raise TimeoutError.
         futures.wait([call.future], timeout)
         if call.future.done():
             return call.future.result()

@@ -197,7 +197,7 @@ class Camera:
         stamp = frame.stamp * 1e-9
         self.headers.put(stamp, frame.message.header)  # a prompt may see the frame before we go on
         pending = pipeline.begin(picture.pixels, stamp, picture.channel_order)
-        together = pipeline.gains_from_company(pending)
+        together = pipeline.batches_well(pending)
         wait, decode = started - frame.arrival, decoded - started
         return BegunFrame(frame, picture, pending, together, wait, decode)
 

@@ -152,7 +152,7 @@ class Pipeline:
         seconds = time.perf_counter() - started
         return PendingFrame(stamp, image, channel_order, prepared, geometry, followed, seconds)
 
-    def gains_from_company(self, frame: PendingFrame) -> bool:
+    def batches_well(self, frame: PendingFrame) -> bool:
         """Tell whether the network is faster with several such frames than one after the other."""
         return self._engine.largest_group(frame.prepared) > 1
 

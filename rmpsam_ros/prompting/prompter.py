@@ -15,11 +15,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rmpsam_ros.prompting.answers import PromptEngine
-from rmpsam_ros.prompting.carry_on import carry_on
 from rmpsam_ros.prompting.config import PromptingConfig
 from rmpsam_ros.prompting.everything import everything_from_boxes, everything_from_grid
 from rmpsam_ros.prompting.frames import FrameStore, KeptFrame
 from rmpsam_ros.prompting.observation import observe, track_anchor
+from rmpsam_ros.prompting.propagate import propagate
 from rmpsam_ros.prompting.refinement import add_clicks, correct_place, prompt_anchor
 from rmpsam_ros.prompting.results import PromptedMask, prompted_mask
 from rmpsam_ros.prompting.shared_decoder import SharedDecoder
@@ -95,7 +95,7 @@ class Prompter:
             assert output is not None  # boxes were given
             elapsed = [one.elapsed for one in followed.following]
             answers = self.engine.pass_answers(output, followed.asked, elapsed, frame.geometry)
-            carry_on(
+            propagate(
                 self._objects,
                 self.engine,
                 frame,

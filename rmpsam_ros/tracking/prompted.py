@@ -135,12 +135,12 @@ class PromptedObjects:
                 return np.zeros(0, np.intp)
             return memory.rivals(observation, embeddings, self._config)
 
-    def would_accept(self, following: Following, observation: Observation) -> bool:
+    def accepts(self, following: Following, observation: Observation) -> bool:
         """Tell whether `observe` would find the object in an observation."""
         with self._lock:
             memory = self._objects.get(following.object_id)
             known = memory is not None and memory.version == following.version
-            return known and memory is not None and memory.is_it(observation, self._config)
+            return known and memory is not None and memory.matches(observation, self._config)
 
     def reports(self) -> tuple[PromptedObject, ...]:
         """Return all objects as they are now, oldest first."""

@@ -74,7 +74,7 @@ class ObjectMemory:
         self, following: Following, observation: Observation, config: FollowConfig
     ) -> None:
         """Take in what a later frame answered."""
-        reason = self._doubt(observation, config)
+        reason = self._mismatch(observation, config)
         if reason:
             misled = observation.mask.area and self._similarity(observation) < self._least(config)
             if misled and following.track_id == self._track_id:
@@ -106,15 +106,15 @@ class ObjectMemory:
         similarity = embeddings @ self._embedding
         lost = self.state is PromptState.LOST
         least = config.found_query_similarity if lost else config.query_similarity
-        if not self._doubt(observation, config):
+        if not self._mismatch(observation, config):
             own = max(similarity[list(observation.queries)], default=1.0)
             least = max(least, own + _CLEARLY)
         order = np.argsort(-similarity, kind="stable")
         return order[similarity[order] >= least]
 
-    def is_it(self, observation: Observation, config: FollowConfig) -> bool:
+    def matches(self, observation: Observation, config: FollowConfig) -> bool:
         """Tell whether an observation passes every check."""
-        return not self._doubt(observation, config)
+        return not self._mismatch(observation, config)
 
     def anchor_at(self, stamp: float) -> Anchor | None:
         """Return where it was at a time, None if that is not known or it was lost."""
@@ -137,7 +137,7 @@ class ObjectMemory:
             prompt_stamp=self._prompt_stamp,
         )
 
-    def _doubt(self, observation: Observation, config: FollowConfig) -> str:
+    def _mismatch(self, observation: Observation, config: FollowConfig) -> str:
         """Return why the answer is not the object; empty: it is."""
         if not observation.mask.area:
             return "nothing was found where it was last"

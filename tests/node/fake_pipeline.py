@@ -91,7 +91,7 @@ class FakePipeline(Pipeline):
             pipeline=self, image=image, stamp=stamp, channel_order=channel_order
         )
 
-    def gains_from_company(self, frame):
+    def batches_well(self, frame):
         return self.together
 
     def infer(self, frames):

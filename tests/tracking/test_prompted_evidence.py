@@ -146,4 +146,4 @@ def test_a_prompt_anew_replaces_the_query(objects):
     objects.put("cup", True, seen(1.1, queries={0: LOOK_B}))
     assert rivals(objects, nothing(1.2), LOOK_A, LOOK_B) == [1]
     assert not objects.rivals(before, nothing(1.2), np.stack([LOOK_A, LOOK_B])).size
-    assert not objects.would_accept(before, seen(1.2))
+    assert not objects.accepts(before, seen(1.2))

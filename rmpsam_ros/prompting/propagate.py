@@ -22,7 +22,7 @@ from rmpsam_ros.tracking.prompted_records import Anchor, Following, Observation
 _MOST_RIVALS = 3  # looked at for one object: a mask at image size costs milliseconds
 
 
-def carry_on(
+def propagate(
     known: PromptedObjects,
     engine: SharedDecoder,
     frame: KeptFrame,
@@ -46,7 +46,7 @@ def carry_on(
     taken = {
         query
         for who, one in zip(following, seen, strict=True)
-        if known.would_accept(who, one)
+        if known.accepts(who, one)
         for query in one.queries
     }
     for who, one, place in zip(following, seen, asked, strict=True):
@@ -54,7 +54,7 @@ def carry_on(
             if query in taken:
                 continue
             rival = _observed(engine, frame, objects, query, place)
-            if known.would_accept(who, rival):
+            if known.accepts(who, rival):
                 taken |= {query, *rival.queries}
                 one = rival
                 break
