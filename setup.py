@@ -64,5 +64,5 @@ setup(
         "onnxruntime": ["onnx>=1.16", "onnxruntime>=1.17"],
         "openvino": ["onnx>=1.16", "openvino>=2024.0"],
     },
-    entry_points={"console_scripts": ["rmpsam = rmpsam_ros.cli:main"]},
+    entry_points={"console_scripts": ["rmpsam = rmpsam_ros.cli.main:main"]},
 )

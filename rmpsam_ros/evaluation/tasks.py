@@ -8,15 +8,19 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from rmpsam_ros.data.samples import UNNAMED, Sample
+from rmpsam_ros.evaluation.interactive import (
+    NOC_THRESHOLDS,
+    InteractiveScore,
+    click_position,
+    mask_iou,
+)
+from rmpsam_ros.evaluation.panoptic_quality import PanopticQuality
+from rmpsam_ros.evaluation.predictors import NetworkPredictor, Prompter
+from rmpsam_ros.evaluation.recall import MaskRecall
+from rmpsam_ros.evaluation.semantic import MeanIou
 from rmpsam_ros.segmentation.labels import LabelSet
 from rmpsam_ros.segmentation.panoptic import FusionConfig, PanopticResult
-from rmpsam_ros.training.samples import UNNAMED, Sample
-
-from .interactive import NOC_THRESHOLDS, InteractiveScore, click_position, mask_iou
-from .panoptic_quality import PanopticQuality
-from .predictors import NetworkPredictor, Prompter
-from .recall import MaskRecall
-from .semantic import MeanIou
 
 _IGNORE = -1
 TASKS = ("panoptic", "semantic", "recall", "interactive")

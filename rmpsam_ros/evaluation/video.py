@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import linear_sum_assignment
 
-from .recall import iou_matrix
+from rmpsam_ros.evaluation.recall import iou_matrix
 
 _BOUNDARY_TOLERANCE = 0.008
 _AP_THRESHOLDS = np.linspace(0.5, 0.95, 10)

@@ -10,13 +10,12 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from rmpsam_ros.training.datasets.base import read_image
-from rmpsam_ros.training.samples import DataError
-
-from .interactive import click_position
-from .predictors import Prompter
-from .tasks import tight_box
-from .video import contour_accuracy, region_similarity
+from rmpsam_ros.data.base import read_image
+from rmpsam_ros.data.samples import DataError
+from rmpsam_ros.evaluation.interactive import click_position
+from rmpsam_ros.evaluation.predictors import Prompter
+from rmpsam_ros.evaluation.tasks import tight_box
+from rmpsam_ros.evaluation.video import contour_accuracy, region_similarity
 
 
 def davis_sequences(root: Path) -> list[str]:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
-from .attention import PixelCrossAttention
-from .kernel_update import KernelUpdate, pool_by_mask
+from rmpsam_ros.model.attention import PixelCrossAttention
+from rmpsam_ros.model.kernel_update import KernelUpdate, pool_by_mask
 
 
 class ObjectAdapter(nn.Module):

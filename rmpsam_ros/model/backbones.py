@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from .resnet import ResNet
-from .tiny_vit_backbone import TinyVitBackbone, TinyVitLite0Backbone
+from rmpsam_ros.model.resnet import ResNet
+from rmpsam_ros.model.tiny_vit_backbone import TinyVitBackbone, TinyVitLite0Backbone
 
 Backbone = ResNet | TinyVitBackbone
 

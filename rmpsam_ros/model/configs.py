@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from .rmpsam import RmpSam
+from rmpsam_ros.model.rmpsam import RmpSam
 
 
 @dataclass(frozen=True)

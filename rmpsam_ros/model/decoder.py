@@ -6,8 +6,8 @@ from typing import NamedTuple, cast
 
 from torch import Tensor, nn
 
-from .attention import QuerySelfAttention
-from .kernel_update import KernelUpdate, pool_by_mask
+from rmpsam_ros.model.attention import QuerySelfAttention
+from rmpsam_ros.model.kernel_update import KernelUpdate, pool_by_mask
 
 
 class StagePrediction(NamedTuple):

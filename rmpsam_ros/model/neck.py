@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from .deform_conv import TAPS, DeformConv2d
+from rmpsam_ros.model.deform_conv import TAPS, DeformConv2d
 
 
 class DeformableUpsample(nn.Module):

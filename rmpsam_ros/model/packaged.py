@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from torch import Tensor, nn
 
-from .checkpoint import CheckpointError, read_state_dict
+from rmpsam_ros.model.checkpoint import CheckpointError, read_state_dict
 
 
 class FrozenPart(NamedTuple):

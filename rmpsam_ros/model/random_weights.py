@@ -19,7 +19,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
-from .checkpoint import load_official_state_dict, official_state_dict
+from rmpsam_ros.model.checkpoint import load_official_state_dict, official_state_dict
 
 FloatArray = npt.NDArray[np.float32]
 Shape = tuple[int, ...]

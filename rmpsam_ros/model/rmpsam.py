@@ -12,14 +12,14 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from .adapters import ObjectAdapter, PromptAdapter
-from .anchors import box_masks, grid_cells
-from .backbones import build_backbone
-from .classifier import STAGE_TEMPERATURE, TextClassifier
-from .decoder import Decoder, DecoderOutput
-from .neck import Neck
-from .outputs import RawObjects, RawPrompts, StageOutput
-from .prompt_encoder import PromptEncoder
+from rmpsam_ros.model.adapters import ObjectAdapter, PromptAdapter
+from rmpsam_ros.model.anchors import box_masks, grid_cells
+from rmpsam_ros.model.backbones import build_backbone
+from rmpsam_ros.model.classifier import STAGE_TEMPERATURE, TextClassifier
+from rmpsam_ros.model.decoder import Decoder, DecoderOutput
+from rmpsam_ros.model.neck import Neck
+from rmpsam_ros.model.outputs import RawObjects, RawPrompts, StageOutput
+from rmpsam_ros.model.prompt_encoder import PromptEncoder
 
 IMAGE_STRIDE = 32
 """Height and width of the input must be multiples of this."""

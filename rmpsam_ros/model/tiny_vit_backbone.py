@@ -14,9 +14,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from .efficientnet_lite import EfficientNetLite0
-from .sam.tiny_vit import TinyVit, TinyVitStage
-from .sam.transforms import PIXEL_MEAN, PIXEL_STD
+from rmpsam_ros.model.efficientnet_lite import EfficientNetLite0
+from rmpsam_ros.model.sam.tiny_vit import TinyVit, TinyVitStage
+from rmpsam_ros.model.sam.transforms import PIXEL_MEAN, PIXEL_STD
 
 POSITION_WAVES = 16
 """Cosine waves per axis that tell where in the picture a pixel is."""

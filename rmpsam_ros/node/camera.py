@@ -14,17 +14,17 @@ from rclpy.node import Node
 from sensor_msgs.msg import CompressedImage, Image
 
 from rmpsam_ros.node import qos
-from rmpsam_ros.node.camera_scope import CameraScope
-from rmpsam_ros.node.camera_statistics import CameraStatistics, FrameTimes
-from rmpsam_ros.node.compressed_images import decode_compressed
-from rmpsam_ros.node.consumers import ConsumerTopics
-from rmpsam_ros.node.frame_headers import FrameHeaders, nanoseconds
-from rmpsam_ros.node.frame_slot import FrameSlot
-from rmpsam_ros.node.images import ImageError, Picture, decode_image
-from rmpsam_ros.node.messages import latency_message
-from rmpsam_ros.node.publishers import ResultPublishers
-from rmpsam_ros.node.spatial_results import SpatialResults
-from rmpsam_ros.node.transport_losses import TransportLosses
+from rmpsam_ros.node.depth.spatial_results import SpatialResults
+from rmpsam_ros.node.input.camera_statistics import CameraStatistics, FrameTimes
+from rmpsam_ros.node.input.compressed_images import decode_compressed
+from rmpsam_ros.node.input.frame_headers import FrameHeaders, nanoseconds
+from rmpsam_ros.node.input.images import ImageError, Picture, decode_image
+from rmpsam_ros.node.input.transport_losses import TransportLosses
+from rmpsam_ros.node.results.consumers import ConsumerTopics
+from rmpsam_ros.node.results.messages import latency_message
+from rmpsam_ros.node.results.publishers import ResultPublishers
+from rmpsam_ros.node.threads.frame_slot import FrameSlot
+from rmpsam_ros.node.topic_names import CameraScope
 
 if TYPE_CHECKING:
     from rmpsam_ros.pipeline import PendingFrame, Pipeline

@@ -18,12 +18,12 @@ from rclpy.qos import ReliabilityPolicy
 from sensor_msgs.msg import CompressedImage, Image
 from std_msgs.msg import Header
 
-from rmpsam_ros.frame_sources import FrameSource, SourceError, open_source
 from rmpsam_ros.node import qos
-from rmpsam_ros.node.messages import array_field, fill_image
-from rmpsam_ros.node.parameters import CAMERA_SOURCE_PARAMETERS, ParameterError
+from rmpsam_ros.node.parameters.declaration import RosParameters
+from rmpsam_ros.node.parameters.table import CAMERA_SOURCE_PARAMETERS, ParameterError
 from rmpsam_ros.node.process import initialize, spin, wait_for
-from rmpsam_ros.node.ros_parameters import RosParameters
+from rmpsam_ros.node.results.messages import array_field, fill_image
+from rmpsam_ros.video.frame_sources import FrameSource, SourceError, open_source
 
 # OpenCV's frames are BGR; None: as they are.
 CONVERSIONS: dict[str, int | None] = {

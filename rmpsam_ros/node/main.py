@@ -12,7 +12,7 @@ import rclpy
 from rclpy.executors import MultiThreadedExecutor
 from rclpy.logging import get_logger
 
-from rmpsam_ros.node.parameters import ParameterError
+from rmpsam_ros.node.parameters.table import ParameterError
 from rmpsam_ros.node.process import initialize, spin, wait_for
 from rmpsam_ros.node.rmpsam_node import RmpsamNode
 

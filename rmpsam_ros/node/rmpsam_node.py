@@ -14,19 +14,20 @@ from rclpy.callback_groups import MutuallyExclusiveCallbackGroup
 from rclpy.clock import Clock, ClockType
 from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
 
-from rmpsam_ros.node import detections, qos
+from rmpsam_ros.node import qos
 from rmpsam_ros.node.camera import Camera
-from rmpsam_ros.node.camera_scope import camera_scopes
-from rmpsam_ros.node.diagnostics import Level, Status
-from rmpsam_ros.node.inference_thread import InferenceThread
-from rmpsam_ros.node.label_publishers import LabelPublishers
-from rmpsam_ros.node.live_thresholds import LiveThresholds
-from rmpsam_ros.node.parameters import NODE_PARAMETERS, Value
+from rmpsam_ros.node.camera_services import Station
+from rmpsam_ros.node.parameters.declaration import RosParameters
+from rmpsam_ros.node.parameters.live_values import LiveThresholds
+from rmpsam_ros.node.parameters.table import NODE_PARAMETERS, Value
 from rmpsam_ros.node.process import give_back_memory
-from rmpsam_ros.node.prompt_thread import PromptThread
-from rmpsam_ros.node.ros_parameters import RosParameters
+from rmpsam_ros.node.results import detections
+from rmpsam_ros.node.results.label_publishers import LabelPublishers
 from rmpsam_ros.node.self_report import SelfReport
-from rmpsam_ros.node.station import Station
+from rmpsam_ros.node.status import Level, Status
+from rmpsam_ros.node.threads.inference_thread import InferenceThread
+from rmpsam_ros.node.threads.prompt_thread import PromptThread
+from rmpsam_ros.node.topic_names import camera_scopes
 
 if TYPE_CHECKING:
     from rmpsam_ros.pipeline import Pipeline
@@ -48,7 +49,11 @@ def make_pipeline(values: Mapping[str, Any], progress: Progress) -> Pipeline:
     """Make the pipeline that the parameter values describe."""
     # Importing PyTorch takes seconds; by now the node is up and can say what it is doing.
     progress("loading PyTorch")
-    from rmpsam_ros.node.configuration import class_ids, fusion_config, pipeline_config
+    from rmpsam_ros.node.parameters.configuration import (
+        class_ids,
+        fusion_config,
+        pipeline_config,
+    )
     from rmpsam_ros.pipeline import create_pipeline
 
     pipeline = create_pipeline(pipeline_config(values), progress)
@@ -356,6 +361,6 @@ class RmpsamNode(LifecycleNode):
     def _check_parameter(self, name: str, value: Value) -> None:
         """Refuse class names that the loaded label set does not have."""
         if name in ("classes", "mask_classes") and self._pipelines:
-            from rmpsam_ros.node.configuration import class_ids
+            from rmpsam_ros.node.parameters.configuration import class_ids
 
             class_ids(str(value), self._pipelines[0].label_set, name)

@@ -16,9 +16,9 @@ from rclpy.node import Node
 
 from rmpsam_ros.node import qos, topic_health
 from rmpsam_ros.node.camera import LOG_PERIOD, Camera
-from rmpsam_ros.node.camera_statistics import FrameTimes, RateMeter
-from rmpsam_ros.node.diagnostics import Level, Status, diagnostics_message
-from rmpsam_ros.node.spatial_results import SpatialResults
+from rmpsam_ros.node.depth.spatial_results import SpatialResults
+from rmpsam_ros.node.input.camera_statistics import FrameTimes, RateMeter
+from rmpsam_ros.node.status import Level, Status, diagnostics_message
 from rmpsam_ros.node.topic_health import InputState, Problem
 
 PERIOD = 1.0  # seconds

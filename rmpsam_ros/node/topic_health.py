@@ -15,7 +15,7 @@ from rclpy.node import Node
 from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
 
 from rmpsam_ros.node import qos
-from rmpsam_ros.node.diagnostics import Level
+from rmpsam_ros.node.status import Level
 
 MUCH_LOST = 0.1
 _ENDLESS = 1e8  # seconds; middlewares spell infinity in several ways

@@ -3,6 +3,7 @@
 from rmpsam_ros.pipeline.config import PipelineConfig, PipelineError
 from rmpsam_ros.pipeline.create import create_pipeline
 from rmpsam_ros.pipeline.pipeline import PendingFrame, Pipeline
+from rmpsam_ros.pipeline.results import FrameResult, StageTimes
 from rmpsam_ros.prompting import (
     FrameNotKeptError,
     NoFrameError,
@@ -12,7 +13,6 @@ from rmpsam_ros.prompting import (
     PromptState,
     TooManyPromptsError,
 )
-from rmpsam_ros.results import FrameResult, StageTimes
 
 PromptResult = PromptedMask  # what a request is answered with
 

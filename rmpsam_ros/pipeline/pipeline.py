@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from rmpsam_ros.pipeline import result_images
 from rmpsam_ros.pipeline.config import PipelineConfig
+from rmpsam_ros.pipeline.results import FrameResult, StageTimes
 from rmpsam_ros.prompting import (
     FollowPass,
     KeptFrame,
@@ -20,15 +21,14 @@ from rmpsam_ros.prompting import (
     SharedDecoder,
     pack_queries,
 )
-from rmpsam_ros.results import FrameResult, StageTimes
+from rmpsam_ros.prompting.steps import Steps, finished
 from rmpsam_ros.runtime import Engine, EngineError, EngineInfo, FrameOutput, ObjectOutput
 from rmpsam_ros.runtime.engine import ChannelOrder
 from rmpsam_ros.segmentation.labels import LabelSet
 from rmpsam_ros.segmentation.panoptic import semantic_map
 from rmpsam_ros.segmentation.preprocess import Geometry
-from rmpsam_ros.segmentation.prompts import ObjectPrompt
+from rmpsam_ros.segmentation.prompt_types import ObjectPrompt
 from rmpsam_ros.segmentation.run_length import encode_segments
-from rmpsam_ros.steps import Steps, finished
 from rmpsam_ros.tracking import ClipWindow, Detection, QueryTracker, TrackState
 
 

@@ -3,7 +3,7 @@
 import numpy as np
 from numpy.typing import NDArray
 
-from rmpsam_ros.results import FrameResult
+from rmpsam_ros.pipeline.results import FrameResult
 from rmpsam_ros.segmentation.labels import LabelSet
 from rmpsam_ros.segmentation.overlay import draw_overlay
 from rmpsam_ros.segmentation.panoptic import instance_map

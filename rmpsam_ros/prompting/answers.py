@@ -9,9 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rmpsam_ros.prompting.frames import KeptFrame
-from rmpsam_ros.segmentation.prompts import ObjectPrompt
+from rmpsam_ros.prompting.steps import Steps
+from rmpsam_ros.segmentation.prompt_types import ObjectPrompt
 from rmpsam_ros.segmentation.run_length import RunLengthMask
-from rmpsam_ros.steps import Steps
 from rmpsam_ros.tracking.prompted_records import Anchor
 
 

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from rmpsam_ros.prompting.answers import Answer
 from rmpsam_ros.prompting.frames import KeptFrame
 from rmpsam_ros.segmentation.interior import color_histogram, deepest_point
-from rmpsam_ros.segmentation.prompts import ObjectPrompt
+from rmpsam_ros.segmentation.prompt_types import ObjectPrompt
 from rmpsam_ros.segmentation.run_length import RunLengthMask, encode_mask
 from rmpsam_ros.tracking.prompted_records import Anchor, Observation
 

@@ -16,17 +16,17 @@ from numpy.typing import NDArray
 
 from rmpsam_ros.prompting.answers import PromptEngine
 from rmpsam_ros.prompting.config import PromptingConfig
-from rmpsam_ros.prompting.everything import everything_from_boxes, everything_from_grid
 from rmpsam_ros.prompting.frames import FrameStore, KeptFrame
 from rmpsam_ros.prompting.observation import observe, track_anchor
 from rmpsam_ros.prompting.propagate import propagate
 from rmpsam_ros.prompting.refinement import add_clicks, correct_place, prompt_anchor
 from rmpsam_ros.prompting.results import PromptedMask, prompted_mask
+from rmpsam_ros.prompting.segment_everything import everything_from_boxes, everything_from_grid
 from rmpsam_ros.prompting.shared_decoder import SharedDecoder
+from rmpsam_ros.prompting.steps import Steps
 from rmpsam_ros.runtime import EngineError, ObjectOutput, PromptOutput
 from rmpsam_ros.segmentation.preprocess import Geometry
-from rmpsam_ros.segmentation.prompts import ObjectPrompt, PromptError, validate_prompt
-from rmpsam_ros.steps import Steps
+from rmpsam_ros.segmentation.prompt_types import ObjectPrompt, PromptError, validate_prompt
 from rmpsam_ros.tracking.prompted import PromptedObjects
 from rmpsam_ros.tracking.prompted_records import (
     Anchor,

@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from rmpsam_ros.segmentation.prompts import FOREGROUND, MAX_POINTS, POINT_RADIUS, ObjectPrompt
+from rmpsam_ros.segmentation.prompt_types import FOREGROUND, MAX_POINTS, POINT_RADIUS, ObjectPrompt
 from rmpsam_ros.tracking.prompted_records import Anchor
 
 _NEAR = 0.5  # of the size of the box, on each side of it

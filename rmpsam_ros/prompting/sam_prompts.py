@@ -26,16 +26,12 @@ from torch import Tensor
 from rmpsam_ros.model.sam import transforms
 from rmpsam_ros.prompting.answers import Answer, FoundMask
 from rmpsam_ros.prompting.frames import KeptFrame
+from rmpsam_ros.prompting.grid_prompts import EverythingMasks, grid_steps, segment_with_boxes
 from rmpsam_ros.prompting.refinement import anchor_prompt
+from rmpsam_ros.prompting.steps import Steps
 from rmpsam_ros.runtime.sam_engine import SamEngine, SamFeatures
-from rmpsam_ros.segmentation.everything import (
-    EverythingMasks,
-    grid_steps,
-    segment_with_boxes,
-)
-from rmpsam_ros.segmentation.prompts import FOREGROUND, ObjectPrompt
+from rmpsam_ros.segmentation.prompt_types import FOREGROUND, ObjectPrompt
 from rmpsam_ros.segmentation.run_length import encode_mask
-from rmpsam_ros.steps import Steps
 from rmpsam_ros.tracking.prompted_records import Anchor
 
 _AS_GOOD = 0.05  # predicted IoU; measured: docs/prompt_engines.md

@@ -10,14 +10,14 @@ from numpy.typing import NDArray
 
 from rmpsam_ros.prompting.answers import Answer, FoundMask
 from rmpsam_ros.prompting.frames import KeptFrame
+from rmpsam_ros.prompting.grid_prompts import point_grid
 from rmpsam_ros.prompting.refinement import anchor_prompt
+from rmpsam_ros.prompting.steps import Steps
 from rmpsam_ros.runtime import Engine, ObjectOutput, PromptOutput
-from rmpsam_ros.segmentation.everything import point_grid
 from rmpsam_ros.segmentation.preprocess import Geometry
+from rmpsam_ros.segmentation.prompt_types import FOREGROUND, ObjectPrompt, prompt_boxes
 from rmpsam_ros.segmentation.prompted_object import BOX_MARGIN, object_mask, query_mask
-from rmpsam_ros.segmentation.prompts import FOREGROUND, ObjectPrompt, prompt_boxes
 from rmpsam_ros.segmentation.run_length import encode_mask
-from rmpsam_ros.steps import Steps
 from rmpsam_ros.tracking.prompted_records import Anchor
 
 _PROMPTS_AT_ONCE = 64  # mask logits of more take too much memory at large inputs

@@ -8,9 +8,9 @@ import torch
 from onnxruntime import OrtValue
 from torch import Tensor
 
-from rmpsam_ros.priority import yield_to_frames
 from rmpsam_ros.runtime.engine import EngineInfo
 from rmpsam_ros.runtime.onnx_engine import execute, make_session
+from rmpsam_ros.runtime.priority import yield_to_frames
 from rmpsam_ros.runtime.sam_engine import SamFeatures, SamGraphEngine
 
 

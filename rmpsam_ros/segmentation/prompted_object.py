@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from rmpsam_ros import _native
 from rmpsam_ros.segmentation.preprocess import Geometry
-from rmpsam_ros.segmentation.prompts import (
+from rmpsam_ros.segmentation.prompt_types import (
     FOREGROUND,
     POINT_RADIUS,
     ObjectPrompt,

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 if TYPE_CHECKING:
-    from rmpsam_ros.segmentation.prompts import ObjectPrompt
+    from rmpsam_ros.segmentation.prompt_types import ObjectPrompt
     from rmpsam_ros.segmentation.run_length import RunLengthMask
 
 

@@ -9,9 +9,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from rmpsam_ros.data.samples import Sample, stack_masks
 from rmpsam_ros.segmentation.preprocess import MEAN, STD
-
-from .samples import Sample, stack_masks
 
 MOST_PASTED = 5
 

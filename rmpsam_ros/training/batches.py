@@ -11,7 +11,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from .augment import (
+from rmpsam_ros.data import ClipSet, SampleSet
+from rmpsam_ros.data.samples import DataError, Sample
+from rmpsam_ros.training.augment import (
     AugmentConfig,
     content_size,
     jitter_colors,
@@ -19,10 +21,8 @@ from .augment import (
     place_frames,
     random_placements,
 )
-from .datasets import ClipSet, SampleSet
-from .losses import ObjectTargets
-from .prompts import sample_prompts
-from .samples import DataError, Sample
+from rmpsam_ros.training.losses import ObjectTargets
+from rmpsam_ros.training.prompt_sampling import sample_prompts
 
 Kind = Literal["panoptic", "clip", "prompt"]
 KINDS: tuple[Kind, ...] = ("panoptic", "clip", "prompt")

@@ -9,14 +9,13 @@ from typing import Any, TypeVar, get_type_hints
 
 import yaml
 
+from rmpsam_ros.data import DatasetConfig, open_dataset
+from rmpsam_ros.data.taxonomy import ClassMapping
 from rmpsam_ros.segmentation.labels import LabelSet, load_label_set
-
-from .augment import AugmentConfig
-from .batches import KINDS, BatchConfig, Source
-from .datasets import DatasetConfig, open_dataset
-from .losses import LossConfig
-from .optimizer import OptimizerConfig
-from .taxonomy import ClassMapping
+from rmpsam_ros.training.augment import AugmentConfig
+from rmpsam_ros.training.batches import KINDS, BatchConfig, Source
+from rmpsam_ros.training.losses import LossConfig
+from rmpsam_ros.training.optimizer import OptimizerConfig
 
 T = TypeVar("T")
 

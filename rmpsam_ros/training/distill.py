@@ -17,6 +17,9 @@ import torch
 from numpy.typing import NDArray
 from tqdm import tqdm
 
+from rmpsam_ros.data.base import read_image
+from rmpsam_ros.data.run_lengths import encode_coco
+from rmpsam_ros.data.samples import DataError
 from rmpsam_ros.model.sam import PromptModel
 from rmpsam_ros.model.sam.prompt_model import ImageEmbedding
 from rmpsam_ros.model.sam.transforms import (
@@ -26,10 +29,6 @@ from rmpsam_ros.model.sam.transforms import (
     points_to_frame,
     preprocess,
 )
-
-from .datasets.base import read_image
-from .datasets.run_lengths import encode_coco
-from .samples import DataError
 
 MASK_CATEGORY = "mask"
 """Category of masks that come from a grid of points and have no name."""

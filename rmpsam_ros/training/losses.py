@@ -10,11 +10,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from rmpsam_ros.data.samples import UNNAMED
 from rmpsam_ros.model import RawObjects, RawPrompts, RmpSam, StageOutput
-
-from .matcher import MatchCosts, match
-from .points import random_points, sample_points, uncertain_points
-from .samples import UNNAMED
+from rmpsam_ros.training.matcher import MatchCosts, match
+from rmpsam_ros.training.points import random_points, sample_points, uncertain_points
 
 NO_CLASS = -3
 """Index of a general class where there is none."""

@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from scipy.optimize import linear_sum_assignment
 from torch import Tensor
 
-from .samples import UNNAMED
+from rmpsam_ros.data.samples import UNNAMED
 
 
 @dataclass(frozen=True)

@@ -8,15 +8,14 @@ from pathlib import Path
 import cv2
 import numpy as np
 
+from rmpsam_ros.data import ClipSet
 from rmpsam_ros.evaluation.predictors import NetworkPredictor
 from rmpsam_ros.model import RmpSam
 from rmpsam_ros.segmentation.labels import LabelSet
 from rmpsam_ros.segmentation.overlay import draw_overlay
 from rmpsam_ros.segmentation.panoptic import FusionConfig
-
-from .batches import Source
-from .datasets import ClipSet
-from .distributed import Process
+from rmpsam_ros.training.batches import Source
+from rmpsam_ros.training.distributed import Process
 
 _SCORE = 0.3
 _PICTURES_PER_SOURCE = 2

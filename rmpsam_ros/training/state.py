@@ -15,9 +15,8 @@ from rmpsam_ros.model import CheckpointError, RmpSam, read_metadata
 from rmpsam_ros.model.checkpoint import official_state_dict, read_state_dict
 from rmpsam_ros.model.packaged import is_frozen
 from rmpsam_ros.segmentation.labels import LabelSet, parse_label_set
-
-from .network import build_network
-from .optimizer import WeightAverage
+from rmpsam_ros.training.network import build_network
+from rmpsam_ros.training.optimizer import WeightAverage
 
 LAST = "last.pt"
 BEST = "weights.safetensors"

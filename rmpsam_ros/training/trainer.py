@@ -17,13 +17,12 @@ from torch.utils.data import DataLoader, Dataset
 from tqdm import tqdm
 
 from rmpsam_ros.model import RmpSam
-
-from .batches import Batch, BatchMaker
-from .config import TrainingConfig
-from .distributed import Process
-from .losses import NO_CLASS, name_loss, object_losses, prompt_losses
-from .network import build_network, make_class_table
-from .optimizer import (
+from rmpsam_ros.training.batches import Batch, BatchMaker
+from rmpsam_ros.training.config import TrainingConfig
+from rmpsam_ros.training.distributed import Process
+from rmpsam_ros.training.losses import NO_CLASS, name_loss, object_losses, prompt_losses
+from rmpsam_ros.training.network import build_network, make_class_table
+from rmpsam_ros.training.optimizer import (
     WeightAverage,
     build_optimizer,
     freeze_others,
@@ -31,7 +30,14 @@ from .optimizer import (
     learning_rate,
     set_learning_rate,
 )
-from .state import BEST, LAST, export_weights, import_weights, load_state, save_state
+from rmpsam_ros.training.state import (
+    BEST,
+    LAST,
+    export_weights,
+    import_weights,
+    load_state,
+    save_state,
+)
 
 LOG = "log.jsonl"
 

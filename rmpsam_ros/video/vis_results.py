@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 
+from rmpsam_ros.pipeline.results import FrameResult
 from rmpsam_ros.prompting.observation import crop
-from rmpsam_ros.results import FrameResult
 from rmpsam_ros.segmentation.run_length import RunLengthMask
 from rmpsam_ros.tracking import TrackState
 

@@ -14,7 +14,7 @@ from rmpsam_ros.evaluation.interactive import (
     mask_iou,
 )
 
-GOLDEN = Path(__file__).parents[1] / "data" / "evaluation" / "interactive.npz"
+GOLDEN = Path(__file__).parents[1] / "goldens" / "evaluation" / "interactive.npz"
 
 
 @pytest.fixture(scope="module")

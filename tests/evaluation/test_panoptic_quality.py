@@ -7,8 +7,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from rmpsam_ros.data.coco import read_segment_ids
 from rmpsam_ros.evaluation.panoptic_quality import PanopticQuality
-from rmpsam_ros.training.datasets.coco import read_segment_ids
 
 SAMPLE = Path(__file__).parents[3] / "shared" / "data" / "coco_panoptic_samples"
 

@@ -1,6 +1,5 @@
 """From pictures to figures: predictors, tasks, DAVIS, and the command."""
 
-import argparse
 import json
 import math
 
@@ -10,8 +9,9 @@ import pytest
 import torch
 import yaml
 
-from rmpsam_ros.commands import CommandError
-from rmpsam_ros.evaluation import commands
+from rmpsam_ros.cli.errors import CommandError
+from rmpsam_ros.cli.main import build_parser
+from rmpsam_ros.data.samples import UNNAMED, DataError, Sample
 from rmpsam_ros.evaluation.panoptic_quality import PanopticQuality
 from rmpsam_ros.evaluation.predictors import NetworkPredictor, binary_masks, to_image
 from rmpsam_ros.evaluation.tasks import (
@@ -33,7 +33,6 @@ from rmpsam_ros.segmentation.labels import Label, LabelSet
 from rmpsam_ros.segmentation.panoptic import FusionConfig, PanopticResult, Segment
 from rmpsam_ros.segmentation.preprocess import Geometry
 from rmpsam_ros.training.network import make_class_table
-from rmpsam_ros.training.samples import UNNAMED, DataError, Sample
 from rmpsam_ros.training.state import export_weights
 
 LABELS = LabelSet(
@@ -314,8 +313,7 @@ def project(tmp_path, network, davis):
 
 
 def run_command(*arguments):
-    parser = argparse.ArgumentParser()
-    commands.add_parsers(parser.add_subparsers(required=True))
+    parser = build_parser()
     options = parser.parse_args(["eval", *map(str, arguments)])
     options.run(options)
 

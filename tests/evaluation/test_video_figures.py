@@ -22,7 +22,7 @@ HEIGHT, WIDTH, SIDE = 64, 96, 24
 @pytest.fixture(scope="module")
 def tool():
     spec = importlib.util.spec_from_file_location(
-        "video_figures", TESTS / "tools" / "video_figures.py"
+        "video_figures", TESTS.parent / "tools" / "figures" / "video_figures.py"
     )
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)

@@ -13,7 +13,7 @@ import yaml
 from rmpsam_ros.geometry import CameraModel, DepthImage, camera_model, locate
 from rmpsam_ros.segmentation.run_length import encode_mask
 
-ARC2017 = Path(__file__).resolve().parents[1] / "data" / "geometry" / "arc2017"
+ARC2017 = Path(__file__).resolve().parents[1] / "goldens" / "geometry" / "arc2017"
 CAMERA = CameraModel(480, 640, 500.0, 500.0, 319.5, 239.5)
 
 

@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 import yaml
 
-from rmpsam_ros.node.camera_scope import MAX_CAMERAS
-from rmpsam_ros.node.parameters import CAMERA_SOURCE_PARAMETERS, NODE_PARAMETERS
+from rmpsam_ros.node.parameters.table import CAMERA_SOURCE_PARAMETERS, NODE_PARAMETERS
+from rmpsam_ros.node.topic_names import MAX_CAMERAS
 
 Calls = Callable[[Path, str], list[ast.Call]]
 Keyword = Callable[[ast.Call, str], object]

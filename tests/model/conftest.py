@@ -18,13 +18,13 @@ TESTS = Path(__file__).resolve().parents[1]
 @pytest.fixture(scope="session")
 def data() -> Path:
     """Folder with the data of the network tests."""
-    return TESTS / "data" / "model"
+    return TESTS / "goldens" / "model"
 
 
 @pytest.fixture(scope="session")
 def golden_network() -> ModuleType:
     """The module that runs golden files, which the command-line tool uses too."""
-    path = TESTS / "tools" / "golden_network.py"
+    path = TESTS.parent / "tools" / "goldens" / "golden_network.py"
     spec = importlib.util.spec_from_file_location("golden_network", path)
     assert spec and spec.loader
     module = importlib.util.module_from_spec(spec)

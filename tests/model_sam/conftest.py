@@ -13,7 +13,7 @@ from rmpsam_ros.model.sam import ImageEmbedding, PromptModel, build_prompt_model
 TESTS = Path(__file__).resolve().parents[1]
 
 # The golden comparison and its random weights serve the command-line tools too.
-sys.path.append(str(TESTS / "tools"))
+sys.path.append(str(TESTS.parent / "tools" / "goldens"))
 
 from sam_random_weights import make_frame, unit_std  # noqa: E402
 from sam_reference import WEIGHTS, Reference, find_shared  # noqa: E402
@@ -22,7 +22,7 @@ from sam_reference import WEIGHTS, Reference, find_shared  # noqa: E402
 @pytest.fixture(scope="session")
 def reference() -> Reference:
     """The part of the goldens that is in the repository, and the pictures if they are here."""
-    return Reference(TESTS / "data" / "sam", find_shared())
+    return Reference(TESTS / "goldens" / "sam", find_shared())
 
 
 @pytest.fixture(scope="session")

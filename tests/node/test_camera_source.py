@@ -7,7 +7,7 @@ import cv2
 import numpy as np
 import pytest
 
-from rmpsam_ros.frame_sources import IMAGE_RATE, SourceError, open_source
+from rmpsam_ros.video.frame_sources import IMAGE_RATE, SourceError, open_source
 
 COLORS = [(250, 20, 30), (10, 240, 60), (40, 50, 230)]  # BGR
 

@@ -16,8 +16,8 @@ from rmpsam_ros.msg import (
     PanopticSegmentation,
     PromptPoint,
 )
-from rmpsam_ros.node.camera_scope import CameraScope, camera_scopes
-from rmpsam_ros.node.parameters import ParameterError
+from rmpsam_ros.node.parameters.table import ParameterError
+from rmpsam_ros.node.topic_names import CameraScope, camera_scopes
 from rmpsam_ros.srv import AddPrompt, ListPrompts
 
 FRONT, REAR = 0, 1

@@ -13,7 +13,7 @@ from builtin_interfaces.msg import Time
 from sensor_msgs.msg import Image
 
 from rmpsam_ros.msg import InstanceTrackArray, Latency, PanopticSegmentation
-from rmpsam_ros.node.messages import array_field
+from rmpsam_ros.node.results.messages import array_field
 
 SMALL_NETWORK = {
     "weights": "random",

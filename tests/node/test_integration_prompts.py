@@ -15,8 +15,8 @@ from geometry_msgs.msg import Point
 from sensor_msgs.msg import Image
 
 from rmpsam_ros.msg import Latency, PromptBox, PromptedMask, PromptedMaskArray, PromptPoint
-from rmpsam_ros.node.messages import array_field
-from rmpsam_ros.node.prompt_requests import Code
+from rmpsam_ros.node.prompts.requests import Code
+from rmpsam_ros.node.results.messages import array_field
 from rmpsam_ros.segmentation.run_length import RunLengthMask, decode_mask
 from rmpsam_ros.srv import AddPrompt, ListPrompts, RemovePrompt, SegmentEverything
 

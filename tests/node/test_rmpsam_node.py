@@ -15,8 +15,8 @@ from rmpsam_ros.msg import (
     Latency,
     PanopticSegmentation,
 )
-from rmpsam_ros.node.parameters import ParameterError
-from rmpsam_ros.node.prompt_desk import PromptDesk
+from rmpsam_ros.node.parameters.table import ParameterError
+from rmpsam_ros.node.prompts.dispatcher import PromptDesk
 
 LATCHED = QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL)
 RESULTS = {

@@ -10,12 +10,12 @@ pytest.importorskip("rmpsam_ros.msg", reason="needs the built package (make buil
 from sensor_msgs.msg import Image
 
 from rmpsam_ros.node import qos, self_report
-from rmpsam_ros.node.camera_scope import CameraScope
-from rmpsam_ros.node.camera_statistics import CameraStatistics, FrameTimes
-from rmpsam_ros.node.diagnostics import Level, Status
+from rmpsam_ros.node.input.camera_statistics import CameraStatistics, FrameTimes
+from rmpsam_ros.node.input.transport_losses import TransportLosses
 from rmpsam_ros.node.self_report import CameraReport
+from rmpsam_ros.node.status import Level, Status
 from rmpsam_ros.node.topic_health import Peer, Problem
-from rmpsam_ros.node.transport_losses import TransportLosses
+from rmpsam_ros.node.topic_names import CameraScope
 
 CAMERA = Peer("/driver", "sensor_msgs/msg/Image", "reliable", "")
 PROBLEM, SOLVED = "no image on /image", "images arrive on /image"

@@ -10,7 +10,7 @@ from rclpy.duration import Duration
 from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
 
 from rmpsam_ros.node import qos
-from rmpsam_ros.node.diagnostics import Level
+from rmpsam_ros.node.status import Level
 from rmpsam_ros.node.topic_health import (
     InputState,
     Peer,

@@ -10,7 +10,7 @@ from rmpsam_ros.prompting.refinement import anchor_prompt
 from rmpsam_ros.runtime import EngineInfo, FrameOutput, ObjectOutput, PromptOutput
 from rmpsam_ros.runtime.engine import HostSteps
 from rmpsam_ros.segmentation.labels import load_label_set
-from rmpsam_ros.segmentation.prompts import ObjectPrompt
+from rmpsam_ros.segmentation.prompt_types import ObjectPrompt
 from rmpsam_ros.segmentation.run_length import encode_mask
 
 LABELS = load_label_set("coco_panoptic")

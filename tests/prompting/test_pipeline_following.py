@@ -7,7 +7,7 @@ import pytest
 
 from rmpsam_ros.pipeline import FrameNotKeptError, TooManyPromptsError
 from rmpsam_ros.runtime import EngineError
-from rmpsam_ros.segmentation.prompts import PromptError
+from rmpsam_ros.segmentation.prompt_types import PromptError
 from rmpsam_ros.segmentation.run_length import decode_mask
 from rmpsam_ros.tracking.prompted_records import PromptState
 

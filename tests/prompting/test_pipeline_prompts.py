@@ -9,7 +9,7 @@ from rmpsam_ros.pipeline import (
     TooManyPromptsError,
 )
 from rmpsam_ros.runtime import EngineError
-from rmpsam_ros.segmentation.prompts import MAX_POINTS, PromptError
+from rmpsam_ros.segmentation.prompt_types import MAX_POINTS, PromptError
 from rmpsam_ros.segmentation.run_length import decode_mask
 from rmpsam_ros.tracking.prompted_records import PromptState
 

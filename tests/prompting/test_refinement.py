@@ -9,7 +9,7 @@ from rmpsam_ros.prompting.refinement import (
     correct_place,
     prompt_anchor,
 )
-from rmpsam_ros.segmentation.prompts import MAX_POINTS, ObjectPrompt, validate_prompt
+from rmpsam_ros.segmentation.prompt_types import MAX_POINTS, ObjectPrompt, validate_prompt
 from rmpsam_ros.tracking.prompted_records import Anchor
 
 SIZE = (100, 200)

@@ -27,7 +27,7 @@ from rmpsam_ros.runtime.sam_onnx_engine import SamOnnxEngine
 from rmpsam_ros.runtime.sam_rwkv_graph import RwkvGraph
 from rmpsam_ros.runtime.sam_tensorrt_engine import MAX_TOKENS, sam_profiles
 from rmpsam_ros.runtime.tensorrt_build import BuildSettings, build_plan
-from rmpsam_ros.segmentation.prompts import MAX_POINTS
+from rmpsam_ros.segmentation.prompt_types import MAX_POINTS
 
 FORM = ExportForm("grid_sample")
 INFO = EngineInfo("test", "fp32", "cpu", "model", "weights")

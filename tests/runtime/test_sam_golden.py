@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 TESTS = Path(__file__).resolve().parents[1]
-sys.path.append(str(TESTS / "tools"))
+sys.path.append(str(TESTS.parent / "tools" / "goldens"))
 
 pytest.importorskip("onnxruntime", reason="ONNX Runtime is not installed")
 
@@ -22,7 +22,7 @@ FAST = {"mobile_sam/synthetic", "rwkv_sam/decoder_small"}
 
 @pytest.fixture(scope="module")
 def reference() -> Reference:
-    return replace(Reference(TESTS / "data" / "sam", find_shared()), executor=OnnxExecutor())
+    return replace(Reference(TESTS / "goldens" / "sam", find_shared()), executor=OnnxExecutor())
 
 
 @pytest.mark.parametrize(

@@ -16,9 +16,9 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from rmpsam_ros.model.sam import build_prompt_model, save_weights
-from rmpsam_ros.priority import NICENESS
 from rmpsam_ros.runtime import EngineConfig, EngineError, sam_load
 from rmpsam_ros.runtime.engine import EngineInfo
+from rmpsam_ros.runtime.priority import NICENESS
 from rmpsam_ros.runtime.sam_engine import SamEngine, SamFeatures, SamTorchEngine
 from rmpsam_ros.runtime.sam_load import WeightsError, load_sam_engine
 from rmpsam_ros.runtime.sam_onnx_engine import SamOnnxEngine

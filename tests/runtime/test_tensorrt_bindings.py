@@ -1,7 +1,7 @@
 """Every call of TensorRT's Python API in this package exists in TensorRT 10.16 and in 11.4.
 
-What the two have, by introspection of NVIDIA's own bindings, is in tests/data/runtime; how it got
-there says tests/tools/tensorrt_api.py. The bindings themselves cannot be imported without
+What the two have, by introspection of NVIDIA's own bindings, is in tests/goldens/runtime; how it
+got there says tools/tensorrt_api.py. The bindings themselves cannot be imported without
 libraries that no package index has.
 """
 
@@ -21,7 +21,7 @@ from rmpsam_ros.runtime import tensorrt_build, tensorrt_engine
 from rmpsam_ros.runtime.engine import EngineError
 
 VERSIONS = ("10.16.1.11", "11.4.0.106")
-FILE = Path(__file__).resolve().parents[1] / "data" / "runtime" / "tensorrt_api.json"
+FILE = Path(__file__).resolve().parents[1] / "goldens" / "runtime" / "tensorrt_api.json"
 
 # Which class an object of this name has, in the modules of this package that use TensorRT.
 RECEIVERS = {

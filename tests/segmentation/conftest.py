@@ -13,7 +13,7 @@ import pytest
 from rmpsam_ros.segmentation.labels import load_label_set
 
 HERE = Path(__file__).parent
-DATA = HERE.parent / "data" / "segmentation"
+DATA = HERE.parent / "goldens" / "segmentation"
 
 
 def _load_helper(name):

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from rmpsam_ros.segmentation.preprocess import fit
+from rmpsam_ros.segmentation.prompt_types import ObjectPrompt, combine_prompt_masks
 from rmpsam_ros.segmentation.prompted_object import connected_parts, object_mask
-from rmpsam_ros.segmentation.prompts import ObjectPrompt, combine_prompt_masks
 
 SIZE = (64, 128)  # height, width
 GEOMETRY = fit(SIZE, (128, 64))

@@ -113,7 +113,7 @@ def make_scene() -> Callable[..., Scene]:
 @pytest.fixture(scope="session")
 def data_folder() -> Path:
     """Return the folder with the reference's matching and clip tables."""
-    return HERE.parent / "data" / "tracking"
+    return HERE.parent / "goldens" / "tracking"
 
 
 @pytest.fixture

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from rmpsam_ros.segmentation.prompts import ObjectPrompt
+from rmpsam_ros.segmentation.prompt_types import ObjectPrompt
 from rmpsam_ros.segmentation.run_length import RunLengthMask, encode_mask
 from rmpsam_ros.tracking.prompted_records import Anchor, Observation
 

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 
+from rmpsam_ros.data.samples import DataError, Sample
 from rmpsam_ros.segmentation.preprocess import MEAN, STD
 from rmpsam_ros.training.augment import (
     AugmentConfig,
@@ -19,8 +20,7 @@ from rmpsam_ros.training.augment import (
     random_placements,
 )
 from rmpsam_ros.training.batches import BatchConfig, BatchMaker, Source
-from rmpsam_ros.training.prompts import sample_prompts
-from rmpsam_ros.training.samples import DataError, Sample
+from rmpsam_ros.training.prompt_sampling import sample_prompts
 
 CROP = AugmentConfig(height=64, width=96, scale=(0.3, 2.5))
 

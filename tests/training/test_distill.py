@@ -1,18 +1,18 @@
 """A teacher's masks become a data set; boxes are read, doubtful masks are left out."""
 
-import argparse
 import json
 
 import numpy as np
 import pytest
 import torch
 
-from rmpsam_ros.commands import CommandError
+from rmpsam_ros.cli import distill as commands
+from rmpsam_ros.cli.errors import CommandError
+from rmpsam_ros.cli.main import build_parser
+from rmpsam_ros.data import CocoInstances
+from rmpsam_ros.data.samples import UNNAMED, DataError
 from rmpsam_ros.model.sam import ImageEmbedding
-from rmpsam_ros.training import commands
-from rmpsam_ros.training.datasets import CocoInstances
 from rmpsam_ros.training.distill import DistillConfig, distill, mask_iou, read_voc_boxes, teach
-from rmpsam_ros.training.samples import UNNAMED, DataError
 
 XML = """<annotation><object><name>box</name>
 <bndbox><xmin>5</xmin><ymin>5</ymin><xmax>14</xmax><ymax>14</ymax></bndbox>
@@ -93,8 +93,7 @@ def test_mask_iou_of_nothing():
 
 
 def run_command(*arguments):
-    parser = argparse.ArgumentParser()
-    commands.add_parsers(parser.add_subparsers(required=True))
+    parser = build_parser()
     options = parser.parse_args([*map(str, arguments)])
     options.run(options)
 

@@ -5,6 +5,7 @@ import math
 import pytest
 import torch
 
+from rmpsam_ros.data.samples import UNNAMED
 from rmpsam_ros.model import RawObjects, RawPrompts, StageOutput
 from rmpsam_ros.training.losses import (
     NO_CLASS,
@@ -18,7 +19,6 @@ from rmpsam_ros.training.losses import (
     object_losses,
     prompt_losses,
 )
-from rmpsam_ros.training.samples import UNNAMED
 
 THINGS = torch.tensor([True, True, False])
 ALL = torch.ones(3, dtype=torch.bool)

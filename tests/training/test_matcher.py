@@ -6,9 +6,9 @@ import math
 import pytest
 import torch
 
+from rmpsam_ros.data.samples import UNNAMED
 from rmpsam_ros.training.matcher import MatchCosts, class_cost, dice_cost, mask_cost, match
 from rmpsam_ros.training.points import random_points, sample_points, uncertain_points
-from rmpsam_ros.training.samples import UNNAMED
 
 THINGS = torch.tensor([True, True, False])
 

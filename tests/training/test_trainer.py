@@ -1,6 +1,5 @@
 """The loop: one step by the formulas, exact resume, failures, and learning pictures by heart."""
 
-import argparse
 import dataclasses
 import json
 import os
@@ -12,15 +11,16 @@ import numpy as np
 import pytest
 import torch
 
-from rmpsam_ros.commands import CommandError
+from rmpsam_ros.cli import train as commands
+from rmpsam_ros.cli.errors import CommandError
+from rmpsam_ros.cli.main import build_parser
+from rmpsam_ros.data import open_dataset
 from rmpsam_ros.evaluation.predictors import NetworkPredictor
 from rmpsam_ros.evaluation.tasks import evaluate_network, load_samples
 from rmpsam_ros.model import build_model
 from rmpsam_ros.segmentation.labels import load_label_set
 from rmpsam_ros.segmentation.panoptic import FusionConfig
-from rmpsam_ros.training import commands
 from rmpsam_ros.training import trainer as trainer_module
-from rmpsam_ros.training.datasets import open_dataset
 from rmpsam_ros.training.distributed import Process
 from rmpsam_ros.training.losses import object_losses, prompt_losses
 from rmpsam_ros.training.network import build_network, make_class_table
@@ -119,8 +119,7 @@ def test_what_a_run_leaves_behind(toys, tmp_path):
 
 def test_train_command_with_pictures_and_events(toys, tmp_path, monkeypatch):
     toys(loop={"steps": 2, "preview_interval": 2})
-    parser = argparse.ArgumentParser()
-    commands.add_parsers(parser.add_subparsers(required=True))
+    parser = build_parser()
     run = tmp_path / "run"
     options = parser.parse_args(
         ["train", str(tmp_path / "config.yaml"), "--out", str(run), "--device", "cpu"]

@@ -4,13 +4,13 @@ import numpy as np
 import pytest
 import torch
 
+from rmpsam_ros.data.run_lengths import decode_coco
 from rmpsam_ros.runtime import EngineConfig, EngineInfo, FrameOutput, ObjectOutput, load_engine
 from rmpsam_ros.runtime.engine import HostSteps
 from rmpsam_ros.segmentation.instances import extract_instances
 from rmpsam_ros.segmentation.labels import load_label_set
 from rmpsam_ros.segmentation.preprocess import preprocess
 from rmpsam_ros.tracking import match_queries
-from rmpsam_ros.training.datasets.run_lengths import decode_coco
 from rmpsam_ros.video import near_online
 from rmpsam_ros.video.near_online import MAX_FRAMES, LengthError, near_online_results
 

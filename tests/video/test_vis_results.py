@@ -5,10 +5,10 @@ import json
 import numpy as np
 import pytest
 
+from rmpsam_ros.data.run_lengths import decode_coco
 from rmpsam_ros.evaluation.video import Tracklet, VideoPrecision
 from rmpsam_ros.segmentation.labels import load_label_set
 from rmpsam_ros.segmentation.run_length import encode_mask
-from rmpsam_ros.training.datasets.run_lengths import decode_coco
 from rmpsam_ros.video.vis_results import VisResults, encode_coco, pack
 
 LABELS = load_label_set("youtube_vis_2019")

@@ -7,10 +7,10 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor
 
-from ..checkpoint import CheckpointError, read_state_dict
-from .layers import fold_batch_norm
-from .prompt_model import PromptModel
-from .registry import build_prompt_model
+from rmpsam_ros.model.checkpoint import CheckpointError, read_state_dict
+from rmpsam_ros.model.sam.layers import fold_batch_norm
+from rmpsam_ros.model.sam.prompt_model import PromptModel
+from rmpsam_ros.model.sam.registry import build_prompt_model
 
 _OFFICIAL_PREFIXES = {
     "backbone.": "image_encoder.backbone.",

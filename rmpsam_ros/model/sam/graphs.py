@@ -2,7 +2,7 @@
 
 from torch import Tensor, nn
 
-from .prompt_model import ImageEmbedding, PromptModel
+from rmpsam_ros.model.sam.prompt_model import ImageEmbedding, PromptModel
 
 
 class EncoderGraph(nn.Module):

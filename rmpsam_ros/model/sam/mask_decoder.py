@@ -5,8 +5,8 @@ from typing import cast
 import torch
 from torch import Tensor, nn
 
-from .layers import LayerNorm2d, Mlp
-from .two_way_transformer import TwoWayTransformer
+from rmpsam_ros.model.sam.layers import LayerNorm2d, Mlp
+from rmpsam_ros.model.sam.two_way_transformer import TwoWayTransformer
 
 NUM_MASK_TOKENS = 4
 """Token 0 gives the single mask, tokens 1 to 3 the three masks of an ambiguous prompt."""

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from .layers import LayerNorm2d
+from rmpsam_ros.model.sam.layers import LayerNorm2d
 
 PADDING, BACKGROUND, FOREGROUND, BOX_FIRST, BOX_SECOND = -1, 0, 1, 2, 3
 """Meaning of a label: no point at all, the two clicks, and the two corners of a box."""

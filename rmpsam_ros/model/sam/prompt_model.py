@@ -5,8 +5,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-from .mask_decoder import MaskDecoder
-from .prompt_encoder import PromptEncoder, join_prompts
+from rmpsam_ros.model.sam.mask_decoder import MaskDecoder
+from rmpsam_ros.model.sam.prompt_encoder import PromptEncoder, join_prompts
 
 IMAGE_SIZE = 1024
 """Side of the square frame that the encoders see, in pixels."""

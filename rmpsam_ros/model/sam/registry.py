@@ -2,12 +2,12 @@
 
 from collections.abc import Callable
 
-from .mask_decoder import FeatureFusion, MaskDecoder
-from .prompt_encoder import PromptEncoder
-from .prompt_model import PromptModel
-from .repvit import RepVit
-from .rwkv import RwkvEncoder
-from .tiny_vit import TinyVit
+from rmpsam_ros.model.sam.mask_decoder import FeatureFusion, MaskDecoder
+from rmpsam_ros.model.sam.prompt_encoder import PromptEncoder
+from rmpsam_ros.model.sam.prompt_model import PromptModel
+from rmpsam_ros.model.sam.repvit import RepVit
+from rmpsam_ros.model.sam.rwkv import RwkvEncoder
+from rmpsam_ros.model.sam.tiny_vit import TinyVit
 
 
 def _mobile_sam() -> PromptModel:

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from .layers import ConvNorm, convolution_like, norm_as_affine, sam_neck
+from rmpsam_ros.model.sam.layers import ConvNorm, convolution_like, norm_as_affine, sam_neck
 
 
 class RepDepthwise(nn.Module):

@@ -7,8 +7,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from .bi_wkv import bi_wkv
-from .layers import LayerNorm2d, sam_neck
+from rmpsam_ros.model.sam.bi_wkv import bi_wkv
+from rmpsam_ros.model.sam.layers import LayerNorm2d, sam_neck
 
 NORM_EPS = 1e-6
 

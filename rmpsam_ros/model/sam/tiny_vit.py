@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from .layers import ConvNorm, sam_neck
+from rmpsam_ros.model.sam.layers import ConvNorm, sam_neck
 
 HEAD_WIDTH = 32
 

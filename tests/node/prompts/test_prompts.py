@@ -16,7 +16,7 @@ from std_srvs.srv import Trigger
 
 from rmpsam_ros import srv
 from rmpsam_ros.msg import PromptedMask, PromptedMaskArray, PromptPoint
-from rmpsam_ros.node.prompt_requests import Code
+from rmpsam_ros.node.prompts.requests import Code
 from rmpsam_ros.srv import AddPrompt, ClearPrompts, ListPrompts, RemovePrompt, SegmentEverything
 
 SERVICES = (AddPrompt, RemovePrompt, ListPrompts, ClearPrompts, SegmentEverything)

@@ -1,0 +1,1 @@
+"""What is measured: the engines of a network, and the whole node."""

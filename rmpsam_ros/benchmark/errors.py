@@ -1,0 +1,5 @@
+"""The error of measurements."""
+
+
+class BenchmarkError(RuntimeError):
+    """Something cannot be measured; the message says what and why."""

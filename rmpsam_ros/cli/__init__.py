@@ -1,0 +1,1 @@
+"""The ``rmpsam`` command: every sub-command in a file of its own."""

@@ -1,0 +1,21 @@
+"""Readers for the field's annotation formats; each yields ``Sample`` objects."""
+
+from rmpsam_ros.data.base import ClipSet, DatasetConfig, SampleSet
+from rmpsam_ros.data.coco import CocoInstances, CocoPanoptic
+from rmpsam_ros.data.label_maps import LabelMaps, VocSegmentation
+from rmpsam_ros.data.registry import open_dataset
+from rmpsam_ros.data.yolo import YoloSegmentation
+from rmpsam_ros.data.youtube_vis import YouTubeVis
+
+__all__ = [
+    "ClipSet",
+    "CocoInstances",
+    "CocoPanoptic",
+    "DatasetConfig",
+    "LabelMaps",
+    "SampleSet",
+    "VocSegmentation",
+    "YoloSegmentation",
+    "YouTubeVis",
+    "open_dataset",
+]

@@ -1,0 +1,1 @@
+"""Everything of the node that needs depth: positions, markers, the labelled cloud."""

@@ -1,0 +1,282 @@
+"""The topics of one camera that need depth: positions, markers, labelled cloud."""
+
+from __future__ import annotations
+
+import threading
+import time
+import traceback
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from rclpy.callback_groups import MutuallyExclusiveCallbackGroup
+from rclpy.node import Node
+from rclpy.publisher import Publisher
+from sensor_msgs.msg import Image, PointCloud2
+from std_msgs.msg import Header
+from visualization_msgs.msg import MarkerArray
+
+from rmpsam_ros.geometry import CameraModel, DepthImage, GeometryError, locate
+from rmpsam_ros.msg import TrackPositionArray
+from rmpsam_ros.node import qos, topic_health
+from rmpsam_ros.node.depth.clouds import labelled_cloud
+from rmpsam_ros.node.depth.depth_images import decode_depth
+from rmpsam_ros.node.depth.depth_thread import DepthThread, Job
+from rmpsam_ros.node.depth.health import DepthState, depth_problem
+from rmpsam_ros.node.depth.markers import TrackMarkers
+from rmpsam_ros.node.depth.matching import Match, StampMatcher
+from rmpsam_ros.node.depth.position_messages import FoundTrack, positions_message
+from rmpsam_ros.node.input.calibration import Calibration
+from rmpsam_ros.node.input.frame_headers import nanoseconds
+from rmpsam_ros.node.input.images import ImageError
+from rmpsam_ros.node.results import detections
+from rmpsam_ros.node.topic_health import InputState, Problem
+from rmpsam_ros.node.topic_names import CameraScope
+
+if TYPE_CHECKING:
+    from rclpy.subscription import Subscription
+
+LOG_PERIOD = 5.0  # seconds between two lines about the same thing
+
+
+class SpatialResults:
+    """Finds tracks and pixels in space, beside the inference, while somebody subscribes.
+
+    Args:
+        setting: returns the value of a parameter.
+        calibration: of the camera.
+
+    Attributes:
+        found: results that were found in space.
+    """
+
+    def __init__(
+        self,
+        node: Node,
+        scope: CameraScope,
+        setting: Callable[[str], Any],
+        calibration: Calibration,
+    ) -> None:
+        def create(message_type: type[Any], topic: str) -> Publisher:
+            return node.create_publisher(
+                message_type, scope.own(topic), qos.result(), **qos.publisher_options()
+            )
+
+        self._node, self._scope, self._setting = node, scope, setting
+        self._logger, self._clock = node.get_logger(), node.get_clock()
+        self._calibration = calibration
+        self._positions = create(TrackPositionArray, "positions")
+        self._markers = create(MarkerArray, "markers")
+        self._cloud = create(PointCloud2, "labelled_cloud")
+        self._detections: Publisher | None = None
+        if detections.installed():
+            self._detections = create(detections.Detection3DArray, "detections_3d")
+        self._marker_memory = TrackMarkers()
+        self._last_cloud = 0.0
+        self.found = 0
+        self._missing = 0
+        self._offset: float | None = None
+        self._failure, self._failure_time, self._warning = "", 0.0, ""
+        self._active, self._started, self._last_arrival = False, 0.0, 0.0
+        work = threading.Condition()
+        self._matcher: StampMatcher[Any] = StampMatcher(
+            work, lambda: setting("depth_tolerance"), lambda: setting("backward_jump")
+        )
+        self._thread = DepthThread(
+            work, self._matcher, self._use, self._on_missing, self._on_error
+        )
+        self.subscription: Subscription = node.create_subscription(
+            Image,
+            scope.input("depth"),
+            self._on_depth,
+            qos.depth_input(),
+            callback_group=MutuallyExclusiveCallbackGroup(),
+            **qos.subscription_options(),
+        )
+
+    @property
+    def all(self) -> tuple[Publisher, ...]:
+        """All publishers."""
+        others = () if self._detections is None else (self._detections,)
+        return (self._positions, self._markers, self._cloud, *others)
+
+    @property
+    def received(self) -> int:
+        """Depth images that have come."""
+        return self._matcher.received
+
+    def start(self) -> None:
+        """Take in depth from now on."""
+        self._started = self._last_arrival = time.monotonic()
+        self._active = True
+
+    def stop(self) -> None:
+        """Take in no more depth, and forget what there is."""
+        self._active = False
+        self._thread.clear()
+        self._matcher.clear()
+        self._missing, self._failure, self._warning = 0, "", ""
+
+    def close(self) -> None:
+        """End the thread."""
+        self._thread.close(timeout=5.0)
+
+    def hold(self, stamp: int) -> None:
+        """Keep the depth of an image that goes into the network; stamp: nanoseconds."""
+        if self._wanted():
+            self._matcher.hold(stamp)
+
+    def put(self, job: Job) -> None:
+        """Leave a result to be found in space as soon as its depth is there."""
+        if self._wanted():
+            self._thread.put(job)
+        else:
+            self._marker_memory.forget()
+
+    def problem(self, timeout: float) -> Problem | None:
+        """Return what is wrong with depth; timeout: seconds of silence that are too long."""
+        if not self._active:
+            return None
+        now = time.monotonic()
+        silent_for = now - self._last_arrival
+        info = self._calibration
+        state = DepthState(
+            depth=self._input(self.subscription, "depth", self.received, silent_for, timeout),
+            info=self._input(
+                info.subscription, "camera_info", info.received, now - self._started, timeout
+            ),
+            failure=self._failure,
+            failed_for=now - self._failure_time,
+            warning=self._warning,
+            missing=self._missing,
+            offset=self._offset,
+            tolerance=self._setting("depth_tolerance"),
+        )
+        return depth_problem(state)
+
+    def values(self) -> dict[str, object]:
+        """Return figures by name."""
+        offset = "" if self._offset is None else f"{self._offset:+.4f}"
+        return {
+            "topic": self.subscription.topic_name,
+            "camera_info": self._calibration.subscription.topic_name,
+            "depth images": self.received,
+            "camera_info messages": self._calibration.received,
+            "results found in space": self.found,
+            "results in a row without depth": self._missing,
+            "depth minus image stamp (s)": offset,
+            "last error": self._failure,
+        }
+
+    def _input(
+        self, subscription: Any, name: str, received: int, silent_for: float, timeout: float
+    ) -> InputState:
+        topic, profile = subscription.topic_name, subscription.qos_profile
+        package = subscription.msg_type.__module__.split(".", maxsplit=1)[0]
+        return InputState(
+            topic=topic,
+            type_name=f"{package}/msg/{subscription.msg_type.__name__}",
+            wants=qos.describe(profile),
+            remapped=self._scope.input(name),
+            publishers=topic_health.subscription_peers(self._node, topic, profile),
+            received=received,
+            lost=0.0,
+            silent_for=silent_for,
+            timeout=timeout,
+        )
+
+    def _wanted(self) -> bool:
+        """Tell whether somebody would get something of the next result."""
+        others = (one for one in self.all if one is not self._cloud)
+        return any(one.get_subscription_count() for one in others) or self._cloud_is_due()
+
+    def _cloud_is_due(self) -> bool:
+        if not self._cloud.get_subscription_count():
+            return False
+        return time.monotonic() - self._last_cloud >= 1.0 / self._setting("cloud_rate")
+
+    # Callback of the executor ------------------------------------------------------------------
+
+    def _on_depth(self, message: Any) -> None:
+        if self._active:
+            self._last_arrival = time.monotonic()
+            stamp = nanoseconds(message.header.stamp) or self._clock.now().nanoseconds
+            self._matcher.put(stamp, message)
+
+    # In the depth thread -----------------------------------------------------------------------
+
+    def _use(self, job: Job, match: Match[Any]) -> None:
+        """Publish what is subscribed to of one result."""
+        self._missing, self._offset = 0, match.offset * 1e-9
+        height, width = job.result.height, job.result.width
+        depth = decode_depth(match.item)
+        _check_frames(job.header, match.item.header)
+        depth.check_fits(height, width)
+        camera = self._calibration.model(height, width)
+        self._publish_tracks(job, match.offset, depth, camera)
+        if self._cloud_is_due():
+            self._last_cloud = time.monotonic()
+            stride = self._setting("cloud_stride")
+            self._cloud.publish(labelled_cloud(job, depth, camera, stride))
+        self.found += 1
+        self._failure, self._warning = "", _odd_frames(job.header, self._calibration)
+
+    def _publish_tracks(
+        self, job: Job, offset: int, depth: DepthImage, camera: CameraModel
+    ) -> None:
+        others = [one for one in self.all if one is not self._cloud]
+        wanted = {one for one in others if one.get_subscription_count()}
+        if self._markers not in wanted:
+            self._marker_memory.forget()
+        if not wanted:
+            return
+        header, labels = job.header, job.pipeline.label_set
+        found = []
+        for track in job.result.tracks:
+            mask = job.result.track_masks.get(track.id)
+            place = None if mask is None else locate(mask, depth, camera)
+            if place is not None:
+                found.append(FoundTrack(track, place))
+        if self._positions in wanted:
+            self._positions.publish(positions_message(header, offset, found, labels))
+        if self._markers in wanted:
+            self._markers.publish(self._marker_memory.fill(header, found, labels))
+        if self._detections is not None and self._detections in wanted:
+            self._detections.publish(detections.detections_3d_message(header, found, labels))
+
+    def _on_missing(self, job: Job) -> None:
+        self._missing += 1
+        self._offset = self._matcher.distance(job.stamp)
+
+    def _on_error(self, error: Exception) -> None:
+        expected = isinstance(error, GeometryError | ImageError)
+        self._failure = str(error) if expected else f"{type(error).__name__}: {error}"
+        self._failure_time = time.monotonic()
+        self._logger.warning(
+            f"{self._scope.about('result')} not found in space: {self._failure}",
+            throttle_duration_sec=LOG_PERIOD,
+        )
+        if not expected:
+            details = "".join(traceback.format_exception(error))
+            self._logger.error(details, throttle_duration_sec=LOG_PERIOD)
+
+
+def _check_frames(image: Header, depth: Header) -> None:
+    """Refuse depth of another camera: its pixels do not show what the image's do."""
+    if image.frame_id and depth.frame_id and image.frame_id != depth.frame_id:
+        raise GeometryError(
+            f"depth has frame_id '{depth.frame_id}' and the image '{image.frame_id}': use the "
+            "depth that is aligned to the colour image, often called aligned_depth_to_color or "
+            "depth_registered"
+        )
+
+
+def _odd_frames(image: Header, calibration: Calibration) -> str:
+    """Return what is odd about the frame of camera_info; pixels alone decide, so it is used."""
+    known = calibration.message
+    frame = "" if known is None else known.header.frame_id
+    if not frame or not image.frame_id or frame == image.frame_id:
+        return ""
+    return (
+        f"camera_info has frame_id '{frame}' and the image '{image.frame_id}'; check that it is "
+        f"that of this camera: {calibration.subscription.topic_name}"
+    )

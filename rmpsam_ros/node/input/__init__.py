@@ -1,0 +1,1 @@
+"""Messages in: images, calibration, headers, losses and statistics."""

@@ -1,0 +1,1 @@
+"""Parameters: the table, its declaration, its documentation, and what is made of the values."""

@@ -1,0 +1,119 @@
+"""The parameter tables as declared parameters of a node, with every change checked."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import rclpy.exceptions
+from rcl_interfaces.msg import (
+    FloatingPointRange,
+    IntegerRange,
+    ParameterDescriptor,
+    SetParametersResult,
+)
+from rclpy.node import Node
+
+from rmpsam_ros.node.parameters.table import Change, Parameter, ParameterError, Value
+
+_START_UP_ERRORS = (
+    rclpy.exceptions.InvalidParameterTypeException,
+    rclpy.exceptions.InvalidParameterValueException,
+)
+
+
+class RosParameters:
+    """Declares a table of parameters on a node and reads them.
+
+    Args:
+        is_configured: tells whether parameters that change in the unconfigured state are fixed.
+        check: called with the name and new value of each change that the table accepts; raises
+            ParameterError to refuse it.
+
+    Raises:
+        ParameterError: a value given at start is not accepted; one line says which and why.
+    """
+
+    def __init__(
+        self,
+        node: Node,
+        table: Mapping[str, Sequence[Parameter]],
+        is_configured: Callable[[], bool] = lambda: False,
+        check: Callable[[str, Value], None] = lambda name, value: None,
+    ) -> None:
+        self._node = node
+        self._parameters = {one.name: one for group in table.values() for one in group}
+        self._is_configured = is_configured
+        self._check = check
+        for parameter in self._parameters.values():
+            self._declare(parameter)
+        node.add_on_set_parameters_callback(self._on_change)
+
+    def __getitem__(self, name: str) -> Any:
+        """Return the present value of a parameter."""
+        return self._node.get_parameter(name).value
+
+    def values(self) -> dict[str, Any]:
+        """Return the present values of all parameters of the table."""
+        return {name: self[name] for name in self._parameters}
+
+    def unknown_names(self) -> list[str]:
+        """Return one line for every parameter given at start that the node does not have."""
+        given = getattr(self._node, "_parameter_overrides", {})
+        lines = []
+        for name in given:
+            if self._node.has_parameter(name) or name.startswith("not_given."):
+                continue
+            close = difflib.get_close_matches(name, self._parameters, 1)
+            hint = f"; did you mean '{close[0]}'?" if close else ""
+            lines.append(f"parameter '{name}' does not exist and is ignored{hint}")
+        return lines
+
+    def _declare(self, parameter: Parameter) -> None:
+        try:
+            declared: Any = self._node.declare_parameter(
+                parameter.name, parameter.default, _descriptor(parameter)
+            )
+        except _START_UP_ERRORS as error:
+            raise ParameterError(f"parameter {parameter.name}: {error}") from error
+        parameter.check(declared.value)
+
+    def _on_change(self, changes: Sequence[Any]) -> SetParametersResult:
+        try:
+            for change in changes:
+                self._check_change(change.name, change.value)
+        except ParameterError as error:
+            return SetParametersResult(successful=False, reason=str(error))
+        return SetParametersResult(successful=True)
+
+    def _check_change(self, name: str, value: Value) -> None:
+        parameter = self._parameters.get(name)
+        if parameter is None:
+            return
+        parameter.check(value)
+        if parameter.change is Change.UNCONFIGURED and self._is_configured():
+            raise ParameterError(
+                f"{name} changes only while the node is unconfigured: clean up the node, set it, "
+                "configure again"
+            )
+        self._check(name, value)
+
+
+def _descriptor(parameter: Parameter) -> ParameterDescriptor:
+    descriptor = ParameterDescriptor(
+        description=parameter.description,
+        additional_constraints=f"changes {parameter.change.value}",
+        read_only=parameter.change is Change.START,
+    )
+    if parameter.choices:
+        descriptor.additional_constraints += f"; one of {', '.join(parameter.choices)}"
+    if parameter.range is not None:
+        low, high = parameter.range
+        if isinstance(parameter.default, int):
+            bounds = IntegerRange(from_value=int(low), to_value=int(high))
+            descriptor.integer_range.append(bounds)
+        else:
+            limits = FloatingPointRange(from_value=float(low), to_value=float(high))
+            descriptor.floating_point_range.append(limits)
+    return descriptor

@@ -1,0 +1,103 @@
+"""Documentation and default configuration, written from the parameter tables.
+
+``python -m rmpsam_ros.node.parameters.docs`` in the repository writes both files anew.
+"""
+
+from __future__ import annotations
+
+import textwrap
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+
+from rmpsam_ros.node.parameters.table import (
+    CAMERA_SOURCE_PARAMETERS,
+    NODE_PARAMETERS,
+    Parameter,
+    Value,
+)
+
+_DOCUMENT = """\
+# Parameters
+
+This page is written from the tables in `rmpsam_ros/node/parameters/table.py`; do not edit it.
+`config/rmpsam.yaml` holds the same parameters of the node with their defaults.
+
+Every change is checked, and refused with a reason. A parameter changes **at any time** (the next
+image is processed with the new value), **while the node is unconfigured** (before it is configured
+for the first time, or after `ros2 lifecycle set /rmpsam cleanup`), or **at start only**.
+
+QoS: history, depth and reliability of every image and result topic can be overridden at start with
+`qos_overrides.<topic>.<publisher or subscription>.<policy>`, for example
+`qos_overrides./camera/image_raw.subscription.reliability: reliable`.
+
+## rmpsam_node
+{node}
+## camera_source
+{source}"""
+
+_CONFIGURATION = """\
+# All parameters of rmpsam_node with their defaults, from rmpsam_ros/node/parameters/table.py.
+/**:
+  ros__parameters:
+{rows}"""
+
+
+def parameters_markdown() -> str:
+    """Return the text of ``docs/parameters.md``."""
+    return _DOCUMENT.format(
+        node=_sections(NODE_PARAMETERS), source=_sections(CAMERA_SOURCE_PARAMETERS)
+    )
+
+
+def configuration_yaml() -> str:
+    """Return the text of ``config/rmpsam.yaml``."""
+    groups = []
+    for group, parameters in NODE_PARAMETERS.items():
+        rows = [f"    # {f' {group} ':-^91}\n"]
+        for one in parameters:
+            accepted = _accepted(one)
+            sentences = [one.description, f"Accepts {accepted}." if accepted else ""]
+            text = " ".join([*filter(None, sentences), f"Changes {one.change.value}."])
+            rows += [f"    # {line}\n" for line in textwrap.wrap(text, 91)]
+            rows.append(f"    {one.name}: {_yaml(one.default)}\n")
+        groups.append("".join(rows))
+    return _CONFIGURATION.format(rows="\n".join(groups))
+
+
+def _sections(table: Mapping[str, Iterable[Parameter]]) -> str:
+    return "".join(f"\n### {group}\n{_rows(rows)}" for group, rows in table.items())
+
+
+def _rows(parameters: Iterable[Parameter]) -> str:
+    rows = ["\n| name | type | default | accepts | changes | |\n", "|---|---|---|---|---|---|\n"]
+    rows += [
+        f"| `{one.name}` | {one.type_name} | `{_yaml(one.default)}` | {_accepted(one)} "
+        f"| {one.change.value} | {one.description} |\n"
+        for one in parameters
+    ]
+    return "".join(rows)
+
+
+def _accepted(parameter: Parameter) -> str:
+    if parameter.range is not None:
+        low, high = parameter.range
+        return f"{low:g} to {high:g}"
+    return ", ".join(parameter.choices)
+
+
+def _yaml(value: Value) -> str:
+    if isinstance(value, str):
+        return value or '""'
+    return str(value).lower()
+
+
+def main() -> None:
+    """Write both files into the repository that this file lies in."""
+    root = Path(__file__).resolve().parents[2]
+    (root / "docs").mkdir(exist_ok=True)
+    (root / "docs" / "parameters.md").write_text(parameters_markdown())
+    (root / "config" / "rmpsam.yaml").write_text(configuration_yaml())
+
+
+if __name__ == "__main__":
+    main()

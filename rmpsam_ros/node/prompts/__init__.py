@@ -1,0 +1,1 @@
+"""Prompts of people and programs: services, clicks, and who answers them."""

@@ -1,0 +1,124 @@
+"""The services around prompts; every request gets a typed answer."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from rclpy.callback_groups import MutuallyExclusiveCallbackGroup, ReentrantCallbackGroup
+from rclpy.node import Node
+from std_srvs.srv import Trigger
+
+from rmpsam_ros.node import qos
+from rmpsam_ros.node.input.frame_headers import FrameHeaders
+from rmpsam_ros.node.prompts.dispatcher import PromptDesk
+from rmpsam_ros.node.prompts.requests import Code, Refusal, check_request, object_prompt
+from rmpsam_ros.node.results.messages import prompted_mask_message
+from rmpsam_ros.node.topic_names import CameraScope
+from rmpsam_ros.srv import AddPrompt, ClearPrompts, ListPrompts, RemovePrompt, SegmentEverything
+
+if TYPE_CHECKING:  # importing it takes seconds, which belong to the configuration of the node
+    from rmpsam_ros.pipeline import PromptedMask
+
+
+class PromptService:
+    """Serves ``add_prompt`` and its companions, and ``reset_tracks``, of one camera.
+
+    Requests wait in threads of the executor for the thread that answers them; images keep coming
+    in meanwhile.
+    """
+
+    def __init__(
+        self, node: Node, scope: CameraScope, desk: PromptDesk, headers: FrameHeaders
+    ) -> None:
+        self._desk = desk
+        self._headers = headers
+        self._everything = threading.Lock()
+        group = ReentrantCallbackGroup()
+        self._services = [
+            node.create_service(
+                kind,
+                scope.own(name),
+                self._handler(name, answer),
+                qos_profile=qos.requests(),
+                callback_group=group,
+            )
+            for kind, name, answer in (
+                (AddPrompt, "add_prompt", self._add),
+                (RemovePrompt, "remove_prompt", self._remove),
+                (ListPrompts, "list_prompts", self._list),
+                (ClearPrompts, "clear_prompts", self._clear),
+                (SegmentEverything, "segment_everything", self._segment_everything),
+            )
+        ]
+        self._services.append(
+            node.create_service(  # one at a time: they wait for the network's thread
+                Trigger,
+                scope.own("reset_tracks"),
+                self._on_reset_tracks,
+                callback_group=MutuallyExclusiveCallbackGroup(),
+            )
+        )
+
+    def _handler(self, name: str, answer: Callable[[Any, Any], None]) -> Callable[[Any, Any], Any]:
+        def on_request(request: Any, response: Any) -> Any:
+            code, message = self._desk.attempt(name, lambda: answer(request, response))
+            response.code, response.message = int(code), message
+            return response
+
+        return on_request
+
+    def _add(self, request: Any, response: Any) -> None:
+        self._desk.pipeline()  # before all else: is the node active?
+        check_request(request)
+        stamp = self._headers.wanted(request.stamp)
+        prompt = object_prompt(request)
+        result = self._desk.ask(
+            lambda pipeline: pipeline.prompt(prompt, stamp, request.object_id, request.track)
+        )
+        header = self._headers.find(result.stamp)
+        response.mask = prompted_mask_message(result, header.stamp)
+        response.header = header
+        response.object_id = result.object_id
+
+    def _remove(self, request: Any, response: Any) -> None:
+        if not self._desk.pipeline().remove_prompt(request.object_id):
+            raise Refusal(
+                Code.NOT_FOUND,
+                f"there is no prompted object '{request.object_id[:128]}'; list_prompts names "
+                "those there are",
+            )
+
+    def _list(self, request: Any, response: Any) -> None:
+        response.masks = [
+            prompted_mask_message(one, self._headers.find(one.stamp).stamp)
+            for one in self._desk.pipeline().list_prompts()
+        ]
+
+    def _clear(self, request: Any, response: Any) -> None:
+        response.removed = self._desk.pipeline().clear_prompts()
+
+    def _segment_everything(self, request: Any, response: Any) -> None:
+        self._desk.pipeline()
+        stamp = self._headers.wanted(request.stamp)
+        if not self._everything.acquire(blocking=False):  # clicks must find a place to wait
+            raise Refusal(Code.BUSY, "everything is being segmented already; try again later")
+        try:
+            masks: tuple[PromptedMask, ...] = self._desk.ask(
+                lambda pipeline: pipeline.everything_steps(stamp, request.points_per_side)
+            )
+        finally:
+            self._everything.release()
+        used = masks[0].stamp if masks else stamp
+        header = self._headers.newest if used is None else self._headers.find(used)
+        response.masks = [prompted_mask_message(one, header.stamp) for one in masks]
+        response.header = header
+
+    def _on_reset_tracks(self, request: Any, response: Any) -> Any:
+        code, message = self._desk.attempt(
+            "reset_tracks", lambda: self._desk.ask_network(lambda pipeline: pipeline.reset())
+        )
+        response.success = code is Code.OK
+        response.message = message or "all tracks and prompted objects have ended"
+        return response

@@ -1,0 +1,1 @@
+"""Messages out: results, their forms for other packages, and overlays."""

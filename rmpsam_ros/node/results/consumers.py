@@ -1,0 +1,124 @@
+"""Results in the forms that other packages read: vision_msgs detections, masks of classes."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from rclpy.node import Node
+from rclpy.publisher import Publisher
+from sensor_msgs.msg import CameraInfo, Image
+from std_msgs.msg import Header
+
+from rmpsam_ros.node import qos
+from rmpsam_ros.node.input.calibration import Calibration
+from rmpsam_ros.node.results import detections
+from rmpsam_ros.node.results.messages import image_pixels
+from rmpsam_ros.node.topic_names import CameraScope
+
+if TYPE_CHECKING:
+    from rmpsam_ros.pipeline import FrameResult
+    from rmpsam_ros.segmentation.labels import LabelSet
+
+LOG_PERIOD = 30.0  # seconds between two lines about the same thing
+
+Fill = Callable[[], Any]  # gives a message, or None when there is none to publish
+
+
+class ConsumerTopics:
+    """Publishers of one camera.
+
+    ``detections``: vision_msgs/Detection2DArray, where vision_msgs is installed. ``mask/image``:
+    mono8, 255 on the classes of parameter ``mask_classes``; ``mask/camera_info``: the camera_info
+    of the camera with the header of the mask, as long as it fits the size of the images.
+
+    Args:
+        mask_classes: returns the names of the classes, separated by commas.
+    """
+
+    def __init__(
+        self,
+        node: Node,
+        scope: CameraScope,
+        mask_classes: Callable[[], str],
+        calibration: Calibration,
+    ) -> None:
+        def create(message_type: type[Any], topic: str) -> Publisher:
+            return node.create_publisher(
+                message_type, scope.own(topic), qos.result(), **qos.publisher_options()
+            )
+
+        self._logger = node.get_logger()
+        self._mask_classes = mask_classes
+        self._calibration = calibration
+        self._mask = create(Image, "mask/image")
+        self._mask_info = create(CameraInfo, "mask/camera_info")
+        self._detections: Publisher | None = None
+        if detections.installed():
+            self._detections = create(detections.Detection2DArray, "detections")
+        self._mask_message = Image()
+        self._ids: frozenset[int] = frozenset()
+        self._ids_of: tuple[str, str] | None = None  # label set and names that they belong to
+
+    @property
+    def all(self) -> tuple[Publisher, ...]:
+        """All publishers."""
+        masks = (self._mask, self._mask_info)
+        return masks if self._detections is None else (self._detections, *masks)
+
+    def fills(
+        self, header: Header, result: FrameResult, labels: LabelSet
+    ) -> Iterator[tuple[Publisher, Fill]]:
+        """Give every publisher with what fills its message for one frame."""
+        if self._detections is not None:
+            yield (
+                self._detections,
+                lambda: detections.detections_message(header, result, labels),
+            )
+        yield self._mask, lambda: self._fill_mask(header, result, labels)
+        yield self._mask_info, lambda: self._fill_mask_info(header, result)
+
+    def _fill_mask(self, header: Header, result: FrameResult, labels: LabelSet) -> Image | None:
+        from rmpsam_ros.segmentation.class_mask import class_mask
+
+        if not self._class_ids(labels):
+            self._logger.warning(
+                f"{self._mask.topic_name} is subscribed to, but parameter mask_classes is empty: "
+                "nothing is published there",
+                throttle_duration_sec=LOG_PERIOD,
+            )
+            return None
+        message, size = self._mask_message, (result.height, result.width)
+        pixels = image_pixels(message, header, size, np.uint8, "mono8")
+        class_mask(result.panoptic, self._ids, pixels)
+        return message
+
+    def _class_ids(self, labels: LabelSet) -> frozenset[int]:
+        from rmpsam_ros.node.parameters.configuration import class_ids
+
+        wanted = (labels.name, self._mask_classes())
+        if wanted != self._ids_of:
+            self._ids = class_ids(wanted[1], labels, "mask_classes") or frozenset()
+            self._ids_of = wanted
+        return self._ids
+
+    def _fill_mask_info(self, header: Header, result: FrameResult) -> CameraInfo | None:
+        known = self._calibration.message
+        problem = "none has come" if known is None else ""
+        if known is not None and (known.height, known.width) != (result.height, result.width):
+            problem = (
+                f"it is for images of {known.width} x {known.height} pixels, these have "
+                f"{result.width} x {result.height}"
+            )
+        if known is None or problem:
+            self._logger.warning(
+                f"no {self._mask_info.topic_name}: camera_info is expected on "
+                f"{self._calibration.subscription.topic_name}, but {problem}",
+                throttle_duration_sec=LOG_PERIOD,
+            )
+            return None
+        message = copy.copy(known)
+        message.header = header
+        return message

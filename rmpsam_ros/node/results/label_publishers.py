@@ -1,0 +1,47 @@
+"""The latched label table, once with colours and once as vision_msgs has it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from rclpy.node import Node
+
+from rmpsam_ros.msg import LabelTable
+from rmpsam_ros.node import qos
+from rmpsam_ros.node.results.messages import label_table_message
+from rmpsam_ros.node.topic_names import CameraScope
+
+try:
+    from vision_msgs.msg import LabelInfo, VisionClass
+except ImportError:
+    LabelInfo = VisionClass = None
+
+if TYPE_CHECKING:
+    from rmpsam_ros.segmentation.labels import LabelSet
+
+
+class LabelPublishers:
+    """Publishes ``~/label_info``, and ``panoptic/label_info`` of cameras where vision_msgs is."""
+
+    def __init__(self, node: Node, scopes: Sequence[CameraScope]) -> None:
+        self._node = node
+        options = qos.publisher_options(overridable=False)
+        self._table = node.create_publisher(LabelTable, "~/label_info", qos.latched(), **options)
+        self._vision = [
+            node.create_publisher(
+                LabelInfo, scope.own("panoptic/label_info"), qos.latched(), **options
+            )
+            for scope in (scopes if LabelInfo is not None else ())
+        ]
+
+    def publish(self, labels: LabelSet, threshold: float) -> None:
+        """Publish the label set; `threshold` is the score that a segment needs."""
+        self._table.publish(label_table_message(labels))
+        for publisher in self._vision:
+            message = LabelInfo(threshold=threshold)
+            message.header.stamp = self._node.get_clock().now().to_msg()
+            message.class_map = [
+                VisionClass(class_id=one.class_id, class_name=one.name) for one in labels.labels
+            ]
+            publisher.publish(message)

@@ -1,0 +1,159 @@
+"""The result topics of one camera."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from rclpy.node import Node
+from rclpy.publisher import Publisher
+from sensor_msgs.msg import Image
+from std_msgs.msg import Header
+
+from rmpsam_ros.msg import (
+    InstanceTrackArray,
+    Latency,
+    PanopticSegmentation,
+    PromptedMaskArray,
+)
+from rmpsam_ros.node import qos
+from rmpsam_ros.node.depth.depth_thread import Job
+from rmpsam_ros.node.depth.spatial_results import SpatialResults
+from rmpsam_ros.node.input.frame_headers import FrameHeaders
+from rmpsam_ros.node.input.images import Picture
+from rmpsam_ros.node.results import messages
+from rmpsam_ros.node.results.consumers import ConsumerTopics
+from rmpsam_ros.node.results.overlay_thread import Drawing, OverlayThread
+from rmpsam_ros.node.topic_names import CameraScope
+
+if TYPE_CHECKING:
+    from rmpsam_ros.pipeline import FrameResult, Pipeline
+
+
+class ResultPublishers:
+    """Publishes what somebody subscribes to; nothing is computed for the other topics.
+
+    Args:
+        scope: which camera it is.
+        overlay_rate: returns how many overlays per second there may be.
+        on_overlay_error: called with the reason when an overlay fails.
+        headers: headers of the newest frames, to which prompted masks may belong.
+        consumers: topics in the forms of other packages.
+        spatial: topics that need depth; None: there is no depth.
+    """
+
+    def __init__(
+        self,
+        node: Node,
+        scope: CameraScope,
+        overlay_rate: Callable[[], float],
+        on_overlay_error: Callable[[Exception], None],
+        headers: FrameHeaders,
+        consumers: ConsumerTopics,
+        spatial: SpatialResults | None,
+    ) -> None:
+        def create(message_type: type[Any], topic: str) -> Publisher:
+            return node.create_publisher(
+                message_type, scope.own(topic), qos.result(), **qos.publisher_options()
+            )
+
+        self._panoptic = create(PanopticSegmentation, "panoptic")
+        self._tracks = create(InstanceTrackArray, "tracks")
+        self._semantic = create(Image, "panoptic/semantic")
+        self._instance = create(Image, "panoptic/instance")
+        self._prompted = create(PromptedMaskArray, "prompted_masks")
+        self._overlay = create(Image, "overlay")
+        self._latency = create(Latency, "latency")
+        self._headers = headers
+        self._consumers, self._spatial = consumers, spatial
+        self._prompts_shown = False
+        self._panoptic_message, self._tracks_message = PanopticSegmentation(), InstanceTrackArray()
+        self._semantic_message, self._instance_message = Image(), Image()
+        self._overlay_thread = OverlayThread(self._overlay, overlay_rate, on_overlay_error)
+
+    @property
+    def all(self) -> tuple[Publisher, ...]:
+        """All publishers."""
+        return (
+            self._panoptic,
+            self._tracks,
+            self._semantic,
+            self._instance,
+            self._prompted,
+            self._overlay,
+            self._latency,
+            *self._consumers.all,
+            *(() if self._spatial is None else self._spatial.all),
+        )
+
+    def publish(
+        self, header: Header, stamp: int, picture: Picture, result: FrameResult, pipeline: Pipeline
+    ) -> tuple[float, float]:
+        """Fill and publish everything that is subscribed to; other threads draw, and use depth.
+
+        Args:
+            stamp: of the frame in the pipeline's time, nanoseconds.
+
+        Returns:
+            Seconds spent filling messages and seconds spent publishing them.
+        """
+        labels = pipeline.label_set
+        panoptic, tracks = self._panoptic_message, self._tracks_message
+        prompts_shown, self._prompts_shown = self._prompts_shown, bool(result.prompted)
+        fill_seconds = publish_seconds = 0.0
+        for publisher, fill in (
+            (self._panoptic, lambda: messages.fill_panoptic(panoptic, header, result, labels)),
+            (self._tracks, lambda: messages.fill_tracks(tracks, header, result, labels)),
+            (self._semantic, lambda: self._fill_semantic(header, result, pipeline)),
+            (self._instance, lambda: self._fill_instance(header, result, pipeline)),
+            (self._prompted, lambda: self._fill_prompted(header, result)),
+            *self._consumers.fills(header, result, labels),
+        ):
+            if not publisher.get_subscription_count():
+                continue
+            if publisher is self._prompted and not (result.prompted or prompts_shown):
+                continue
+            started = time.perf_counter()
+            message = fill()
+            filled = time.perf_counter()
+            if message is not None:
+                publisher.publish(message)
+            fill_seconds += filled - started
+            publish_seconds += time.perf_counter() - filled
+        # Last, because the other threads begin at once and would take turns with this one.
+        if self._overlay.get_subscription_count():
+            self._overlay_thread.slot.put(Drawing(header, picture, result, pipeline))
+        if self._spatial is not None:
+            self._spatial.put(Job(header, stamp, picture, result, pipeline))
+        return fill_seconds, publish_seconds
+
+    def publish_latency(self, message: Latency) -> None:
+        """Publish where the time of a frame went."""
+        self._latency.publish(message)
+
+    def close(self) -> None:
+        """End the threads."""
+        self._overlay_thread.close(timeout=5.0)
+        if self._spatial is not None:
+            self._spatial.close()
+
+    def _fill_prompted(self, header: Header, result: FrameResult) -> PromptedMaskArray:
+        return messages.prompted_masks_message(header, result.prompted, self._headers)
+
+    def _fill_semantic(self, header: Header, result: FrameResult, pipeline: Pipeline) -> Image:
+        message, dtype = self._semantic_message, pipeline.label_set.semantic_dtype
+        encoding = "mono8" if dtype is np.uint8 else "16UC1"
+        size = (result.height, result.width)
+        pipeline.semantic_map(
+            result, messages.image_pixels(message, header, size, dtype, encoding)
+        )
+        return message
+
+    def _fill_instance(self, header: Header, result: FrameResult, pipeline: Pipeline) -> Image:
+        message, size = self._instance_message, (result.height, result.width)
+        pipeline.instance_map(
+            result, messages.image_pixels(message, header, size, np.uint16, "16UC1")
+        )
+        return message

@@ -1,0 +1,1 @@
+"""The threads of the node and what lies between them."""

@@ -1,0 +1,181 @@
+"""Calls that wait for the one thread that may make them."""
+
+from __future__ import annotations
+
+import threading
+from collections import Counter, deque
+from collections.abc import Callable
+from concurrent import futures
+from types import GeneratorType
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from rmpsam_ros.prompting.steps import Steps
+
+if TYPE_CHECKING:  # importing it takes seconds, which belong to the configuration of the node
+    from rmpsam_ros.pipeline import Pipeline
+
+T = TypeVar("T")
+
+
+class BusyError(RuntimeError):
+    """As many calls as may wait are waiting already."""
+
+
+class StoppedError(RuntimeError):
+    """The thread is not there, or was stopped while the call was waiting."""
+
+
+class WaitedTooLongError(TimeoutError):
+    """Nobody got to the call in time; it has not run."""
+
+
+class TookTooLongError(TimeoutError):
+    """The call was begun but is not finished in time; what it does in steps ends there."""
+
+
+class Call:
+    """A function of the pipeline that somebody waits for.
+
+    Attributes:
+        given_up: set by who waited, when it took too long.
+    """
+
+    def __init__(self, pipeline: Pipeline, function: Callable[[Pipeline], Any]) -> None:
+        self.pipeline = pipeline
+        self.function = function
+        self.future: futures.Future[Any] = futures.Future()
+        self.given_up = False
+        self._steps: Steps[Any] | None = None
+
+    def work(self) -> bool:
+        """Run the function, or its next step, unless its caller gave it up; never raises.
+
+        Returns:
+            Whether that was all.
+        """
+        try:
+            if self._steps is None:
+                if not self.future.set_running_or_notify_cancel():
+                    return True
+                result = self.function(self.pipeline)
+                if not isinstance(result, GeneratorType):
+                    self.future.set_result(result)
+                    return True
+                self._steps = result
+            if self.given_up:
+                self._steps.close()
+                raise TookTooLongError("given up")  # its caller has gone
+            next(self._steps)
+        except StopIteration as end:
+            self.future.set_result(end.value)
+        except Exception as error:
+            self.future.set_exception(error)
+            del self  # an error knows the frames that it came through, and this one knows it
+            return True
+        return self.future.done()
+
+
+class CallQueue:
+    """Bounded queue of calls; `call` may be used from any thread but the one that answers.
+
+    Args:
+        work: notified when a call has come or the queue is closed.
+        max_pending: calls of each pipeline that may be waiting or running at the same time.
+
+    Attributes:
+        closed: whether calls are no longer taken.
+    """
+
+    def __init__(self, work: threading.Condition, max_pending: int) -> None:
+        self._work = work
+        self._max_pending = max_pending
+        self._pending: Counter[Pipeline] = Counter()
+        self._calls: deque[Call] = deque()
+        self.closed = False
+
+    def call(
+        self, pipeline: Pipeline, function: Callable[[Pipeline], T | Steps[T]], timeout: float
+    ) -> T:
+        """Have the other thread run a function of a pipeline, and return what it returns.
+
+        Args:
+            pipeline: whose call it is; too many calls of one do not keep another from its own.
+            function: what it does in steps takes turns with other calls and frames.
+            timeout: seconds until it must have returned.
+
+        Raises:
+            BusyError: too many calls of this pipeline are pending.
+            StoppedError: the queue is closed.
+            WaitedTooLongError: it did not get to run.
+            TookTooLongError: it did not get finished.
+            Exception: whatever the function raised.
+        """
+        call = Call(pipeline, function)
+        with self._work:
+            if self.closed:
+                raise StoppedError("the network is not loaded")
+            pending = self._pending[pipeline]
+            if pending >= self._max_pending:
+                raise BusyError(f"{pending} requests are waiting; try again later")
+            self._pending[pipeline] += 1
+            call.future.add_done_callback(lambda _: self._on_done(pipeline))
+            self._calls.append(call)
+            self._work.notify_all()
+        try:
+            return self._wait(call, timeout)
+        except futures.CancelledError as error:
+            raise StoppedError("the node was stopped") from error
+
+    def work_on_next(self) -> None:
+        """Work on the call that has waited longest, if there is one; never raises.
+
+        One that has further steps waits for its next turn.
+        """
+        with self._work:
+            if not self._calls:
+                return
+            call = self._calls.popleft()
+        if call.work():
+            del call  # as in `Call.work`
+            return
+        with self._work:
+            self._calls.append(call)
+            if self.closed:
+                self._stop_waiting()
+
+    def close(self) -> None:
+        """Take no more calls; the waiting ones raise StoppedError."""
+        with self._work:
+            self.closed = True
+            self._stop_waiting()
+            self._work.notify_all()
+
+    def __len__(self) -> int:
+        """Return how many calls wait."""
+        return len(self._calls)
+
+    def _wait(self, call: Call, timeout: float) -> Any:
+        # Not future.result(timeout): the function itself may raise TimeoutError.
+        futures.wait([call.future], timeout)
+        if call.future.done():
+            return call.future.result()
+        call.given_up = True
+        if call.future.cancel():
+            with self._work:
+                if call in self._calls:
+                    self._calls.remove(call)
+            raise WaitedTooLongError(f"not worked on within {timeout:g} s")
+        raise TookTooLongError(f"not finished within {timeout:g} s")
+
+    def _stop_waiting(self) -> None:
+        """Have all waiting calls raise StoppedError, between two steps as well."""
+        while self._calls:
+            future = self._calls.popleft().future
+            if future.running():
+                future.set_exception(StoppedError("the node was stopped"))
+            elif future.cancel():
+                future.set_running_or_notify_cancel()  # wakes who waits for it
+
+    def _on_done(self, pipeline: Pipeline) -> None:
+        with self._work:
+            self._pending[pipeline] -= 1

@@ -1,0 +1,103 @@
+"""Masks of everything in a frame: which prompts are asked, and which masks are kept.
+
+MobileSAMv2 asks for the boxes of a detector instead of a grid of points. Here the object queries
+of the panoptic network are the detector: they are there already, and know stuff as well as things.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from rmpsam_ros.prompting.answers import FoundMask, PromptEngine
+from rmpsam_ros.prompting.frames import KeptFrame
+from rmpsam_ros.prompting.observation import crop
+from rmpsam_ros.prompting.steps import Steps
+from rmpsam_ros.segmentation.prompt_types import PromptError
+from rmpsam_ros.segmentation.run_length import RunLengthMask
+
+MAX_GRID = 64  # points per side
+_MOST_BOXES = 320
+_BOXES_A_STEP = 16  # half a second of MobileSAM on two cores: a click waits no longer for its turn
+_LEAST_OBJECTNESS = 0.1
+_LEAST_SIDE = 4.0  # pixels; smaller boxes hold no object that a mask could tell
+_SAME_BOX = 0.9  # intersection over union
+_SAME_MASK = 0.8
+_LEAST_SCORE = 0.5
+_LEAST_AREA = 16  # pixels
+_GRID = 160  # masks are compared on a map of at most this many cells a side
+
+
+def everything_from_boxes(engine: PromptEngine, frame: KeptFrame) -> Steps[list[FoundMask]]:
+    """Return a mask for every box around an object query that sees anything, largest first."""
+    boxes = frame.queries.boxes(frame.geometry, _LEAST_OBJECTNESS)
+    boxes = boxes[((boxes[:, 2:] - boxes[:, :2]) >= _LEAST_SIDE).all(axis=1)]
+    boxes = boxes[distinct_boxes(boxes, _SAME_BOX)][:_MOST_BOXES]
+    found: list[FoundMask] = []
+    for start in range(0, len(boxes), _BOXES_A_STEP):
+        answers = engine.in_boxes(frame, boxes[start : start + _BOXES_A_STEP])
+        found += [
+            one for one in answers if one.score >= _LEAST_SCORE and one.mask.area >= _LEAST_AREA
+        ]
+        yield
+    return _largest_first(distinct_masks(found, _SAME_MASK))
+
+
+def everything_from_grid(
+    engine: PromptEngine, frame: KeptFrame, points_per_side: int
+) -> Steps[list[FoundMask]]:
+    """Return the good masks of a square grid of points, as SAM does it, largest first."""
+    if not 1 <= points_per_side <= MAX_GRID:
+        raise PromptError(f"points_per_side is {points_per_side}; expected 1 to {MAX_GRID}")
+    answers = yield from engine.on_grid(frame, points_per_side)
+    found = [one for one in answers if one.mask.area >= _LEAST_AREA]
+    return _largest_first(distinct_masks(found, _SAME_MASK))
+
+
+def distinct_boxes(boxes: NDArray[np.float32], most: float) -> list[int]:
+    """Return places of the boxes, (N, 4), whose IoU with every earlier kept one is at most so."""
+    area = (boxes[:, 2] - boxes[:, 0]) * (boxes[:, 3] - boxes[:, 1])
+    kept: list[int] = []
+    for k, box in enumerate(boxes):
+        others = boxes[kept]
+        first, last = np.maximum(box[:2], others[:, :2]), np.minimum(box[2:], others[:, 2:])
+        shared = np.clip(last - first, 0, None).prod(axis=1)
+        if (shared <= most * (area[k] + area[kept] - shared)).all():
+            kept.append(k)
+    return kept
+
+
+def distinct_masks(found: Sequence[FoundMask], most: float) -> list[FoundMask]:
+    """Drop every mask whose IoU with a better one, by score, is larger (on a coarse map)."""
+    if not found:
+        return []
+    ranked = sorted(found, key=lambda one: -one.score)
+    cells = np.stack([coarse_cells(one.mask) for one in ranked]).astype(np.float32)
+    shared = cells @ cells.T
+    area = np.diagonal(shared)
+    overlap = shared / np.maximum(area[:, None] + area - shared, 1.0)
+    kept: list[int] = []
+    for k in range(len(ranked)):
+        if not kept or overlap[k, kept].max() <= most:
+            kept.append(k)
+    return [ranked[k] for k in kept]
+
+
+def coarse_cells(mask: RunLengthMask) -> NDArray[np.bool_]:
+    """Return a mask on the coarse map, flat: the pixels at multiples of the stride."""
+    stride = -(-max(mask.height, mask.width) // _GRID)
+    rows, columns = -(-mask.height // stride), -(-mask.width // stride)
+    cells = np.zeros((rows, columns), np.bool_)
+    x_min, y_min = mask.box[:2]
+    first_row, first_column = -(-y_min // stride), -(-x_min // stride)
+    part = crop(mask)[first_row * stride - y_min :: stride]
+    part = part[:, first_column * stride - x_min :: stride]
+    height, width = part.shape
+    cells[first_row : first_row + height, first_column : first_column + width] = part
+    return cells.ravel()
+
+
+def _largest_first(found: list[FoundMask]) -> list[FoundMask]:
+    return sorted(found, key=lambda one: -one.mask.area)

@@ -1,0 +1,67 @@
+"""From parameter values to the configuration of the pipeline, without ROS."""
+
+import pytest
+
+from rmpsam_ros.node.parameters.configuration import (
+    class_ids,
+    fusion_config,
+    pipeline_config,
+)
+from rmpsam_ros.node.parameters.table import NODE_PARAMETERS, ParameterError
+from rmpsam_ros.segmentation.labels import load_label_set
+
+DEFAULTS = {one.name: one.default for rows in NODE_PARAMETERS.values() for one in rows}
+LABELS = load_label_set("coco_panoptic")
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "place"),
+    [
+        ("model", "rmpsam_r50", "network.model"),
+        ("weights", "x.safetensors", "network.weights"),
+        ("text_embeddings", "x.npy", "network.text_embeddings"),
+        ("engine", "torch", "network.engine"),
+        ("device", "cuda:1", "network.device"),
+        ("num_threads", 3, "network.num_threads"),
+        ("clip_frames", 5, "network.clip_frames"),
+        ("labels", "youtube_vis_2019", "labels"),
+        ("long_side", 1280, "long_side"),
+        ("short_side", 256, "short_side"),
+        ("confirm_hits", 7, "tracker.confirm_hits"),
+        ("memory_seconds", 3.0, "tracker.memory_seconds"),
+        ("backward_jump", 0.1, "tracker.backward_jump"),
+        ("prompt_engine", "rmpsam", "prompting.engine"),
+        ("prompt_weights", "y.pt", "prompting.weights"),
+        ("keep_seconds", 9.0, "prompting.keep_seconds"),
+        ("keep_megabytes", 99, "prompting.keep_megabytes"),
+        ("max_prompts", 4, "prompting.max_objects"),
+        ("prompt_rate", 1.5, "prompting.prompt_rate"),
+    ],
+)
+def test_every_parameter_has_its_place(name, value, place):
+    def at(config):
+        for part in place.split("."):
+            config = getattr(config, part)
+        return config
+
+    assert at(pipeline_config(DEFAULTS)) == DEFAULTS[name] != value
+    assert at(pipeline_config(DEFAULTS | {name: value})) == value
+
+
+def test_single_frames_are_the_default():
+    assert pipeline_config(DEFAULTS).network.clip_frames == 1
+
+
+def test_sides_that_are_exchanged_are_refused():
+    with pytest.raises(ParameterError, match="short_side is 641; expected at most long_side, 640"):
+        pipeline_config(DEFAULTS | {"short_side": 641})
+
+
+def test_thresholds_and_classes():
+    values = {"score_threshold": 0.3, "overlap_threshold": 0.4, "classes": " person, car,"}
+    config = fusion_config(values, LABELS)
+    assert (config.score_threshold, config.overlap_threshold) == (0.3, 0.4)
+    assert {LABELS.labels[k].name for k in config.class_ids} == {"person", "car"}
+    assert class_ids("", LABELS) is None
+    with pytest.raises(ParameterError, match="names 'unicorn', which is not in label set"):
+        fusion_config(values | {"classes": "person,unicorn"}, LABELS)
