@@ -170,7 +170,7 @@ def test_rviz_shows_topics_of_the_node(source_root: Path) -> None:
     topics = [display["Topic"]["Value"] for display in displays]
     assert "/rmpsam/overlay" in topics
     sources = "".join(
-        path.read_text() for path in (source_root / "rmpsam_ros" / "node").glob("*.py")
+        path.read_text() for path in (source_root / "rmpsam_ros" / "node").rglob("*.py")
     )
     for topic in topics:
         name = topic.removeprefix("/rmpsam/")

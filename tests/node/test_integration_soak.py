@@ -12,7 +12,7 @@ pytest.importorskip("rmpsam_ros.srv", reason="needs the built package (make buil
 
 
 def test_every_image_is_accounted_for(ros):
-    tool = Path(__file__).resolve().parents[1] / "tools" / "soak.py"
+    tool = Path(__file__).resolve().parents[2] / "tools" / "soak" / "soak.py"
     command = [sys.executable, str(tool), "--seconds", "15", "--rate", "20"]
     command += ["--cameras", "front,rear", "--network-side", "64", "--set", "num_threads:=1"]
     run = subprocess.run(command, capture_output=True, text=True, timeout=600, check=False)

@@ -13,7 +13,7 @@ pytest.importorskip("rmpsam_ros.srv", reason="needs the built package (make buil
 
 def test_many_clients_are_all_answered(ros):
     """A short run of the tool that the figures come from."""
-    tool = Path(__file__).resolve().parents[1] / "tools" / "prompt_storm.py"
+    tool = Path(__file__).resolve().parents[2] / "tools" / "soak" / "prompt_storm.py"
     options = {
         "clients": 8,
         "seconds": 4,

@@ -20,7 +20,7 @@ HALF_TIME = {
 
 @pytest.fixture(scope="module")
 def judge():
-    path = Path(__file__).resolve().parents[1] / "tools" / "soak_memory.py"
+    path = Path(__file__).resolve().parents[2] / "tools" / "soak" / "soak_memory.py"
     spec = importlib.util.spec_from_file_location("soak_memory", path)
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)

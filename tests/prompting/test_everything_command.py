@@ -81,7 +81,7 @@ def test_random_boxes_are_said_to_mean_nothing(run, picture, tmp_path, capsys, n
 @pytest.mark.parametrize(
     ("arguments", "reason"),
     [
-        (["/no/such.jpg"], "not a picture"),
+        (["/no/such.jpg"], "does not exist"),
         (["PICTURE", "--grid", "65"], "use 1 to 64"),
         (["PICTURE", "--grid", "-1"], "use 1 to 64"),
         (["PICTURE", "/no/folder/out.png"], "cannot be written"),

@@ -35,7 +35,7 @@ SCENES = [("cells", 10), ("cells", 40), ("cells", 100), ("noise", 100), ("nothin
 
 
 def load_helper(name: str) -> object:
-    path = Path(__file__).parents[1] / "segmentation" / f"{name}.py"
+    path = Path(__file__).parents[2] / "tests" / "segmentation" / f"{name}.py"
     spec = importlib.util.spec_from_file_location(f"bench_{name}", path)
     module = importlib.util.module_from_spec(spec)
     sys.modules[spec.name] = module

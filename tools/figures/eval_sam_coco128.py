@@ -19,7 +19,7 @@ import cv2
 import numpy as np
 import torch
 
-sys.path.insert(0, str(Path(__file__).resolve().parent))
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "goldens"))
 
 from sam_reference import WEIGHTS
 

@@ -15,7 +15,7 @@ from rmpsam_ros.node.parameters.table import (
     ParameterError,
 )
 
-ROOT = Path(__file__).resolve().parents[2]
+ROOT = Path(__file__).resolve().parents[3]
 NODE = [one for group in NODE_PARAMETERS.values() for one in group]
 SOURCE = [one for group in CAMERA_SOURCE_PARAMETERS.values() for one in group]
 EXAMPLES = {
