@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from rmpsam_ros.model.lite_backbone import Lite0Backbone
 from rmpsam_ros.model.resnet import ResNet
 from rmpsam_ros.model.tiny_vit_backbone import TinyVitBackbone, TinyVitLite0Backbone
 
-Backbone = ResNet | TinyVitBackbone
+Backbone = ResNet | TinyVitBackbone | Lite0Backbone
 
 BACKBONES: dict[str, Callable[[], Backbone]] = {
     "resnet18": lambda: ResNet(18),
     "resnet50": lambda: ResNet(50),
+    "lite0": Lite0Backbone,
     "tiny_vit": TinyVitBackbone,
     "tiny_vit_lite0": TinyVitLite0Backbone,
 }

@@ -13,7 +13,8 @@ from rmpsam_ros.model.rmpsam import RmpSam
 class ModelConfig:
     """What defines one network; defaults are reference section 16.
 
-    backbone: a key of ``BACKBONES``. anchored, names_from_pixels: see ``RmpSam``.
+    backbone: a key of ``BACKBONES``. neck_widths: see ``Neck``. anchored, names_from_pixels: see
+    ``RmpSam``.
     """
 
     backbone: str
@@ -24,6 +25,7 @@ class ModelConfig:
     ffn_dim: int = 2048
     aggregation_dim: int = 128
     text_dim: int = 768
+    neck_widths: tuple[int, ...] = ()
     anchored: bool = False
     names_from_pixels: bool = False
 
@@ -33,6 +35,13 @@ MODEL_CONFIGS: dict[str, ModelConfig] = {
     "rmpsam_r50": ModelConfig("resnet50"),
     "rmpsam_tiny_vit": ModelConfig("tiny_vit", anchored=True),
     "rmpsam_tiny_vit_lite0": ModelConfig("tiny_vit_lite0", anchored=True, names_from_pixels=True),
+    "rmpsam_lite": ModelConfig(
+        "lite0",
+        aggregation_dim=64,
+        neck_widths=(48, 48, 96, 160),
+        anchored=True,
+        names_from_pixels=True,
+    ),
 }
 
 
@@ -57,6 +66,7 @@ def build_model(name: str, text_embeddings: Tensor | None = None) -> RmpSam:
         ffn_dim=config.ffn_dim,
         aggregation_dim=config.aggregation_dim,
         text_dim=config.text_dim,
+        neck_widths=config.neck_widths,
         anchored=config.anchored,
         names_from_pixels=config.names_from_pixels,
     )

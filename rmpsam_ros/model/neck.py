@@ -39,10 +39,17 @@ class Neck(nn.Module):
     Lists run from the coarsest level to the finest.
     """
 
-    def __init__(self, in_channels: Sequence[int], aggregation_dim: int, out_dim: int) -> None:
+    def __init__(
+        self,
+        in_channels: Sequence[int],
+        aggregation_dim: int,
+        out_dim: int,
+        widths: Sequence[int] = (),
+    ) -> None:
+        """``in_channels`` and ``widths``: of c2..c5 and p2..p5; without widths half as many."""
         super().__init__()
         sources = list(in_channels)[::-1]
-        widths = [channels // 2 for channels in sources]
+        widths = list(widths)[::-1] or [channels // 2 for channels in sources]
         self.lateral_convs = nn.ModuleList(
             nn.Conv2d(source, width, 1) for source, width in zip(sources, widths, strict=True)
         )

@@ -29,6 +29,9 @@ FROZEN_PARTS = (
     FrozenPart("backbone.lite0.", "efficientnet_lite0", "", "EfficientNet-Lite0"),
 )
 
+PRETRAINED_PARTS = (FrozenPart("backbone.trunk.", "efficientnet_lite0", "", "EfficientNet-Lite0"),)
+"""Parts that training begins with from the package; afterwards they are a network's own."""
+
 
 def packaged_weights(name: str) -> Path:
     """Return the path of the packaged safetensors file ``name``, without its suffix.
@@ -60,6 +63,21 @@ def with_frozen_parts(model: nn.Module, tensors: dict[str, Tensor]) -> dict[str,
             path = packaged_weights(part.file)
             added.update(frozen_tensors(own, part, read_state_dict(path), path.name))
     return {**added, **tensors}
+
+
+def pretrained_tensors(model: nn.Module) -> dict[str, Tensor]:
+    """Return all that the package has for a network before training, in the official layout.
+
+    Frozen parts, and the beginning of parts that are trained. Raises CheckpointError if the
+    package lacks a file.
+    """
+    own = model.state_dict()
+    tensors = with_frozen_parts(model, {})
+    for part in PRETRAINED_PARTS:
+        if any(key.startswith(part.prefix) for key in own):
+            path = packaged_weights(part.file)
+            tensors.update(frozen_tensors(own, part, read_state_dict(path), path.name))
+    return tensors
 
 
 def frozen_tensors(

@@ -46,6 +46,7 @@ class RmpSam(nn.Module):
         ffn_dim: int,
         aggregation_dim: int,
         text_dim: int,
+        neck_widths: tuple[int, ...] = (),
         anchored: bool = False,
         names_from_pixels: bool = False,
     ) -> None:
@@ -64,7 +65,7 @@ class RmpSam(nn.Module):
         self.dim = dim
         self.anchored = anchored
         self.backbone = build_backbone(backbone)
-        self.neck = Neck(self.backbone.out_channels, aggregation_dim, dim)
+        self.neck = Neck(self.backbone.out_channels, aggregation_dim, dim, neck_widths)
         self.object_queries = nn.Parameter(torch.randn(num_queries, dim))
         self.prompt_encoder = PromptEncoder(dim)
         self.decoder = Decoder(num_stages, dim, num_heads, ffn_dim, text_dim)

@@ -5,18 +5,19 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from rmpsam_ros.model import RmpSam, build_model, with_frozen_parts
+from rmpsam_ros.model import RmpSam, build_model
+from rmpsam_ros.model.packaged import pretrained_tensors
 
 
 def build_network(name: str, text_embeddings: Tensor) -> RmpSam:
     """Build a network by name, a key of ``MODEL_CONFIGS``, in training mode.
 
-    Frozen parts are filled with the weights in the package.
+    Frozen parts, and those with a pretrained beginning, have the weights in the package.
     """
     network = build_model(name, text_embeddings)
     own = network.state_dict()
     with torch.no_grad():
-        for key, tensor in with_frozen_parts(network, {}).items():
+        for key, tensor in pretrained_tensors(network).items():
             own[key].copy_(tensor)
     return network.train()
 

@@ -45,7 +45,7 @@ def test_pixels_of_a_box(box: tuple[float, ...], rows: slice, columns: slice) ->
 
 def test_only_the_networks_of_the_demo_are_anchored() -> None:
     anchored = [name for name, one in MODEL_CONFIGS.items() if one.anchored]
-    assert anchored == ["rmpsam_tiny_vit", "rmpsam_tiny_vit_lite0"]
+    assert anchored == ["rmpsam_tiny_vit", "rmpsam_tiny_vit_lite0", "rmpsam_lite"]
 
 
 def test_the_first_pooling_of_an_anchored_network_is_over_the_boxes() -> None:

@@ -59,7 +59,8 @@ def test_the_size_of_an_object_does_not_matter(adapters) -> None:
 
 def test_the_official_networks_have_no_such_branch() -> None:
     assert [name for name, one in MODEL_CONFIGS.items() if one.names_from_pixels] == [
-        "rmpsam_tiny_vit_lite0"
+        "rmpsam_tiny_vit_lite0",
+        "rmpsam_lite",
     ]
     assert build_model("rmpsam_r18").object_adapter.name_branch is None
 

@@ -127,7 +127,7 @@ def test_every_whole_frame_builds_in_every_precision(rtx, networks, name, precis
 def test_nothing_is_left_out():
     """Every model and precision that TensorRT may be asked for is in the tables above."""
     assert {precision for _, precision in LIMITS} == set(TENSORRT_FORMS)
-    assert {name for name, _ in LIMITS} | {"rmpsam_r50"} == set(MODEL_CONFIGS)
+    assert {name for name, _ in LIMITS} | {"rmpsam_r50", "rmpsam_lite"} == set(MODEL_CONFIGS)
     assert set(PROFILES) == set(GRAPH_PARTS)
 
 
