@@ -2,6 +2,7 @@
 
 from rmpsam_ros.data.base import ClipSet, DatasetConfig, SampleSet
 from rmpsam_ros.data.coco import CocoInstances, CocoPanoptic
+from rmpsam_ros.data.instance_maps import InstanceMaps
 from rmpsam_ros.data.label_maps import LabelMaps, VocSegmentation
 from rmpsam_ros.data.registry import open_dataset
 from rmpsam_ros.data.yolo import YoloSegmentation
@@ -12,6 +13,7 @@ __all__ = [
     "CocoInstances",
     "CocoPanoptic",
     "DatasetConfig",
+    "InstanceMaps",
     "LabelMaps",
     "SampleSet",
     "VocSegmentation",

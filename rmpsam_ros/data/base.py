@@ -22,6 +22,8 @@ class DatasetConfig:
     images: folder of the pictures. annotations: file or folder, by format.
     split: text file with one file name (without suffix) per line; empty: all pictures.
     class_names: names by source index, for formats that store only numbers.
+    unlabelled: what pixels without a label are in ``instance_maps``: ``other`` (none of the
+        objects) or ``ignore`` (unknown).
     """
 
     name: str
@@ -32,6 +34,14 @@ class DatasetConfig:
     split: Path | None = None
     class_names: dict[int, str] = field(default_factory=dict)
     minimum_area: int = 16
+    unlabelled: str = "other"
+
+    def __post_init__(self) -> None:
+        if self.unlabelled not in ("other", "ignore"):
+            raise DataError(
+                f"data set {self.name!r}: unlabelled is {self.unlabelled!r}; use 'other' or "
+                "'ignore'"
+            )
 
 
 @runtime_checkable

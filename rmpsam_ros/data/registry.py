@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 from rmpsam_ros.data.base import ClipSet, DatasetConfig, SampleSet
 from rmpsam_ros.data.coco import CocoInstances, CocoPanoptic
+from rmpsam_ros.data.instance_maps import InstanceMaps
 from rmpsam_ros.data.label_maps import LabelMaps, VocSegmentation
 from rmpsam_ros.data.samples import DataError
 from rmpsam_ros.data.yolo import YoloSegmentation
@@ -16,6 +17,7 @@ FORMATS: dict[str, Callable[[DatasetConfig], SampleSet | ClipSet]] = {
     "coco_instances": CocoInstances,
     "youtube_vis": YouTubeVis,
     "label_maps": LabelMaps,
+    "instance_maps": InstanceMaps,
     "voc_segmentation": VocSegmentation,
     "yolo_segmentation": YoloSegmentation,
 }

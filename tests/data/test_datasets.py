@@ -6,6 +6,7 @@ import pytest
 from rmpsam_ros.data import (
     CocoInstances,
     CocoPanoptic,
+    InstanceMaps,
     LabelMaps,
     VocSegmentation,
     YoloSegmentation,
@@ -34,6 +35,109 @@ def masks_by_class(sample):
 
 def expected(*pairs):
     return sorted((c, m.tobytes()) for c, m in pairs)
+
+
+class TestInstanceMaps:
+    """Class ids 3, 5 and 9 are box, ball and floor; 7 is a window of the floor."""
+
+    NAMES = (("3", "box"), ("5", "ball"), ("7", "window"), ("9", "floor"))
+
+    def write(self, save, write_image, labels=None):
+        write_image("a")
+        if labels is None:
+            labels = np.zeros((HEIGHT, WIDTH), np.uint16)
+            labels[:, :60] = 9 * 256
+            labels[BOX], labels[SECOND] = 3 * 256 + 1, 3 * 256 + 2
+            labels[BALL] = 5 * 256 + 255
+        save("labels/a.png", labels)
+        save("classes.json", dict(self.NAMES))
+
+    def open(self, describe, mapping, names=None, **options):
+        names = names or {"box": "box", "ball": "ball", "floor": "floor", "window": "floor"}
+        options = {"mapping": mapping(names), "class_names": {}, **options}
+        return InstanceMaps(describe("instance_maps", "labels", **options))
+
+    def test_objects_of_a_class_are_told_apart(self, describe, save, write_image, mapping):
+        self.write(save, write_image)
+        data = self.open(describe, mapping)
+        sample = data.load(0)
+        floor = rectangle(0, 0, 60, HEIGHT) & ~(BOX | SECOND | BALL)
+        assert masks_by_class(sample) == expected((0, BOX), (0, SECOND), (1, BALL), (2, floor))
+        assert not sample.ignore.any()
+        assert len(data) == 1 and data.name_of(0) == "a"
+        assert sample.annotated.tolist() == [True] * 3
+
+    def test_unlabelled_pixels_can_be_unknown(self, describe, save, write_image, mapping):
+        self.write(save, write_image)
+        sample = self.open(describe, mapping, unlabelled="ignore").load(0)
+        assert np.array_equal(sample.ignore, rectangle(60, 0, WIDTH, HEIGHT))
+
+    @pytest.mark.parametrize(
+        ("value", "classes", "unknown"),
+        [
+            (65535, [], True),  # crowd
+            (3 * 256, [], True),  # boxes that are not told apart
+            (9 * 256, [2], False),  # stuff has no instances
+            (7 * 256 + 4, [2], False),  # merged stuff, whichever instance
+        ],
+    )
+    def test_values_of_a_region(
+        self, describe, save, write_image, mapping, value, classes, unknown
+    ):
+        labels = np.zeros((HEIGHT, WIDTH), np.uint16)
+        labels[BALL] = value
+        self.write(save, write_image, labels)
+        sample = self.open(describe, mapping).load(0)
+        assert sample.classes.tolist() == classes
+        assert np.array_equal(sample.ignore, BALL & unknown)
+
+    def test_parts_of_stuff_become_one(self, describe, save, write_image, mapping):
+        labels = np.full((HEIGHT, WIDTH), 9 * 256, np.uint16)
+        labels[BALL], labels[BOX] = 7 * 256 + 1, 7 * 256 + 2
+        self.write(save, write_image, labels)
+        sample = self.open(describe, mapping).load(0)
+        assert masks_by_class(sample) == expected((2, np.ones((HEIGHT, WIDTH), bool)))
+
+    def test_ignored_classes_and_specks_are_unknown(self, describe, save, write_image, mapping):
+        labels = np.zeros((HEIGHT, WIDTH), np.uint16)
+        labels[BALL], labels[BOX], labels[40:42, 2:4] = 5 * 256 + 1, 7 * 256, 3 * 256 + 1
+        self.write(save, write_image, labels)
+        names = {"box": "box", "ball": "ball", "window": "ignore"}
+        sample = self.open(describe, mapping, names).load(0)
+        assert sample.classes.tolist() == [1]
+        assert np.array_equal(sample.ignore, BOX | rectangle(2, 40, 4, 42))
+
+    @pytest.mark.parametrize(
+        ("labels", "message"),
+        [
+            (np.zeros((HEIGHT, WIDTH), np.uint8), "not a PNG of one 16-bit channel"),
+            (np.zeros((HEIGHT, WIDTH, 3), np.uint16), "not a PNG of one 16-bit channel"),
+            (np.zeros((HEIGHT, 20), np.uint16), "is 20x48 but its picture is 64x48"),
+            (np.full((HEIGHT, WIDTH), 8 * 256, np.uint16), "class id 8.*'class_names'"),
+        ],
+    )
+    def test_wrong_maps(self, describe, save, write_image, mapping, labels, message):
+        self.write(save, write_image, labels)
+        with pytest.raises(DataError, match=message):
+            self.open(describe, mapping).load(0)
+
+    def test_missing_files(self, describe, save, write_image, mapping, tmp_path):
+        self.write(save, write_image)
+        (tmp_path / "labels" / "a.png").unlink()
+        with pytest.raises(DataError, match="missing or not a PNG"):
+            self.open(describe, mapping).load(0)
+        (tmp_path / "classes.json").unlink()
+        with pytest.raises(DataError, match="cannot be read as JSON"):
+            self.open(describe, mapping)
+
+    def test_a_class_without_mapping(self, describe, save, write_image, mapping):
+        self.write(save, write_image)
+        with pytest.raises(DataError, match="'ball' has no mapping"):
+            self.open(describe, mapping, {"box": "box", "floor": "floor"}).load(0)
+
+    def test_unlabelled_must_be_one_of_two(self, describe):
+        with pytest.raises(DataError, match="unlabelled is 'floor'; use 'other' or 'ignore'"):
+            describe("instance_maps", "labels", unlabelled="floor")
 
 
 class TestLabelMaps:
