@@ -1,24 +1,16 @@
-"""Large-scale jitter, flip, crop and pad, colour jitter, pasting, pseudo video (section 17)."""
+"""Large-scale jitter, flip, crop and pad, colour jitter, pseudo video (section 17)."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from rmpsam_ros.data.samples import Sample, stack_masks
+from rmpsam_ros.data.samples import Sample
 from rmpsam_ros.segmentation.preprocess import MEAN, STD
-
-MOST_PASTED = 5
-
-_PASTED_SIZE = (0.15, 1.3)
-"""Range of the factor on the size of pasted objects, relative to their pictures."""
-
-_LEFT_OVER = 0.2
-"""Share of an object that must stay visible behind pasted ones."""
 
 
 @dataclass(frozen=True)
@@ -29,7 +21,8 @@ class AugmentConfig:
     scale: factor on the size at which the picture just fits into the crop.
     flip: probability of mirroring. color: largest relative change of brightness, contrast and
     saturation. minimum_visible: smallest share of an object that must stay in the crop.
-    paste: probability that objects of another picture are pasted in.
+    paste: probability that objects of another picture are pasted in. crowd: that of a group of
+    people of several other pictures.
     """
 
     height: int = 1024
@@ -39,6 +32,7 @@ class AugmentConfig:
     color: float = 0.0
     minimum_visible: float = 0.05
     paste: float = 0.0
+    crowd: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,59 +110,6 @@ def jitter_colors(
     grey = pixels.mean(axis=2, keepdims=True)
     pixels = (pixels - grey) * saturation + grey
     return np.clip(pixels, 0, 255).astype(np.uint8)
-
-
-def paste_objects(sample: Sample, donor: Sample, rng: np.random.Generator) -> Sample:
-    """Return a picture with up to ``MOST_PASTED`` objects of another one somewhere on it.
-
-    The simple copy-paste of Ghiasi et al. (arXiv 2012.07177): little data gets more scenes, and
-    objects that are known by themselves instead of by their surroundings. An object may come
-    several times, in several sizes: what tells it from its copies is where it is. What little is
-    left of an object behind a pasted one is unknown.
-    """
-    image, ignore = sample.image.copy(), sample.ignore.copy()
-    masks, classes = list(sample.masks), list(sample.classes)
-    number = int(rng.integers(1, MOST_PASTED + 1)) if len(donor.masks) else 0
-    for index in rng.integers(0, max(len(donor.masks), 1), number):
-        part, mask = _moved_object(donor, int(index), ignore.shape, rng)
-        image[mask] = part[mask]
-        ignore &= ~mask
-        for place, other in enumerate(masks):
-            left = other & ~mask
-            if left.sum() < _LEFT_OVER * other.sum():
-                ignore |= left
-                left = np.zeros_like(left)
-            masks[place] = left
-        masks.append(mask)
-        classes.append(donor.classes[index])
-    seen = [place for place, mask in enumerate(masks) if mask.any()]
-    return replace(
-        sample,
-        image=image,
-        ignore=ignore,
-        masks=stack_masks([masks[place] for place in seen], ignore.shape),
-        classes=np.array([classes[place] for place in seen], np.int64),
-    )
-
-
-def _moved_object(
-    donor: Sample, index: int, size: tuple[int, ...], rng: np.random.Generator
-) -> tuple[NDArray[np.uint8], NDArray[np.bool_]]:
-    """Return a picture of ``size`` and the mask in it of a donor's object at another place."""
-    rows, columns = np.nonzero(donor.masks[index])
-    top, left, bottom, right = rows.min(), columns.min(), rows.max() + 1, columns.max() + 1
-    largest = 0.9 * min(size[0] / (bottom - top), size[1] / (right - left))
-    factor = np.exp(rng.uniform(*np.log(_PASTED_SIZE)))
-    factor = min(factor * max(size) / max(donor.ignore.shape), largest)
-    x = rng.uniform(0.0, size[1]) - factor * (left + right) / 2
-    y = rng.uniform(0.0, size[0]) - factor * (top + bottom) / 2
-    mirror = -1.0 if rng.random() < 0.5 else 1.0
-    middle = factor * (left + right) / 2
-    matrix = np.array([[mirror * factor, 0.0, x + (1 - mirror) * middle], [0.0, factor, y]])
-    shape = (size[1], size[0])
-    pixels = donor.masks[index].astype(np.uint8)
-    mask = cv2.warpAffine(pixels, matrix, shape, flags=cv2.INTER_NEAREST)
-    return cv2.warpAffine(donor.image, matrix, shape).astype(np.uint8), mask.astype(bool)
 
 
 def place_frames(

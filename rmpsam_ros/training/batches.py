@@ -17,22 +17,26 @@ from rmpsam_ros.training.augment import (
     AugmentConfig,
     content_size,
     jitter_colors,
-    paste_objects,
     place_frames,
     random_placements,
 )
 from rmpsam_ros.training.losses import ObjectTargets
+from rmpsam_ros.training.pasting import MAX_WALKERS, paste_crowd, paste_objects
 from rmpsam_ros.training.prompt_sampling import sample_prompts
 
 Kind = Literal["panoptic", "clip", "prompt"]
 KINDS: tuple[Kind, ...] = ("panoptic", "clip", "prompt")
+
+CROWD = "crowd"
+USES = (*KINDS, CROWD)
+"""What a data set is drawn for: kinds of batches, and people to paste."""
 
 _ATTEMPTS = 20
 
 
 @dataclass(frozen=True)
 class Source:
-    """A data set and how often it is drawn for each kind of batch."""
+    """A data set and how often it is drawn for each of ``USES``."""
 
     name: str
     data: SampleSet | ClipSet
@@ -164,6 +168,8 @@ class BatchMaker:
             clip = _load(source, frames, rng)
             if config.paste and rng.random() < config.paste:
                 clip = self._pasted(clip, rng)
+            if config.crowd and rng.random() < config.crowd:
+                clip = self._crowded(clip, rng)
             images = [jitter_colors(frame.image, config.color, rng) for frame in clip]
             clip = [replace(frame, image=image) for frame, image in zip(clip, images, strict=True)]
             size = (clip[0].image.shape[0], clip[0].image.shape[1])
@@ -189,6 +195,21 @@ class BatchMaker:
         donor = donors[int(rng.choice(len(donors), p=weights))]
         pasted = paste_objects(clip[0], _load(donor, 1, rng)[0], rng)
         return [pasted] * len(clip)
+
+    def _crowded(self, clip: list[Sample], rng: np.random.Generator) -> list[Sample]:
+        """Paste a group of people of the sources for that."""
+        donors = [
+            source.data
+            for source in self._sources
+            if source.weights.get(CROWD, 0) > 0 and not isinstance(source.data, ClipSet)
+        ]
+        if not donors:
+            return clip
+        people = []
+        for _ in range(int(rng.integers(2, MAX_WALKERS + 1))):
+            data = donors[int(rng.integers(len(donors)))]
+            people.append(data.load(int(rng.integers(len(data)))))
+        return paste_crowd(clip, people, rng)
 
 
 class _Item(NamedTuple):

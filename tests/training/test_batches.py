@@ -13,7 +13,6 @@ from rmpsam_ros.training.augment import (
     Placement,
     content_size,
     jitter_colors,
-    paste_objects,
     place_frames,
     place_image,
     place_mask,
@@ -104,68 +103,6 @@ def test_objects_that_are_nearly_cut_off_become_unknown():
     assert classes.tolist() == [0]
     assert np.array_equal(ignore[0], edge[:32, :32])
     assert np.array_equal(masks[0, 0], inside[:32, :32])
-
-
-class TestPasting:
-    """Grey objects of value 200 on a black picture with white ones."""
-
-    target = sample_of([rectangle(5, 5, 75, 55), rectangle(40, 30, 50, 40)], [0, 1])
-
-    def donor(self, *masks):
-        sample = sample_of(masks or (rectangle(10, 10, 30, 40),), [2] * max(len(masks), 1))
-        return replace(sample, image=(sample.image > 0).astype(np.uint8) * 200)
-
-    @pytest.mark.parametrize("seed", range(20))
-    def test_pixels_masks_and_classes_agree(self, seed):
-        result = paste_objects(self.target, self.donor(), np.random.default_rng(seed))
-        new = result.classes == 2
-        mask = result.masks[new].any(axis=0)
-        assert mask.any() and not (result.masks[new].sum(axis=0) > 1).any()
-        assert (result.image[mask] > 90).mean() > 0.9  # borders are interpolated
-        rest = ~(mask | result.ignore)
-        assert np.array_equal(result.image[rest], self.target.image[rest])
-        assert not (result.masks[~new] & mask).any()
-        assert set(result.classes) <= {0, 1, 2}
-        assert result.masks.any(axis=(1, 2)).all()
-        assert result.image.shape == self.target.image.shape
-
-    def test_what_is_left_of_a_covered_object_is_unknown(self):
-        for seed in range(2000):
-            result = paste_objects(self.target, self.donor(), np.random.default_rng(seed))
-            rest = self.target.masks[1] & ~result.masks[result.classes == 2].any(axis=0)
-            if 0 < rest.sum() < 0.2 * 100:
-                assert 1 not in result.classes and result.ignore[rest].all()
-                return
-        raise AssertionError("no seed covers nearly all of the small object")
-
-    def test_what_was_unknown_is_known_below_a_pasted_object(self):
-        target = replace(self.target, ignore=np.ones((60, 80), bool))
-        result = paste_objects(target, self.donor(), np.random.default_rng(4))
-        known = result.masks[result.classes == 2].any(axis=0)
-        assert known.any() and not (known & result.ignore).any()
-
-    @pytest.mark.parametrize("objects", [1, 7])
-    def test_up_to_five_objects_some_several_times(self, objects):
-        masks = (rectangle(x, 5, x + 9, 30) for x in range(0, 10 * objects, 10))
-        donor = self.donor(*masks)
-        results = (
-            paste_objects(self.target, donor, np.random.default_rng(seed)) for seed in range(40)
-        )
-        counts = {int((result.classes == 2).sum()) for result in results}
-        assert counts == {1, 2, 3, 4, 5}
-
-    def test_a_donor_without_objects_gives_nothing(self):
-        donor = replace(self.donor(), masks=np.zeros((0, 60, 80), bool), classes=np.zeros(0, int))
-        result = paste_objects(self.target, donor, np.random.default_rng(0))
-        assert np.array_equal(result.image, self.target.image)
-        assert result.classes.tolist() == [0, 1]
-
-    def test_the_sources_stay_as_they_are(self):
-        donor = self.donor()
-        before = [array.copy() for array in (self.target.image, self.target.masks, donor.image)]
-        paste_objects(self.target, donor, np.random.default_rng(0))
-        after = (self.target.image, self.target.masks, donor.image)
-        assert all(np.array_equal(a, b) for a, b in zip(before, after, strict=True))
 
 
 def test_color_jitter_keeps_range_and_can_be_off():
@@ -305,6 +242,23 @@ def test_only_objects_of_sources_for_prompts_are_pasted(weights, expected):
     batches = [maker(sources, {"panoptic": 1}, augment=augment)(step) for step in range(10)]
     found = {int(c) for b in batches for target in b.targets for c in target.classes}
     assert found == expected
+
+
+@pytest.mark.parametrize("kind", ["panoptic", "clip"])
+def test_people_of_the_sources_for_crowds_are_pasted(kind):
+    person = sample_of([rectangle(30, 10, 40, 50)], [2])
+    sources = [
+        Source("toys", Pictures([sample_of([rectangle(20, 10, 60, 50)], [0])]), {kind: 1.0}),
+        Source("people", Pictures([person]), {"crowd": 1.0}),
+        Source("others", Pictures([sample_of([rectangle(30, 10, 40, 50)], [1])]), {}),
+    ]
+    augment = replace(CROP, scale=(1.0, 1.0), crowd=1.0)
+    batches = [maker(sources, {kind: 1}, augment=augment)(step) for step in range(10)]
+    found = [target.classes.tolist() for batch in batches for target in batch.targets]
+    assert max(classes.count(2) for classes in found) >= 3
+    assert {label for classes in found for label in classes} == {0, 2}
+    alone = maker(sources[:1], {kind: 1}, augment=augment)(0)
+    assert {int(label) for target in alone.targets for label in target.classes} == {0}
 
 
 def test_real_clips_and_pseudo_video_mix():
