@@ -6,11 +6,10 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from rmpsam_ros.data.samples import DataError, Sample, stack_masks
-from rmpsam_ros.data.taxonomy import IGNORED
-
 from rmpsam_ros.data.base import DatasetConfig, check_size, list_images, read_image, read_json
 from rmpsam_ros.data.label_maps import class_name
+from rmpsam_ros.data.samples import DataError, Sample, stack_masks
+from rmpsam_ros.data.taxonomy import IGNORED
 
 CROWD = 65535
 """Value of pixels about which nothing is known."""

@@ -13,7 +13,7 @@ from rmpsam_ros.data import DatasetConfig, open_dataset
 from rmpsam_ros.data.taxonomy import ClassMapping
 from rmpsam_ros.segmentation.labels import LabelSet, load_label_set
 from rmpsam_ros.training.augment import AugmentConfig
-from rmpsam_ros.training.batches import KINDS, BatchConfig, Source
+from rmpsam_ros.training.batches import KINDS, USES, BatchConfig, Source
 from rmpsam_ros.training.losses import LossConfig
 from rmpsam_ros.training.optimizer import OptimizerConfig
 
@@ -56,12 +56,14 @@ class TrainingConfig:
     """Everything that defines a run.
 
     Pictures and annotations are below ``data_root``; other paths are relative to the file.
-    ``base`` names another file (in the same folder) whose settings are changed.
+    ``base`` names another file (in the same folder) whose settings are changed. ``imitate``:
+    weights of a network whose feature map is learned instead of the tasks (see ``imitation``).
     """
 
     path: Path
     network: str
     start_from: Path | None
+    imitate: Path | None
     label_set: LabelSet
     class_table_seed: int
     datasets: tuple[tuple[DatasetConfig, dict[str, float]], ...]
@@ -97,6 +99,7 @@ def load_config(path: Path, data_root: Path | None = None) -> TrainingConfig:
         path=path,
         network=str(content.get("network", "rmpsam_r18")),
         start_from=_path(here, content.get("start_from")),
+        imitate=_path(here, content.get("imitate")),
         label_set=label_set,
         class_table_seed=int(content.get("class_table_seed", 0)),
         datasets=tuple(
@@ -138,6 +141,7 @@ def _read(path: Path) -> dict[str, Any]:
 _KEYS = {
     "network",
     "start_from",
+    "imitate",
     "labels",
     "class_table_seed",
     "data_root",
@@ -162,6 +166,7 @@ _DATASET_KEYS = {
     "absent",
     "weights",
     "minimum_area",
+    "unlabelled",
     "tasks",
 }
 
@@ -205,7 +210,7 @@ def _dataset(
     where = f"data set {entry['name']!r}"
     _check_keys(entry, _DATASET_KEYS, where)
     weights = {str(kind): float(weight) for kind, weight in entry.get("weights", {}).items()}
-    _check_keys(weights, set(KINDS), f"{where}, weights")
+    _check_keys(weights, set(USES), f"{where}, weights")
     names = entry.get("class_names", {})
     if isinstance(names, list):
         names = dict(enumerate(names))
@@ -228,6 +233,7 @@ def _dataset(
         split=_path(here, entry.get("split")),
         class_names=names,
         minimum_area=int(entry.get("minimum_area", 16)),
+        unlabelled=str(entry.get("unlabelled", "other")),
     )
     return config, weights
 

@@ -24,6 +24,8 @@ class OptimizerConfig:
     which makes noise of it where batches are small.
     only: start of the names of the weights that are trained, e.g. ``object_adapter.class_layer``;
     the others, and all statistics, stay as they are. Empty: all are trained.
+    frozen: starts of the names of weights that stay as they are, e.g. the first layers of a
+    pretrained backbone, which cost most of its backward pass and gain least.
     """
 
     learning_rate: float = 1e-4
@@ -36,19 +38,27 @@ class OptimizerConfig:
     schedule: str = "step"
     ema_decay: float = 0.999
     only: str = ""
+    frozen: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         if self.schedule not in ("step", "cosine"):
             raise ValueError(f"schedule is {self.schedule!r}; use 'step' or 'cosine'")
 
 
-def freeze_others(model: nn.Module, only: str) -> None:
-    """Freeze all weights whose names do not start with ``only``; ValueError if none does."""
-    names = [name for name, _ in model.named_parameters() if name.startswith(only)]
-    if not names:
-        raise ValueError(f"optimizer.only is {only!r}; no weight of the network starts with that")
+def freeze(model: nn.Module, config: OptimizerConfig) -> None:
+    """Freeze all weights but those of ``only``, and those of ``frozen``.
+
+    Raises ValueError if an entry is the start of no weight's name.
+    """
+    names = [name for name, _ in model.named_parameters()]
+    for entry, start in [("only", config.only), *(("frozen", start) for start in config.frozen)]:
+        if not any(name.startswith(start) for name in names):
+            raise ValueError(
+                f"optimizer.{entry} is {start!r}; no weight of the network starts with that"
+            )
     for name, parameter in model.named_parameters():
-        parameter.requires_grad_(parameter.requires_grad and name.startswith(only))
+        trained = name.startswith(config.only) and not name.startswith(tuple(config.frozen))
+        parameter.requires_grad_(parameter.requires_grad and trained)
 
 
 def build_optimizer(model: nn.Module, config: OptimizerConfig) -> torch.optim.AdamW:

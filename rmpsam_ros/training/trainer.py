@@ -20,12 +20,13 @@ from rmpsam_ros.model import RmpSam
 from rmpsam_ros.training.batches import Batch, BatchMaker
 from rmpsam_ros.training.config import TrainingConfig
 from rmpsam_ros.training.distributed import Process
+from rmpsam_ros.training.imitation import ImitationStep, load_teacher
 from rmpsam_ros.training.losses import NO_CLASS, name_loss, object_losses, prompt_losses
 from rmpsam_ros.training.network import build_network, make_class_table
 from rmpsam_ros.training.optimizer import (
     WeightAverage,
     build_optimizer,
-    freeze_others,
+    freeze,
     gradient_norm,
     learning_rate,
     set_learning_rate,
@@ -102,7 +103,8 @@ class Trainer:
         self.network = build_network(config.network, table)
         if config.start_from:
             import_weights(config.start_from, self.network)
-        freeze_others(self.network, config.optimizer.only)
+        teacher = load_teacher(config.imitate, self.network) if config.imitate else None
+        freeze(self.network, config.optimizer)
         self.network.to(process.device)
         self.sources = config.open_sources()
         self.batches = BatchMaker(
@@ -120,7 +122,11 @@ class Trainer:
         self.step = 0
         if (folder / LAST).exists():
             self.step = load_state(folder / LAST, self.network, self.optimizer, self.average)
-        self._step_module: nn.Module = TrainingStep(self.network, config, process)
+        self._step_module: nn.Module = (
+            ImitationStep(self.network, teacher.to(process.device))
+            if teacher
+            else TrainingStep(self.network, config, process)
+        )
         self._step_module.to(process.device)
         if process.world > 1:
             if process.device.type == "cuda":

@@ -5,8 +5,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from rmpsam_ros.training.pasting import MAX_PASTED, paste_crowd, paste_objects
 from rmpsam_ros.data.samples import Sample
+from rmpsam_ros.training.pasting import MAX_PASTED, paste_crowd, paste_objects
 
 
 def sample_of(masks, classes, ignore=None):

@@ -234,6 +234,19 @@ def test_only_a_part_is_trained(toys, tmp_path):
     assert changed == {f"{part}.weight", f"{part}.bias"}
 
 
+def test_frozen_parts_stay_as_they_are(toys, tmp_path):
+    frozen = ("backbone.layer1.", "neck.output_conv")
+    config = toys(optimizer={"frozen": list(frozen), "warmup_steps": 0, "learning_rate": 0.1})
+    trainer = Trainer(config, tmp_path / "run", CPU)
+    before = {key: value.clone() for key, value in trainer.network.named_parameters()}
+    trainer.run()
+    after = dict(trainer.network.named_parameters())
+    same = {key for key in before if torch.equal(before[key], after[key])}
+    assert {key for key in before if key.startswith(frozen)} <= same
+    assert "backbone.layer2.0.conv1.weight" not in same
+    assert Trainer(config, tmp_path / "run", CPU).step == 4
+
+
 def test_a_kind_that_reaches_no_trained_weight_is_named(toys, tmp_path):
     config = toys(optimizer={"only": "object_adapter"}, batches={"kinds": {"prompt": 1.0}})
     with pytest.raises(TrainingError, match=r"prompt batch reaches no weight.*kinds\.prompt to 0"):
@@ -244,6 +257,7 @@ def test_a_kind_that_reaches_no_trained_weight_is_named(toys, tmp_path):
     ("sections", "message"),
     [
         ({"optimizer": {"only": "tail"}}, "optimizer.only is 'tail'; no weight"),
+        ({"optimizer": {"frozen": ["neck.", "tail"]}}, "optimizer.frozen is 'tail'; no weight"),
         ({"losses": {"general_class": "floor"}}, "general_class is 'floor'; use a thing"),
     ],
 )
