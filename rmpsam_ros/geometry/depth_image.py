@@ -64,3 +64,16 @@ class DepthImage:
             metres = values.astype(np.float32)
         metres[unknown] = np.nan
         return metres
+
+
+def check_same_camera(image_frame: str, depth_frame: str) -> None:
+    """Raise GeometryError for depth of another camera: its pixels do not show what the image's do.
+
+    image_frame, depth_frame: frame_id of both; an empty one fits everything.
+    """
+    if image_frame and depth_frame and image_frame != depth_frame:
+        raise GeometryError(
+            f"depth has frame_id '{depth_frame}' and the image '{image_frame}': use the "
+            "depth that is aligned to the colour image, often called aligned_depth_to_color or "
+            "depth_registered"
+        )

@@ -22,7 +22,7 @@ from rmpsam_ros.node import qos
 from rmpsam_ros.node.parameters.declaration import RosParameters
 from rmpsam_ros.node.parameters.table import CAMERA_SOURCE_PARAMETERS, ParameterError
 from rmpsam_ros.node.process import initialize, spin, wait_for
-from rmpsam_ros.node.results.messages import array_field, fill_image
+from rmpsam_ros.node.results.messages import MESSAGES, array_field
 from rmpsam_ros.video.frame_sources import FrameSource, SourceError, open_source
 
 # OpenCV's frames are BGR; None: as they are.
@@ -112,7 +112,7 @@ class CameraSource(Node):
         else:
             code = CONVERSIONS[self._encoding]
             pixels = frame if code is None else cv2.cvtColor(frame, code)
-            fill_image(self._message, header, pixels, self._encoding)
+            MESSAGES.fill_image(self._message, header, pixels, self._encoding)
         self._publisher.publish(self._message)
         self.published += 1
 

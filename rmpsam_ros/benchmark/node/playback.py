@@ -26,7 +26,7 @@ from sensor_msgs.msg import Image
 from rmpsam_ros.node import qos
 from rmpsam_ros.node.input.frame_headers import nanoseconds
 from rmpsam_ros.node.process import initialize, wait_for
-from rmpsam_ros.node.results.messages import fill_image
+from rmpsam_ros.node.results.messages import MESSAGES
 from rmpsam_ros.video.frame_sources import open_source
 
 BUFFERED = 24  # images
@@ -56,7 +56,7 @@ def messages(frames: Iterable[NDArray[np.uint8]], width: int, height: int) -> li
         message = Image()
         message.header.frame_id = FRAME_ID
         resized = np.asarray(cv2.resize(frame, (width, height)), np.uint8)
-        fill_image(message, message.header, resized, "bgr8")
+        MESSAGES.fill_image(message, message.header, resized, "bgr8")
         assert isinstance(message.data, array)
         filled.append(message)
         if len(filled) == BUFFERED:

@@ -11,7 +11,8 @@ from geometry_msgs.msg import Vector3
 from std_msgs.msg import ColorRGBA, Header
 from visualization_msgs.msg import Marker, MarkerArray
 
-from rmpsam_ros.node.depth.position_messages import FoundTrack, point
+from rmpsam_ros.geometry import LocatedTrack
+from rmpsam_ros.node.results.messages import MESSAGES
 
 if TYPE_CHECKING:
     from rmpsam_ros.segmentation.labels import LabelSet
@@ -29,7 +30,7 @@ class TrackMarkers:
     def __init__(self) -> None:
         self._shown: set[int] = set()
 
-    def fill(self, header: Header, found: Sequence[FoundTrack], labels: LabelSet) -> MarkerArray:
+    def fill(self, header: Header, found: Sequence[LocatedTrack], labels: LabelSet) -> MarkerArray:
         """Return a box and a name for every track, and what deletes those that are gone."""
         message = MarkerArray()
         there = {_marker_id(one) for one in found}
@@ -50,12 +51,12 @@ class TrackMarkers:
         self._shown.clear()
 
 
-def _box(header: Header, one: FoundTrack, color: list[float]) -> Marker:
+def _box(header: Header, one: LocatedTrack, color: list[float]) -> Marker:
     marker = Marker(
         header=header, ns=BOXES, id=_marker_id(one), type=Marker.CUBE, action=Marker.ADD
     )
     marker.lifetime = LIFETIME
-    marker.pose.position = point(one.place.box_center)
+    marker.pose.position = MESSAGES.point(one.place.box_center)
     x, y, z = np.maximum(one.place.box_size, THINNEST).tolist()
     marker.scale = Vector3(x=x, y=y, z=z)
     red, green, blue = color
@@ -63,7 +64,7 @@ def _box(header: Header, one: FoundTrack, color: list[float]) -> Marker:
     return marker
 
 
-def _name(header: Header, one: FoundTrack, name: str) -> Marker:
+def _name(header: Header, one: LocatedTrack, name: str) -> Marker:
     marker = Marker(
         header=header,
         ns=NAMES,
@@ -72,7 +73,7 @@ def _name(header: Header, one: FoundTrack, name: str) -> Marker:
         action=Marker.ADD,
     )
     marker.lifetime = LIFETIME
-    marker.pose.position = point(one.place.box_center)
+    marker.pose.position = MESSAGES.point(one.place.box_center)
     marker.pose.position.y -= float(one.place.box_size[1]) / 2.0 + TEXT_HEIGHT  # above: y is down
     marker.scale.z = TEXT_HEIGHT
     marker.color = ColorRGBA(r=1.0, g=1.0, b=1.0, a=1.0)
@@ -80,6 +81,6 @@ def _name(header: Header, one: FoundTrack, name: str) -> Marker:
     return marker
 
 
-def _marker_id(one: FoundTrack) -> int:
+def _marker_id(one: LocatedTrack) -> int:
     """Bring a track id into the 31 bits that a marker has for it."""
     return one.track.id % 2**31

@@ -15,7 +15,13 @@ from sensor_msgs.msg import Image, PointCloud2
 from std_msgs.msg import Header
 from visualization_msgs.msg import MarkerArray
 
-from rmpsam_ros.geometry import CameraModel, DepthImage, GeometryError, locate
+from rmpsam_ros.geometry import (
+    CameraModel,
+    DepthImage,
+    GeometryError,
+    check_same_camera,
+    locate_tracks,
+)
 from rmpsam_ros.msg import TrackPositionArray
 from rmpsam_ros.node import qos, topic_health
 from rmpsam_ros.node.depth.clouds import labelled_cloud
@@ -24,11 +30,11 @@ from rmpsam_ros.node.depth.depth_thread import DepthThread, Job
 from rmpsam_ros.node.depth.health import DepthState, depth_problem
 from rmpsam_ros.node.depth.markers import TrackMarkers
 from rmpsam_ros.node.depth.matching import Match, StampMatcher
-from rmpsam_ros.node.depth.position_messages import FoundTrack, positions_message
 from rmpsam_ros.node.input.calibration import Calibration
 from rmpsam_ros.node.input.frame_headers import nanoseconds
 from rmpsam_ros.node.input.images import ImageError
 from rmpsam_ros.node.results import detections
+from rmpsam_ros.node.results.messages import MESSAGES
 from rmpsam_ros.node.topic_health import InputState, Problem
 from rmpsam_ros.node.topic_names import CameraScope
 
@@ -209,7 +215,7 @@ class SpatialResults:
         self._missing, self._offset = 0, match.offset * 1e-9
         height, width = job.result.height, job.result.width
         depth = decode_depth(match.item)
-        _check_frames(job.header, match.item.header)
+        check_same_camera(job.header.frame_id, match.item.header.frame_id)
         depth.check_fits(height, width)
         camera = self._calibration.model(height, width)
         self._publish_tracks(job, match.offset, depth, camera)
@@ -230,14 +236,9 @@ class SpatialResults:
         if not wanted:
             return
         header, labels = job.header, job.pipeline.label_set
-        found = []
-        for track in job.result.tracks:
-            mask = job.result.track_masks.get(track.id)
-            place = None if mask is None else locate(mask, depth, camera)
-            if place is not None:
-                found.append(FoundTrack(track, place))
+        found = locate_tracks(job.result.tracks, job.result.track_masks, depth, camera)
         if self._positions in wanted:
-            self._positions.publish(positions_message(header, offset, found, labels))
+            self._positions.publish(MESSAGES.positions(header, offset, found, labels))
         if self._markers in wanted:
             self._markers.publish(self._marker_memory.fill(header, found, labels))
         if self._detections is not None and self._detections in wanted:
@@ -258,16 +259,6 @@ class SpatialResults:
         if not expected:
             details = "".join(traceback.format_exception(error))
             self._logger.error(details, throttle_duration_sec=LOG_PERIOD)
-
-
-def _check_frames(image: Header, depth: Header) -> None:
-    """Refuse depth of another camera: its pixels do not show what the image's do."""
-    if image.frame_id and depth.frame_id and image.frame_id != depth.frame_id:
-        raise GeometryError(
-            f"depth has frame_id '{depth.frame_id}' and the image '{image.frame_id}': use the "
-            "depth that is aligned to the colour image, often called aligned_depth_to_color or "
-            "depth_registered"
-        )
 
 
 def _odd_frames(image: Header, calibration: Calibration) -> str:

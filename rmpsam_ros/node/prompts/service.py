@@ -14,7 +14,7 @@ from rmpsam_ros.node import qos
 from rmpsam_ros.node.input.frame_headers import FrameHeaders
 from rmpsam_ros.node.prompts.dispatcher import PromptDesk
 from rmpsam_ros.node.prompts.requests import Code, Refusal, check_request, object_prompt
-from rmpsam_ros.node.results.messages import prompted_mask_message
+from rmpsam_ros.node.results.messages import MESSAGES
 from rmpsam_ros.node.topic_names import CameraScope
 from rmpsam_ros.srv import AddPrompt, ClearPrompts, ListPrompts, RemovePrompt, SegmentEverything
 
@@ -78,7 +78,7 @@ class PromptService:
             lambda pipeline: pipeline.prompt(prompt, stamp, request.object_id, request.track)
         )
         header = self._headers.find(result.stamp)
-        response.mask = prompted_mask_message(result, header.stamp)
+        response.mask = MESSAGES.prompted_mask(result, header.stamp)
         response.header = header
         response.object_id = result.object_id
 
@@ -92,7 +92,7 @@ class PromptService:
 
     def _list(self, request: Any, response: Any) -> None:
         response.masks = [
-            prompted_mask_message(one, self._headers.find(one.stamp).stamp)
+            MESSAGES.prompted_mask(one, self._headers.find(one.stamp).stamp)
             for one in self._desk.pipeline().list_prompts()
         ]
 
@@ -112,7 +112,7 @@ class PromptService:
             self._everything.release()
         used = masks[0].stamp if masks else stamp
         header = self._headers.newest if used is None else self._headers.find(used)
-        response.masks = [prompted_mask_message(one, header.stamp) for one in masks]
+        response.masks = [MESSAGES.prompted_mask(one, header.stamp) for one in masks]
         response.header = header
 
     def _on_reset_tracks(self, request: Any, response: Any) -> Any:

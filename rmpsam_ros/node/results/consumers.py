@@ -15,7 +15,7 @@ from std_msgs.msg import Header
 from rmpsam_ros.node import qos
 from rmpsam_ros.node.input.calibration import Calibration
 from rmpsam_ros.node.results import detections
-from rmpsam_ros.node.results.messages import image_pixels
+from rmpsam_ros.node.results.messages import MESSAGES
 from rmpsam_ros.node.topic_names import CameraScope
 
 if TYPE_CHECKING:
@@ -91,7 +91,7 @@ class ConsumerTopics:
             )
             return None
         message, size = self._mask_message, (result.height, result.width)
-        pixels = image_pixels(message, header, size, np.uint8, "mono8")
+        pixels = MESSAGES.image_pixels(message, header, size, np.uint8, "mono8")
         class_mask(result.panoptic, self._ids, pixels)
         return message
 

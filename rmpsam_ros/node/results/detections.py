@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 from std_msgs.msg import Header
 
-from rmpsam_ros.node.depth.position_messages import FoundTrack, point, vector
+from rmpsam_ros.geometry import LocatedTrack
+from rmpsam_ros.node.results.messages import MESSAGES
 
 try:
     from vision_msgs.msg import (
@@ -58,19 +59,19 @@ def detections_message(header: Header, result: FrameResult, labels: LabelSet) ->
     return message
 
 
-def detections_3d_message(header: Header, found: Sequence[FoundTrack], labels: LabelSet) -> Any:
+def detections_3d_message(header: Header, found: Sequence[LocatedTrack], labels: LabelSet) -> Any:
     """Fill a Detection3DArray; poses have the axes of the camera."""
     message = Detection3DArray(header=header)
     for one in found:
         detection = Detection3D(header=header, id=str(one.track.id))
         hypothesis = _hypothesis(one.track, labels)
-        hypothesis.pose.pose.position = point(one.place.position)
+        hypothesis.pose.pose.position = MESSAGES.point(one.place.position)
         covariance = hypothesis.pose.covariance.reshape(6, 6)
         covariance[:3, :3] = one.place.covariance
         hypothesis.pose.covariance = covariance.reshape(36)
         detection.results = [hypothesis]
-        detection.bbox.center.position = point(one.place.box_center)
-        detection.bbox.size = vector(one.place.box_size)
+        detection.bbox.center.position = MESSAGES.point(one.place.box_center)
+        detection.bbox.size = MESSAGES.vector(one.place.box_size)
         message.detections.append(detection)
     return message
 

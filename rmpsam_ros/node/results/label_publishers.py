@@ -9,7 +9,7 @@ from rclpy.node import Node
 
 from rmpsam_ros.msg import LabelTable
 from rmpsam_ros.node import qos
-from rmpsam_ros.node.results.messages import label_table_message
+from rmpsam_ros.node.results.messages import MESSAGES
 from rmpsam_ros.node.topic_names import CameraScope
 
 try:
@@ -37,7 +37,7 @@ class LabelPublishers:
 
     def publish(self, labels: LabelSet, threshold: float) -> None:
         """Publish the label set; `threshold` is the score that a segment needs."""
-        self._table.publish(label_table_message(labels))
+        self._table.publish(MESSAGES.label_table(labels))
         for publisher in self._vision:
             message = LabelInfo(threshold=threshold)
             message.header.stamp = self._node.get_clock().now().to_msg()

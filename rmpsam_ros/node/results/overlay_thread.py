@@ -15,7 +15,7 @@ from sensor_msgs.msg import Image
 from std_msgs.msg import Header
 
 from rmpsam_ros.node.input.images import Picture
-from rmpsam_ros.node.results.messages import fill_image
+from rmpsam_ros.node.results.messages import MESSAGES
 from rmpsam_ros.node.threads.frame_slot import FrameSlot
 
 if TYPE_CHECKING:
@@ -86,5 +86,5 @@ class OverlayThread:
         if drawing.picture.channel_order == "bgr":
             pixels = np.asarray(cv2.cvtColor(pixels, cv2.COLOR_BGR2RGB), np.uint8)
         overlay = drawing.pipeline.overlay(pixels, drawing.result)
-        fill_image(self._message, drawing.header, overlay, "rgb8")
+        MESSAGES.fill_image(self._message, drawing.header, overlay, "rgb8")
         self._publisher.publish(self._message)

@@ -6,7 +6,6 @@ import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 from rclpy.node import Node
 from rclpy.publisher import Publisher
 from sensor_msgs.msg import Image
@@ -23,8 +22,8 @@ from rmpsam_ros.node.depth.depth_thread import Job
 from rmpsam_ros.node.depth.spatial_results import SpatialResults
 from rmpsam_ros.node.input.frame_headers import FrameHeaders
 from rmpsam_ros.node.input.images import Picture
-from rmpsam_ros.node.results import messages
 from rmpsam_ros.node.results.consumers import ConsumerTopics
+from rmpsam_ros.node.results.messages import MESSAGES
 from rmpsam_ros.node.results.overlay_thread import Drawing, OverlayThread
 from rmpsam_ros.node.topic_names import CameraScope
 
@@ -101,13 +100,14 @@ class ResultPublishers:
         """
         labels = pipeline.label_set
         panoptic, tracks = self._panoptic_message, self._tracks_message
+        semantic, instance = self._semantic_message, self._instance_message
         prompts_shown, self._prompts_shown = self._prompts_shown, bool(result.prompted)
         fill_seconds = publish_seconds = 0.0
         for publisher, fill in (
-            (self._panoptic, lambda: messages.fill_panoptic(panoptic, header, result, labels)),
-            (self._tracks, lambda: messages.fill_tracks(tracks, header, result, labels)),
-            (self._semantic, lambda: self._fill_semantic(header, result, pipeline)),
-            (self._instance, lambda: self._fill_instance(header, result, pipeline)),
+            (self._panoptic, lambda: MESSAGES.fill_panoptic(panoptic, header, result, labels)),
+            (self._tracks, lambda: MESSAGES.fill_tracks(tracks, header, result, labels)),
+            (self._semantic, lambda: MESSAGES.fill_semantic(semantic, header, result, pipeline)),
+            (self._instance, lambda: MESSAGES.fill_instance(instance, header, result, pipeline)),
             (self._prompted, lambda: self._fill_prompted(header, result)),
             *self._consumers.fills(header, result, labels),
         ):
@@ -140,20 +140,4 @@ class ResultPublishers:
             self._spatial.close()
 
     def _fill_prompted(self, header: Header, result: FrameResult) -> PromptedMaskArray:
-        return messages.prompted_masks_message(header, result.prompted, self._headers)
-
-    def _fill_semantic(self, header: Header, result: FrameResult, pipeline: Pipeline) -> Image:
-        message, dtype = self._semantic_message, pipeline.label_set.semantic_dtype
-        encoding = "mono8" if dtype is np.uint8 else "16UC1"
-        size = (result.height, result.width)
-        pipeline.semantic_map(
-            result, messages.image_pixels(message, header, size, dtype, encoding)
-        )
-        return message
-
-    def _fill_instance(self, header: Header, result: FrameResult, pipeline: Pipeline) -> Image:
-        message, size = self._instance_message, (result.height, result.width)
-        pipeline.instance_map(
-            result, messages.image_pixels(message, header, size, np.uint16, "16UC1")
-        )
-        return message
+        return MESSAGES.prompted_masks(header, result.prompted, self._headers)

@@ -156,8 +156,7 @@ def test_detections_in_space():
     pytest.importorskip("vision_msgs.msg", reason="vision_msgs is not installed; it is optional")
     from std_msgs.msg import Header
 
-    from rmpsam_ros.geometry import ObjectPosition
-    from rmpsam_ros.node.depth.position_messages import FoundTrack
+    from rmpsam_ros.geometry import LocatedTrack, ObjectPosition
     from rmpsam_ros.segmentation.labels import load_label_set
     from rmpsam_ros.tracking import Track, TrackState
 
@@ -171,7 +170,7 @@ def test_detections_in_space():
     track = Track(9, TrackState.CONFIRMED, 2, 0.75, 0.0, 1.0, 5, 1)
     header = Header(frame_id="eye")
     message = detections.detections_3d_message(
-        header, [FoundTrack(track, place)], load_label_set("coco_panoptic")
+        header, [LocatedTrack(track, place)], load_label_set("coco_panoptic")
     )
     (detection,) = message.detections
     assert (message.header, detection.header, detection.id) == (header, header, "9")

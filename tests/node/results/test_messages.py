@@ -13,7 +13,7 @@ from sensor_msgs.msg import Image
 from std_msgs.msg import Header
 
 from rmpsam_ros.msg import InstanceTrack, InstanceTrackArray, PanopticSegmentation
-from rmpsam_ros.node.results import messages
+from rmpsam_ros.node.results.messages import MESSAGES, array_field
 from rmpsam_ros.segmentation.panoptic import PanopticResult
 from rmpsam_ros.segmentation.run_length import decode_id_map, encode_mask
 from rmpsam_ros.tracking import TrackState
@@ -39,7 +39,7 @@ def box(region):
 
 def test_panoptic(header, result, fake_pipeline):
     message = PanopticSegmentation()
-    assert messages.fill_panoptic(message, header, result, fake_pipeline.label_set) is message
+    assert MESSAGES.fill_panoptic(message, header, result, fake_pipeline.label_set) is message
     assert message.header == header
     assert (message.height, message.width) == (HEIGHT, WIDTH)
     stuff, thing = message.segments
@@ -55,7 +55,7 @@ def test_panoptic(header, result, fake_pipeline):
 
 def test_tracks(header, result, fake_pipeline):
     message = InstanceTrackArray()
-    assert messages.fill_tracks(message, header, result, fake_pipeline.label_set) is message
+    assert MESSAGES.fill_tracks(message, header, result, fake_pipeline.label_set) is message
     assert message.header == header
     seen, lost = message.tracks
     assert (seen.id, seen.state, seen.class_name) == (7, InstanceTrack.CONFIRMED, "person")
@@ -100,8 +100,8 @@ def shifted(result):
 @pytest.mark.parametrize(
     ("fill", "make"),
     [
-        (messages.fill_panoptic, PanopticSegmentation),
-        (messages.fill_tracks, InstanceTrackArray),
+        (MESSAGES.fill_panoptic, PanopticSegmentation),
+        (MESSAGES.fill_tracks, InstanceTrackArray),
     ],
 )
 def test_nothing_of_the_message_before_is_left(fill, make, header, result, fake_pipeline):
@@ -114,7 +114,7 @@ def test_nothing_of_the_message_before_is_left(fill, make, header, result, fake_
 
 
 def test_label_table(fake_pipeline):
-    table = messages.label_table_message(fake_pipeline.label_set)
+    table = MESSAGES.label_table(fake_pipeline.label_set)
     assert (table.name, table.unlabelled, len(table.labels)) == ("coco_panoptic", 255, 133)
     person = table.labels[0]
     assert (person.class_id, person.name, person.is_thing) == (0, "person", True)
@@ -133,7 +133,7 @@ def test_label_table(fake_pipeline):
     ],
 )
 def test_durations(seconds, expected):
-    duration = messages.duration(seconds)
+    duration = MESSAGES.duration(seconds)
     assert (duration.sec, duration.nanosec) == expected
 
 
@@ -150,7 +150,7 @@ PICTURES = {
 def test_images(header, encoding):
     pixels, message = PICTURES[encoding], Image()
     for expected in (pixels, pixels[::-1], pixels[:7, :5]):  # new, used again, another size
-        messages.fill_image(message, header, expected, encoding)
+        MESSAGES.fill_image(message, header, expected, encoding)
         assert message.header == header
         assert (message.height, message.width) == expected.shape[:2]
         assert message.encoding == encoding
@@ -161,17 +161,17 @@ def test_images(header, encoding):
 
 def test_a_message_that_is_used_again_keeps_its_buffer(header):
     message = Image()
-    messages.fill_image(message, header, PICTURES["rgb8"], "rgb8")
+    MESSAGES.fill_image(message, header, PICTURES["rgb8"], "rgb8")
     address = message.data.buffer_info()[0]
-    messages.fill_image(message, header, PICTURES["rgb8"] + 1, "rgb8")
+    MESSAGES.fill_image(message, header, PICTURES["rgb8"] + 1, "rgb8")
     assert message.data.buffer_info()[0] == address
 
 
 @pytest.mark.parametrize("dtype", [np.uint8, np.uint16, np.uint32])
 def test_array_fields_hold_the_values(dtype):
     values = np.arange(1000, dtype=dtype)[::3]
-    np.testing.assert_array_equal(messages.array_field(values), values)
-    assert len(messages.array_field(values[:0])) == 0
+    np.testing.assert_array_equal(array_field(values), values)
+    assert len(array_field(values[:0])) == 0
 
 
 def test_filling_a_full_hd_label_image_is_fast(header):
@@ -179,6 +179,6 @@ def test_filling_a_full_hd_label_image_is_fast(header):
     pixels, message, times = np.zeros((1080, 1920), np.uint16), Image(), []
     for _ in range(10):
         started = time.thread_time()
-        messages.fill_image(message, header, pixels, "16UC1")
+        MESSAGES.fill_image(message, header, pixels, "16UC1")
         times.append(time.thread_time() - started)
     assert min(times) < 0.02
