@@ -8,6 +8,7 @@ from pathlib import Path
 
 from setuptools import Extension, find_packages, setup
 from setuptools.command.build_ext import build_ext
+from setuptools.command.build_py import build_py
 
 HERE = Path(__file__).parent
 VERSION = re.search(
@@ -23,6 +24,18 @@ class BuildKernels(build_ext):
 
     def get_export_symbols(self, ext):
         return ext.export_symbols  # no PyInit_... function: this is no Python extension module
+
+
+class WithDefinitions(build_py):
+    """Adds the message definitions, from which recordings are written without ROS."""
+
+    def run(self):
+        super().run()
+        target = Path(self.build_lib) / "rmpsam_ros" / "message_definitions"
+        if not self.editable_mode:  # else they are read from beside the package
+            self.mkpath(str(target))
+            for path in sorted(HERE.glob("msg/*.msg")):
+                self.copy_file(str(path), str(target / path.name))
 
 
 setup(
@@ -50,7 +63,7 @@ setup(
             language="c++",
         )
     ],
-    cmdclass={"build_ext": BuildKernels},
+    cmdclass={"build_ext": BuildKernels, "build_py": WithDefinitions},
     install_requires=[
         "numpy>=1.26,<3",
         "opencv-python-headless>=4.5,<6",
@@ -63,6 +76,8 @@ setup(
     extras_require={
         "onnxruntime": ["onnx>=1.16", "onnxruntime>=1.17"],
         "openvino": ["onnx>=1.16", "openvino>=2024.0"],
+        "bag": ["mcap>=1.2", "rosbags>=0.11"],
+        "fleet": ["fsspec>=2024.2", "mcap>=1.2", "ray>=2.40", "rosbags>=0.11"],
     },
     entry_points={"console_scripts": ["rmpsam = rmpsam_ros.cli.main:main"]},
 )

@@ -24,6 +24,11 @@ COMMANDS = (
         "find masks of everything in an image, prompted by the objects the network finds",
     ),
     (
+        "bag",
+        "bag",
+        "process recordings (rosbag2, ROS 1) with the node's code: every frame, without ROS",
+    ),
+    (
         "weights",
         "weights",
         "list, fetch, verify, convert and describe weights, with their licences",

@@ -21,7 +21,10 @@ ROSDEP_KEYS = {
     "yaml": "python3-yaml",
 }
 # package.xml explains in a comment why these come by pip.
-FROM_PIP = {"torch", "safetensors", "onnx", "onnxruntime", "openvino", "tensorrt"}
+FROM_PIP = {
+    *("torch", "safetensors", "onnx", "onnxruntime", "openvino", "tensorrt"),
+    *("rosbags", "mcap", "fsspec", "ray"),
+}
 # Needed by what the build generates, not by an import of ours.
 WITHOUT_IMPORT = {"rosidl_default_runtime"}
 

@@ -10,7 +10,16 @@ from pathlib import Path
 
 import pytest
 
-PARTS = ["rmpsam_ros", "src", "setup.py", "pyproject.toml", "MANIFEST.in", "LICENSE", "README.md"]
+PARTS = [
+    "rmpsam_ros",
+    "src",
+    "setup.py",
+    "msg",
+    "pyproject.toml",
+    "MANIFEST.in",
+    "LICENSE",
+    "README.md",
+]
 
 pytestmark = pytest.mark.slow
 
@@ -68,6 +77,13 @@ def test_data_files(source_root: Path, target: Path) -> None:
     ]
     assert data
     assert not [path for path in data if not (target / "rmpsam_ros" / path).is_file()]
+
+
+def test_message_definitions(source_root: Path, target: Path) -> None:
+    sources = {path.name: path.read_text() for path in source_root.glob("msg/*.msg")}
+    folder = target / "rmpsam_ros" / "message_definitions"
+    assert sources
+    assert {path.name: path.read_text() for path in folder.iterdir()} == sources
 
 
 def test_command(target: Path) -> None:

@@ -1,0 +1,5 @@
+"""What goes wrong with recordings."""
+
+
+class RecordingError(RuntimeError):
+    """A recording that cannot be read, processed or written; the message is one line."""
