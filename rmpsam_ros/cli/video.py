@@ -32,7 +32,7 @@ from rmpsam_ros.tracking import clip_size_for
 from rmpsam_ros.video.frame_sources import FrameSource, SourceError, open_source
 from rmpsam_ros.video.near_online import LengthError, check_length, near_online_results
 from rmpsam_ros.video.overlay_file import OutputError, VideoFile, check_output, video_file
-from rmpsam_ros.video.video_prompts import FollowedObjects, parse_prompt
+from rmpsam_ros.video.video_prompts import FollowedObjects, TimedPrompt, parse_prompt
 from rmpsam_ros.video.vis_results import VisResults
 
 Report: TypeAlias = Callable[[float], None]  # prints; takes the seconds that all took
@@ -78,7 +78,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--video-id", type=int, default=1, help="video_id in the results (default: %(default)s)")
     add(
         "--prompt",
-        type=parse_prompt,
+        type=_timed_prompt,
         action="append",
         default=[],
         metavar="X,Y[,X2,Y2][@T]",
@@ -93,6 +93,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     add("--prompt-weights", default="", help="default: those in the package")
     parser.set_defaults(run=run_video)
+
+
+def _timed_prompt(text: str) -> TimedPrompt:
+    """`parse_prompt`, with its own words where argparse would find others."""
+    try:
+        return parse_prompt(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from error
 
 
 def run_video(options: argparse.Namespace) -> None:

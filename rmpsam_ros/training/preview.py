@@ -7,17 +7,19 @@ from pathlib import Path
 
 import cv2
 import numpy as np
+import torch
+from numpy.typing import NDArray
 
 from rmpsam_ros.data import ClipSet
-from rmpsam_ros.evaluation.predictors import NetworkPredictor
 from rmpsam_ros.model import RmpSam
 from rmpsam_ros.segmentation.labels import LabelSet
 from rmpsam_ros.segmentation.overlay import draw_overlay
-from rmpsam_ros.segmentation.panoptic import FusionConfig
+from rmpsam_ros.segmentation.panoptic import FusionConfig, PanopticResult, fuse_panoptic
+from rmpsam_ros.segmentation.preprocess import preprocess
 from rmpsam_ros.training.batches import Source
 from rmpsam_ros.training.distributed import Process
 
-_SCORE = 0.3
+_FUSION = FusionConfig(0.3, 0.5)
 _PICTURES_PER_SOURCE = 2
 
 
@@ -41,11 +43,10 @@ def make_preview(
     ]
 
     def preview(network: RmpSam, step: int) -> None:
-        predictor = NetworkPredictor(network, label_set, limits, process.device)
+        network.eval()
         tiles = []
         for image in images:
-            predictor.show(image)
-            result = predictor.panoptic(predictor.objects(), FusionConfig(_SCORE, 0.5))
+            result = _segment(network, image, label_set, limits, process.device)
             overlay = draw_overlay(image, result, label_set)
             tiles.append(cv2.resize(overlay, (480, 360), interpolation=cv2.INTER_AREA))
         rows = [
@@ -55,3 +56,20 @@ def make_preview(
         cv2.imwrite(str(folder / f"preview_{step:07d}.jpg"), np.vstack(rows)[:, :, ::-1])
 
     return preview
+
+
+@torch.inference_mode()
+def _segment(
+    network: RmpSam,
+    image: NDArray[np.uint8],
+    label_set: LabelSet,
+    limits: tuple[int, int],
+    device: torch.device,
+) -> PanopticResult:
+    """Return the panoptic segmentation of an RGB image [H, W, 3]."""
+    planes, letterbox = preprocess(image, limits)
+    output = network.decode_objects(network.features(torch.from_numpy(planes).to(device)))
+    class_logits, mask_logits = (
+        logits[0].float().cpu().numpy() for logits in (output.class_logits, output.mask_logits)
+    )
+    return fuse_panoptic(class_logits, mask_logits, letterbox, label_set, _FUSION)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 import math
 from dataclasses import dataclass
 from typing import Any
@@ -27,7 +26,7 @@ class TimedPrompt:
 def parse_prompt(text: str) -> TimedPrompt:
     """Read ``x,y`` (a click) or ``x1,y1,x2,y2`` (a box), with ``@seconds`` behind it if not 0.
 
-    Raises argparse.ArgumentTypeError for anything else.
+    Raises ValueError for anything else.
     """
     place, _, when = text.partition("@")
     try:
@@ -36,7 +35,7 @@ def parse_prompt(text: str) -> TimedPrompt:
     except ValueError:
         numbers, time = [], math.nan
     if len(numbers) not in (2, 4) or not 0.0 <= time < math.inf:
-        raise argparse.ArgumentTypeError(
+        raise ValueError(
             f"'{text}' is no prompt; use x,y for a click or x1,y1,x2,y2 for a box, in pixels, and "
             "@seconds behind it for a later frame"
         )

@@ -1,7 +1,5 @@
 """Prompts of a command line."""
 
-import argparse
-
 import pytest
 
 from rmpsam_ros.data.run_lengths import decode_coco
@@ -27,7 +25,7 @@ def test_a_prompt_is_a_click_or_a_box(text, points, boxes, time):
     "text", ["", "3", "3,4,5", "a,b", "3,4@x", "3,4@-1", "3,4@inf", "3;4", "1,2,3,4,5"]
 )
 def test_anything_else_is_refused_with_its_text(text):
-    with pytest.raises(argparse.ArgumentTypeError, match="is no prompt; use x,y"):
+    with pytest.raises(ValueError, match="is no prompt; use x,y"):
         parse_prompt(text)
 
 
