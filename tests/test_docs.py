@@ -16,7 +16,11 @@ from rmpsam_ros.cli.main import build_parser
 
 ROOT = Path(__file__).resolve().parents[1]
 DOCS = ROOT / "docs"
-PAGES = [ROOT / "README.md", *sorted(DOCS.glob("*.md")), *sorted(ROOT.glob("rmpsam_ros/**/*.md"))]
+FOLDERS = ("docs", "rmpsam_ros", "demo", "tests", "tools", "config", "requirements")
+PAGES = [
+    *sorted(ROOT.glob("*.md")),
+    *(page for folder in FOLDERS for page in sorted((ROOT / folder).rglob("*.md"))),
+]
 
 
 def targets(page):
@@ -69,7 +73,7 @@ def test_the_pipeline_of_the_readme_has_weights(monkeypatch, capsys):
     assert capsys.readouterr().out == "segments tracks\n"
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
 def test_links_lead_somewhere(page):
     for target in targets(page):
         file, _, anchor = target.partition("#")

@@ -14,7 +14,7 @@ from rmpsam_ros.data.samples import DataError, Sample, stack_masks
 from rmpsam_ros.data.taxonomy import IGNORED
 
 FRAME_INTERVAL = 2
-"""Largest distance of neighbouring frames of a clip (reference section 17)."""
+"""Largest distance of neighbouring frames of a clip (docs/reference/rmpsam.md, section 17)."""
 
 
 class YouTubeVis:

@@ -1,4 +1,7 @@
-"""Interactive segmentation: where the click goes, and how its mask is judged (section 13)."""
+"""Interactive segmentation: where the click goes, and how its mask is judged.
+
+Source: docs/reference/rmpsam.md, section 13.
+"""
 
 from __future__ import annotations
 
@@ -18,7 +21,7 @@ def click_position(mask: NDArray[np.bool_]) -> tuple[int, int]:
     """Return (x, y) of the deepest pixel inside a mask [H, W], the first in row-major order.
 
     Depth is the reference's approximate distance transform, not the exact Euclidean one
-    (reference section 13). Raises ValueError for an empty mask.
+    (docs/reference/rmpsam.md, section 13). Raises ValueError for an empty mask.
     """
     rows, columns = np.nonzero(mask)
     if not len(rows):

@@ -1,4 +1,7 @@
-"""The asymmetric adapters behind the shared decoder (paper section 3.1, reference section 6)."""
+"""The asymmetric adapters behind the shared decoder.
+
+Source: paper section 3.1, docs/reference/rmpsam.md, section 6.
+"""
 
 from __future__ import annotations
 

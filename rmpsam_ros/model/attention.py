@@ -27,7 +27,8 @@ class QuerySelfAttention(_PackedAttention):
         """Return the attention output, without residual, [B, Q, d].
 
         queries: [B, Q, d], the first ``num_objects`` of them objects, the others prompts.
-        Equals masked attention over all queries (paper equation 5, reference sections 4 and 7).
+        Equals masked attention over all queries (paper equation 5;
+        docs/reference/rmpsam.md, sections 4 and 7).
         """
         dim = queries.shape[-1]
         objects, prompts = queries[:, :num_objects], queries[:, num_objects:]
@@ -48,7 +49,9 @@ class PixelCrossAttention(_PackedAttention):
     """Attention of a few queries over all pixels of the feature map."""
 
     def forward(self, queries: Tensor, pixels: Tensor) -> Tensor:
-        """Return the attention output, without residual, [B, K, d] (reference section 6).
+        """Return the attention output, without residual, [B, K, d].
+
+        Source: docs/reference/rmpsam.md, section 6.
 
         queries: [B, K, d]. pixels: [B, d, L], keys and values alike.
         """

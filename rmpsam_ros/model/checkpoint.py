@@ -1,7 +1,7 @@
 """Reading and writing checkpoints in the key layout of the official implementation.
 
-Files are read without ever executing what is inside them. The key layout is reference section
-15; ``official_key`` translates this package's names into it.
+Files are read without ever executing what is inside them. The key layout is that of
+docs/reference/rmpsam.md, section 15; ``official_key`` translates this package's names into it.
 """
 
 from __future__ import annotations
@@ -210,7 +210,8 @@ def _read_pickle(path: Path) -> Any:
 def _on_disk_key(key: str) -> str:
     """Undo renamings that training code is known to apply to official keys."""
     key = key.removeprefix("module.")
-    # A compatibility hook of the official stack renames this one layer (reference section 15).
+    # A compatibility hook of the official stack renames this one layer
+    # (docs/reference/rmpsam.md, section 15).
     return key.replace("panoptic_head.conv_cls.", "panoptic_head.panoptic_cls.", 1)
 
 

@@ -1,4 +1,7 @@
-"""Open-vocabulary classifier on the unit sphere of text embeddings (reference section 5)."""
+"""Open-vocabulary classifier on the unit sphere of text embeddings.
+
+Source: docs/reference/rmpsam.md, section 5.
+"""
 
 from __future__ import annotations
 

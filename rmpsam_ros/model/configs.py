@@ -11,7 +11,7 @@ from rmpsam_ros.model.rmpsam import RmpSam
 
 @dataclass(frozen=True)
 class ModelConfig:
-    """What defines one network; defaults are reference section 16.
+    """What defines one network; defaults are docs/reference/rmpsam.md, section 16.
 
     backbone: a key of ``BACKBONES``. neck_widths: see ``Neck``. anchored, names_from_pixels: see
     ``RmpSam``.

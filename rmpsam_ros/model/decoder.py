@@ -1,4 +1,7 @@
-"""The shared decoder: three stages that refine object and prompt queries (reference section 4)."""
+"""The shared decoder: three stages that refine object and prompt queries.
+
+Source: docs/reference/rmpsam.md, section 4.
+"""
 
 from __future__ import annotations
 

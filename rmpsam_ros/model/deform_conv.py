@@ -1,4 +1,6 @@
-"""Modulated deformable 3x3 convolution (DCNv2) without compiled extensions (reference section 3).
+"""Modulated deformable 3x3 convolution (DCNv2) without compiled extensions.
+
+Source: docs/reference/rmpsam.md, section 3.
 
 One operator, three equal computations of the same samples:
 
@@ -40,7 +42,7 @@ class DeformConv2d(nn.Module):
 
         x: [B, C, H, W]. offset: [B, 18, H, W] in pixels, channel 2k is dy and 2k + 1 is dx of
         tap k. mask: [B, 9, H, W]. Samples outside of x count as zero.
-        Returns [B, out_channels, H, W]; source: reference section 3, item 3.
+        Returns [B, out_channels, H, W]; source: docs/reference/rmpsam.md, section 3, item 3.
         """
         if self.as_onnx_operator:
             return _onnx_deform_conv(x, self.weight, offset, mask)

@@ -10,7 +10,7 @@ def pool_by_mask(mask_logits: Tensor, pixels: Tensor) -> Tensor:
 
     mask_logits: [B, Q, L]. pixels: [B, d, L], L pixels of one image or of all frames of a tube.
     Returns [B, Q, d], not divided by the area; zero for an empty mask. The mask is binarised,
-    so no gradient reaches the logits (reference section 4, item 1).
+    so no gradient reaches the logits (docs/reference/rmpsam.md, section 4, item 1).
     """
     # sigmoid(m) > 0.5 without the sigmoid; they differ only for 0 < m < 1e-7 in float32.
     hard_mask = (mask_logits > 0).to(pixels.dtype)
@@ -21,7 +21,8 @@ class KernelUpdate(nn.Module):
     """Update queries with their pooled features through two gates (paper equations 3 and 4).
 
     Both gates look at the product of a projection of the features and one of the query
-    (reference section 4, item 2, and section 18, rows 2 and 3).
+    (docs/reference/rmpsam.md, section 4, item 2; docs/reference/rmpsam.md, section 18, rows 2
+    and 3).
     """
 
     def __init__(self, dim: int) -> None:

@@ -1,4 +1,7 @@
-"""Lite deformable feature pyramid with coordinate channels (reference section 3)."""
+"""Lite deformable feature pyramid with coordinate channels.
+
+Source: docs/reference/rmpsam.md, section 3.
+"""
 
 from __future__ import annotations
 

@@ -8,7 +8,9 @@ from torch import Tensor
 
 
 class StageOutput(NamedTuple):
-    """Prediction of one decoder stage, for deep supervision (reference sections 4 and 17).
+    """Prediction of one decoder stage, for deep supervision.
+
+    Source: docs/reference/rmpsam.md, sections 4 and 17.
 
     Q is the number of queries of the pass (N objects or K prompts).
 
@@ -25,7 +27,9 @@ class StageOutput(NamedTuple):
 
 
 class RawObjects(NamedTuple):
-    """Objects found in an image or a tube of T frames (reference sections 6 and 9).
+    """Objects found in an image or a tube of T frames.
+
+    Source: docs/reference/rmpsam.md, sections 6 and 9.
 
     class_logits: [B, N, C + 1], 100 x cosine, the last column (no object) is exactly 0.
     mask_logits: [B, N, h, w] with h x w = H/4 x W/4, or [B, N, T, h, w] for tubes.
@@ -42,7 +46,9 @@ class RawObjects(NamedTuple):
 
 
 class RawPrompts(NamedTuple):
-    """Masks of K prompts, class-agnostic and independent of one another (reference section 7).
+    """Masks of K prompts, class-agnostic and independent of one another.
+
+    Source: docs/reference/rmpsam.md, section 7.
 
     mask_logits: [B, K, h, w] with h x w = H/4 x W/4.
     queries: [B, K, 256].

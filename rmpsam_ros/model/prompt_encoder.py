@@ -1,4 +1,4 @@
-"""Boxes (and points as small boxes) to prompt queries (reference section 7)."""
+"""Boxes (and points as small boxes) to prompt queries (docs/reference/rmpsam.md, section 7)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""ResNet-18 and ResNet-50 feature extractors (reference section 2)."""
+"""ResNet-18 and ResNet-50 feature extractors (docs/reference/rmpsam.md, section 2)."""
 
 from __future__ import annotations
 

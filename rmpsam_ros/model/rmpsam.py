@@ -77,7 +77,8 @@ class RmpSam(nn.Module):
         """Exchange the classes the network tells apart; no weight changes.
 
         text_embeddings: [C, P, 768] unit vectors, up to P synonyms for each of C classes, a
-        class with fewer padded with copies of its first (reference section 5). C may be 0.
+        class with fewer padded with copies of its first. C may be 0.
+        Source: docs/reference/rmpsam.md, section 5.
         Raises ValueError for another shape, vectors that are not of unit length, or NaN.
         """
         self.classifier.set_vocabulary(text_embeddings)

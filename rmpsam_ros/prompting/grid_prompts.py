@@ -99,8 +99,8 @@ def segment_with_grid(
 ) -> EverythingMasks:
     """Masks of a picture from a grid of points, three masks for every point.
 
-    Filtered by predicted IoU, by stability, and by box overlap (reference section 5.1), the most
-    certain masks first.
+    Filtered by predicted IoU, by stability, and by box overlap, the most certain masks first
+    (docs/reference/sam_family.md, section 5.1).
     """
     return finished(grid_steps(decode, geometry, points_per_side, keep))
 
@@ -134,7 +134,7 @@ def segment_with_boxes(
     """One mask for each box [N, 4] (x0, y0, x1, y1 in pixels of the picture), nothing dropped.
 
     The masks come in the order of their area, largest first, so that small ones end on top when
-    they are painted one after another (reference section 5.2).
+    they are painted one after another (docs/reference/sam_family.md, section 5.2).
     """
     candidates = _Candidates(geometry)
     for start in range(0, len(boxes), BOXES_AT_ONCE):

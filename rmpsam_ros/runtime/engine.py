@@ -154,7 +154,7 @@ class Engine(Protocol):
     def decode_tube(self, features: Sequence[Any]) -> tuple[ObjectOutput, ...]:
         """Decode the objects of a tube: every query has one class and a mask in every frame.
 
-        Source: paper equation 2, reference section 8.
+        Source: paper equation 2, docs/reference/rmpsam.md, section 8.
 
         Args:
             features: of earlier passes on images of one size, one of each frame, oldest first.

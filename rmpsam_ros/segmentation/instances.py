@@ -1,4 +1,4 @@
-"""Instance segmentation from query logits (reference section 11, "Instance")."""
+"""Instance segmentation from query logits (docs/reference/rmpsam.md, section 11, "Instance")."""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""Panoptic fusion: from query logits to an id map and its segments (reference section 11)."""
+"""Panoptic fusion: from query logits to an id map and its segments.
+
+Source: docs/reference/rmpsam.md, section 11.
+"""
 
 from __future__ import annotations
 
@@ -160,7 +163,9 @@ def fuse_panoptic(
     label_set: LabelSet,
     config: FusionConfig = FusionConfig(),
 ) -> PanopticResult:
-    """Merge the queries of one image into a panoptic segmentation (reference section 11).
+    """Merge the queries of one image into a panoptic segmentation.
+
+    Source: docs/reference/rmpsam.md, section 11.
 
     class_logits: (N, C + 1) float32, the last column is "none". mask_logits: (N, h, w) float32
     over the padded input, at any resolution; they are resized to geometry.padded_size, cropped to

@@ -1,4 +1,4 @@
-"""From a camera image to the network input (reference section 10)."""
+"""From a camera image to the network input (docs/reference/rmpsam.md, section 10)."""
 
 from __future__ import annotations
 
@@ -48,7 +48,9 @@ class Geometry:
 
 
 def resized_size(image_size: tuple[int, int], limits: tuple[int, int]) -> tuple[int, int]:
-    """Size (height, width) of an image after the ratio-keeping resize (reference section 10).
+    """Size (height, width) of an image after the ratio-keeping resize.
+
+    Source: docs/reference/rmpsam.md, section 10.
 
     image_size: (height, width) in pixels; limits: (long, short) side in pixels that the result may
     not exceed. One of the two is met exactly, up to rounding; images also grow. Raises ValueError
@@ -75,7 +77,7 @@ def preprocess(
     limits: tuple[int, int],
     channel_order: Literal["rgb", "bgr"] = "rgb",
 ) -> tuple[NDArray[np.float32], Geometry]:
-    """Resize, normalise and pad one image for the network (reference section 10).
+    """Resize, normalise and pad one image for the network (docs/reference/rmpsam.md, section 10).
 
     image: (H, W, 3) uint8 in `channel_order`, any strides; limits: (long, short) side in pixels.
     Returns the input (1, 3, h, w) float32 in R, G, B order, h and w multiples of 32, padding 0

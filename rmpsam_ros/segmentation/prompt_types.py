@@ -1,15 +1,17 @@
 """Prompts for one object: checks, network input, and the mask from the network's answers.
 
-The network takes a prompt as a box; a click is a box of 6 pixels around it (reference section 7).
-It has no notion of a background click, and prompts do not see each other. So each point and each
-box is a query of its own, and what several of them mean together is decided here:
+The network takes a prompt as a box; a click is a box of 6 pixels around it
+(docs/reference/rmpsam.md, section 7). It has no notion of a background click, and prompts do not
+see each other. So each point and each box is a query of its own, and what several of them mean
+together is decided here:
 
 - every foreground point and every box claims the pixels where its mask logit is above 0, and the
   object is the union of the claims: a click always adds what the network finds under it;
 - every background point takes pixels away where its logit is larger than that of every foreground
   query: of two masks that want a pixel, the more certain one gets it, as in the panoptic fusion.
 
-One foreground prompt alone gives exactly the mask of the reference (section 11, "Interactive").
+One foreground prompt alone gives exactly the mask of the official implementation
+(docs/reference/rmpsam.md, section 11, "Interactive").
 """
 
 from __future__ import annotations
@@ -96,7 +98,9 @@ def prompt_boxes(
     Returns (K, 4) float32 x_min, y_min, x_max, y_max divided by the width and height of
     geometry.resized_size, or if ``padded`` of geometry.padded_size (a point is a box of 6 resized
     pixels around it, not clipped at the border), and the signs (K,) int8: +1 foreground, -1
-    background. Reference section 7.
+    background.
+
+    Source: docs/reference/rmpsam.md, section 7.
     """
     scale_y, scale_x = (
         resized / side

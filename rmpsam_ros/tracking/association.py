@@ -1,8 +1,8 @@
 """Who continues whom: pure functions that compare query embeddings, boxes and classes.
 
-The query is the identity cue, as in the paper (section 3.2: query matching, no extra tracking
-component). Two things are added to the plain cosine because a live robot needs thresholds, which
-the reference does without:
+The query is the identity cue, as in section 3.2 of the paper (query matching, no extra
+tracking component). Two things are added to the plain cosine because a live robot needs
+thresholds, which the reference does without:
 
 * The object adapter ends in a ReLU, so all its queries point into the same corner of the space:
   with the reference's synthetic weights any two different queries of one frame have a cosine of

@@ -1,9 +1,9 @@
 """Live clips: a window of frames that slides on with every frame.
 
 The paper's near-online inference cuts a video into clips without overlap and has no result of a
-clip before its last frame is there (section 3.2; reference section 12, `tracking.clips`). Live,
-the first frame of a clip would wait for T - 1 others, and then T results would come at once. So
-the clip ends with the newest frame and moves on by one:
+clip before its last frame is there (paper section 3.2; docs/reference/rmpsam.md, section 12;
+`tracking.clips`). Live, the first frame of a clip would wait for T - 1 others, and then T results
+would come at once. So the clip ends with the newest frame and moves on by one:
 
 - every frame has one result, with its own header, as soon as it is processed: the masks that the
   tube has in its newest frame;

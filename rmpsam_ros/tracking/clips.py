@@ -46,7 +46,7 @@ class AlignedVideo:
 def clip_size_for(num_frames: int) -> int:
     """Return the clip size for a video of that many frames: 5, or 3 up to 15 frames.
 
-    Source: reference section 12, step 1.
+    Source: docs/reference/rmpsam.md, section 12, step 1.
     """
     return 5 if num_frames > _LONG_VIDEO else 3
 
@@ -67,7 +67,7 @@ def split_clips(num_frames: int, clip_size: int) -> tuple[tuple[int, int], ...]:
     Raises:
         ValueError: a number below 1.
 
-    Source: reference section 12, step 1.
+    Source: docs/reference/rmpsam.md, section 12, step 1.
     """
     if num_frames < 1 or clip_size < 1:
         raise ValueError(
@@ -97,7 +97,7 @@ def align_queries(queries: Sequence[NDArray[np.floating]]) -> NDArray[np.intp]:
     Raises:
         ValueError: no clip, or clips of different shapes.
 
-    Source: reference section 12, step 3 (the clip before, not a running average).
+    Source: docs/reference/rmpsam.md, section 12, step 3 (the clip before, not a running average).
     """
     if not queries:
         raise ValueError("got no clip to align; expected at least one")
@@ -122,7 +122,7 @@ def align_clips(clips: Sequence[ClipPrediction]) -> AlignedVideo:
     Raises:
         ValueError: no clip, or clips whose shapes do not fit together.
 
-    Source: reference section 12, steps 3 and 4.
+    Source: docs/reference/rmpsam.md, section 12, steps 3 and 4.
     """
     orders = align_queries([clip.queries for clip in clips])
     for i, clip in enumerate(clips):

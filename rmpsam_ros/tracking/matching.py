@@ -61,8 +61,9 @@ def match_queries(
 ) -> NDArray[np.intp]:
     """Match two sets of object queries one to one (Hungarian method, cost 1 - cosine).
 
-    All N x N pairs take part; there is no threshold and no class or mask term, as in the paper
-    (section 3.2, "query matching") and in reference section 12, step 3.
+    All N x N pairs take part; there is no threshold and no class or mask term, as in
+    section 3.2 of the paper ("query matching") and in docs/reference/rmpsam.md,
+    section 12, step 3.
 
     Args:
         reference: (N, D) the earlier queries, already in the order to keep.

@@ -1,4 +1,7 @@
-"""Large-scale jitter, flip, crop and pad, colour jitter, pseudo video (section 17)."""
+"""Large-scale jitter, flip, crop and pad, colour jitter, pseudo video.
+
+Source: docs/reference/rmpsam.md, section 17.
+"""
 
 from __future__ import annotations
 

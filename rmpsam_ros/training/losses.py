@@ -1,4 +1,7 @@
-"""The training losses for objects and prompts (paper section 3.2, reference section 17)."""
+"""The training losses for objects and prompts.
+
+Source: paper section 3.2, docs/reference/rmpsam.md, section 17.
+"""
 
 from __future__ import annotations
 
@@ -21,7 +24,7 @@ NO_CLASS = -3
 
 @dataclass(frozen=True)
 class LossConfig:
-    """Weights and sampling of reference section 17.
+    """Weights and sampling of docs/reference/rmpsam.md, section 17.
 
     stage_logits: factor on the class logits of decoder stages, which the reference makes 10
     times as steep as the final ones. With 0.1 they are equal; their gradient then does not drown

@@ -1,4 +1,7 @@
-"""Assignment of queries to annotated objects (paper section 3.2, reference section 17)."""
+"""Assignment of queries to annotated objects.
+
+Source: paper section 3.2, docs/reference/rmpsam.md, section 17.
+"""
 
 from __future__ import annotations
 

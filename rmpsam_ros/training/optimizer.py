@@ -1,4 +1,7 @@
-"""AdamW, its schedule, and the moving average of the weights (reference section 17)."""
+"""AdamW, its schedule, and the moving average of the weights.
+
+Source: docs/reference/rmpsam.md, section 17.
+"""
 
 from __future__ import annotations
 
@@ -16,7 +19,7 @@ _CLASS_LAYERS = re.compile(r"\.(class_branch|class_layer|name_branch)\.")
 
 @dataclass(frozen=True)
 class OptimizerConfig:
-    """Numbers of the optimiser; defaults are reference section 17.
+    """Numbers of the optimiser; defaults are docs/reference/rmpsam.md, section 17.
 
     schedule: ``step`` (x0.1 at 8/12 and 11/12 of the steps) or ``cosine`` (down to 1 %).
     class_factor: on the learning rate of layers that make class embeddings and nothing else. The

@@ -1,4 +1,7 @@
-"""Losses on sampled points instead of whole masks (PointRend; reference section 17)."""
+"""Losses on sampled points instead of whole masks.
+
+Source: PointRend, docs/reference/rmpsam.md, section 17.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""Prompts made from masks: random points, and noisy boxes (reference sections 7 and 17)."""
+"""Prompts made from masks: random points, and noisy boxes.
+
+Source: docs/reference/rmpsam.md, sections 7 and 17.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The training loop (paper section 4, reference section 17)."""
+"""The training loop (paper section 4, docs/reference/rmpsam.md, section 17)."""
 
 from __future__ import annotations
 

@@ -1,10 +1,11 @@
 """The paper's inference for whole videos, by which its figures on YouTube-VIS are made.
 
 The video is cut into clips without overlap; each is decoded as a tube; the queries of a clip are
-matched with those of the clip before, and class logits are averaged over clips (section 3.2,
-reference section 12). What comes out is one list of at most 100 pairs of query and class for all
-frames. There are no thresholds, no states and no memory: it is a benchmark's procedure, which sees
-the whole video before it says anything. What a robot gets are the tracks of the live pipeline.
+matched with those of the clip before, and class logits are averaged over clips (paper section 3.2;
+docs/reference/rmpsam.md, section 12). What comes out is one list of at most 100 pairs of query and
+class for all frames. There are no thresholds, no states and no memory: it is a benchmark's
+procedure, which sees the whole video before it says anything. What a robot gets are the tracks of
+the live pipeline.
 """
 
 from __future__ import annotations

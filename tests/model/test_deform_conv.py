@@ -19,7 +19,7 @@ FORMS = {
 
 
 def by_definition(x: np.ndarray, w: np.ndarray, offset: np.ndarray, mask: np.ndarray):
-    """Loop over everything (reference section 3, item 3)."""
+    """Loop over everything (docs/reference/rmpsam.md, section 3, item 3)."""
     batch, channels, height, width = x.shape
     out = np.zeros((batch, w.shape[0], height, width))
 

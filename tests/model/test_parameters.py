@@ -1,4 +1,4 @@
-"""Parameter counts of every module (reference section 14)."""
+"""Parameter counts of every module (docs/reference/rmpsam.md, section 14)."""
 
 from __future__ import annotations
 

@@ -11,7 +11,7 @@ from rmpsam_ros.model.prompt_encoder import PromptEncoder, sine_encoding
 
 
 def by_definition(box: tuple[float, ...], dim: int) -> list[float]:
-    """Number by number (reference section 7)."""
+    """Number by number (docs/reference/rmpsam.md, section 7)."""
     x1, y1, x2, y2 = box
     encoding = []
     for value in ((y1 + y2) / 2, (x1 + x2) / 2, x2 - x1, y2 - y1):

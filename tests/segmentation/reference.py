@@ -1,4 +1,7 @@
-"""Slow, plain statement of reference sections 9 and 11: every query at full resolution."""
+"""Slow, plain fusion with every query at full resolution.
+
+Source: docs/reference/rmpsam.md, sections 9 and 11.
+"""
 
 from __future__ import annotations
 
@@ -29,7 +32,7 @@ def resample(mask_logits, geometry):
 
 
 def panoptic(class_logits, mask_logits, geometry, num_things, config):
-    """mmdet's panoptic fusion as section 11 states it."""
+    """mmdet's panoptic fusion as docs/reference/rmpsam.md, section 11 states it."""
     none = class_logits.shape[1] - 1
     scores, labels = torch.as_tensor(class_logits).float().softmax(-1).max(-1)
     keep = labels.ne(none) & (scores > config.score_threshold)

@@ -163,7 +163,7 @@ def test_combination_equals_plain(reference, logits, signs):
 
 @pytest.mark.parametrize("seed", range(10))
 def test_one_prompt_is_the_official_mask(reference, scenes, seed):
-    """Reference section 11: resize, and logit > 0; nothing else."""
+    """docs/reference/rmpsam.md, section 11: resize, and logit > 0; nothing else."""
     rng = np.random.default_rng(seed)
     image = tuple(int(side) for side in rng.integers(1, 150, 2))
     geometry = fit(image, (160, 120))

@@ -87,7 +87,7 @@ class Row:
     """Comparison of one stored array; for binary masks the error counts pixels.
 
     Rows are not judged where rounding has flipped a pixel of a hard mask: the network is
-    discontinuous there (reference section 19, item 1), and only float64 decides.
+    discontinuous there (docs/reference/rmpsam.md, section 19, item 1), and only float64 decides.
     """
 
     array: str

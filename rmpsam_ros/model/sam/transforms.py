@@ -52,7 +52,7 @@ def frame_geometry(height: int, width: int) -> FrameGeometry:
 
 
 def preprocess(picture: NDArray[np.uint8]) -> tuple[Tensor, FrameGeometry]:
-    """A picture as the encoders want it (reference section 1.1).
+    """A picture as the encoders want it (docs/reference/sam_family.md, section 1.1).
 
     `picture` [H, W, 3], uint8, RGB. Returns float32 [1, 3, 1024, 1024], normalised, zero where
     there is no picture, and the geometry for prompts and masks. Raises ValueError for another
