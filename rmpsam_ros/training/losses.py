@@ -15,7 +15,7 @@ from torch import Tensor
 
 from rmpsam_ros.data.samples import UNNAMED
 from rmpsam_ros.model import RawObjects, RawPrompts, RmpSam, StageOutput
-from rmpsam_ros.training.matcher import MatchCosts, match
+from rmpsam_ros.training.matcher import MatchCosts, match, place_cost
 from rmpsam_ros.training.points import random_points, sample_points, uncertain_points
 
 NO_CLASS = -3
@@ -78,6 +78,7 @@ def object_losses(
     generator: torch.Generator,
     num_masks: Tensor,
     general: int = NO_CLASS,
+    cells: Tensor | None = None,
 ) -> dict[str, Tensor]:
     """Return the weighted losses ``class``, ``mask`` and ``dice``, summed over all outputs.
 
@@ -85,8 +86,9 @@ def object_losses(
     targets: one per picture or tube of the batch. things: bool [C].
     general: index of ``config.general_class``.
     num_masks: divisor of the mask losses: objects of the batch, mean over all processes.
+    cells: [Q, 4], where an anchored network's queries look first, for ``costs.place``.
     """
-    maps = [_TargetMaps.of(target) for target in targets]
+    maps = [_TargetMaps.of(target, things, cells) for target in targets]
     predictions: list[StageOutput | RawObjects] = [*output.stages, output]
     factors = [config.stage_logits] * len(output.stages) + [1.0]
     losses = [
@@ -107,15 +109,22 @@ def object_losses(
 
 
 class _TargetMaps(NamedTuple):
-    """Masks [G, T * H, W] and known pixels [1, T * H, W] as float32, frames stacked."""
+    """Masks [G, T * H, W] and known pixels [1, T * H, W] as float32, frames stacked.
+
+    places: [Q, G], what ``place_cost`` returns, or None.
+    """
 
     masks: Tensor
     known: Tensor
+    places: Tensor | None
 
     @classmethod
-    def of(cls, target: ObjectTargets) -> _TargetMaps:
+    def of(cls, target: ObjectTargets, things: Tensor, cells: Tensor | None) -> _TargetMaps:
         known = ~target.ignore[None]
-        return cls(_stack_frames(target.masks).float(), _stack_frames(known).float())
+        places = None
+        if cells is not None:
+            places = place_cost(cells, target.masks, target.classes, things)
+        return cls(_stack_frames(target.masks).float(), _stack_frames(known).float(), places)
 
 
 def _summed(losses: Sequence[dict[str, Tensor]]) -> dict[str, Tensor]:
@@ -135,7 +144,7 @@ def _single_output_losses(
 ) -> dict[str, Tensor]:
     classification, weight = class_logits.new_zeros(()), class_logits.new_zeros(())
     matched_logits, matched_targets, matched_weights = [], [], []
-    for image, (target, (masks, known)) in enumerate(zip(targets, maps, strict=True)):
+    for image, (target, (masks, known, places)) in enumerate(zip(targets, maps, strict=True)):
         logits = _stack_frames(mask_logits[image])
         points = random_points(1, config.num_points, generator, logits)
         queries, objects = match(
@@ -146,6 +155,7 @@ def _single_output_losses(
             sample_points(known, points)[0],
             things,
             config.costs,
+            places,
         )
         loss, weights = class_loss(
             class_logits[image],

@@ -17,6 +17,7 @@ from torch.utils.data import DataLoader, Dataset
 from tqdm import tqdm
 
 from rmpsam_ros.model import RmpSam
+from rmpsam_ros.model.anchors import grid_cells
 from rmpsam_ros.training.batches import Batch, BatchMaker
 from rmpsam_ros.training.config import TrainingConfig
 from rmpsam_ros.training.distributed import Process
@@ -59,6 +60,10 @@ class TrainingStep(nn.Module):
         self._general = _general_class(config)
         things = [label.is_thing for label in config.label_set.labels]
         self.register_buffer("things", torch.tensor(things), persistent=False)
+        self._cells: Tensor | None = None
+        if network.anchored and self._losses.costs.place:
+            cells = grid_cells(network.object_queries.shape[0])
+            self._cells = cells.to(network.object_queries.device)
 
     def forward(self, batch: Batch, generator: torch.Generator) -> dict[str, Tensor]:
         """Return the weighted losses by name."""
@@ -80,6 +85,7 @@ class TrainingStep(nn.Module):
             generator,
             num_masks,
             self._general,
+            self._cells,
         )
         if self._losses.names:
             losses["name"] = name_loss(network, features, batch.targets, self._losses)

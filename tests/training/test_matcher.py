@@ -7,7 +7,14 @@ import pytest
 import torch
 
 from rmpsam_ros.data.samples import UNNAMED
-from rmpsam_ros.training.matcher import MatchCosts, class_cost, dice_cost, mask_cost, match
+from rmpsam_ros.training.matcher import (
+    MatchCosts,
+    class_cost,
+    dice_cost,
+    mask_cost,
+    match,
+    place_cost,
+)
 from rmpsam_ros.training.points import random_points, sample_points, uncertain_points
 
 THINGS = torch.tensor([True, True, False])
@@ -34,6 +41,37 @@ def test_dice_cost():
     logits = torch.tensor([[0.0, 0.0]])
     cost = dice_cost(logits, torch.tensor([[1.0, 1.0], [0.0, 1.0]]), torch.ones(2))
     assert cost[0].tolist() == pytest.approx([1 - 3 / 4, 1 - 2 / 3], abs=1e-6)
+
+
+def test_place_cost():
+    """Cells of a 2 x 2 grid; a thing at the top right, stuff, and a thing that moves."""
+    cells = torch.tensor([[0.0, 0.0, 0.5, 0.5], [0.5, 0.0, 1.0, 0.5], [0.0, 0.5, 0.5, 1.0]])
+    masks = torch.zeros(3, 2, 8, 16, dtype=torch.bool)
+    masks[0, :, 0:4, 8:16] = True  # middle (0.75, 0.25), that of cell 1
+    masks[1, :, 4:8] = True
+    masks[2, 0, 0:4, 0:8] = masks[2, 1, 4:8, 0:8] = True  # middle (0.25, 0.5)
+    cost = place_cost(cells, masks, torch.tensor([0, 2, UNNAMED]), THINGS)
+    expected = [
+        [0.5, 0.0, 0.25],
+        [0.0, 0.0, math.hypot(0.5, 0.25)],
+        [math.hypot(0.5, 0.5), 0.0, 0.25],
+    ]
+    assert torch.allclose(cost, torch.tensor(expected), atol=1e-6)
+    nothing = place_cost(cells, masks[:0], torch.zeros(0, dtype=torch.int64), THINGS)
+    assert nothing.shape == (3, 0)
+    empty = place_cost(cells, torch.zeros_like(masks), torch.tensor([0, 1, 2]), THINGS)
+    assert empty.isfinite().all()
+
+
+@pytest.mark.parametrize("nearest", range(3))
+def test_of_equal_queries_the_nearest_is_matched(nearest):
+    places = torch.full((3, 1), 0.5)
+    places[nearest] = 0.1
+    arguments = (torch.zeros(3, 4), torch.zeros(3, 6), torch.tensor([0]), torch.ones(1, 6))
+    arguments = (*arguments, torch.ones(6), THINGS)
+    queries, _ = match(*arguments, MatchCosts(place=1.0), places)
+    assert queries.tolist() == [nearest]
+    assert match(*arguments, MatchCosts(), places)[0].tolist() == [0]
 
 
 @pytest.mark.parametrize("seed", range(4))
