@@ -10,8 +10,9 @@ from numpy.typing import NDArray
 
 def iou_matrix(first: NDArray[np.bool_], second: NDArray[np.bool_]) -> NDArray[np.float64]:
     """Return the IoU of every pair of masks [N, ...] and [M, ...]: [N, M]; empty pairs give 0."""
-    left = first.reshape(len(first), -1).astype(np.float32)
-    right = second.reshape(len(second), -1).astype(np.float32)
+    pixels = math.prod(first.shape[1:])
+    left = first.reshape(len(first), pixels).astype(np.float32)
+    right = second.reshape(len(second), pixels).astype(np.float32)
     overlap = (left @ right.T).astype(np.float64)
     union = left.sum(axis=1, dtype=np.float64)[:, None] + right.sum(axis=1, dtype=np.float64)
     union = union - overlap

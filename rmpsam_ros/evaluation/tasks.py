@@ -19,6 +19,7 @@ from rmpsam_ros.evaluation.panoptic_quality import PanopticQuality
 from rmpsam_ros.evaluation.predictors import NetworkPredictor, Prompter
 from rmpsam_ros.evaluation.recall import MaskRecall
 from rmpsam_ros.evaluation.semantic import MeanIou
+from rmpsam_ros.evaluation.shown import ShownObjects
 from rmpsam_ros.segmentation.labels import LabelSet
 from rmpsam_ros.segmentation.panoptic import FusionConfig, PanopticResult
 
@@ -42,17 +43,20 @@ def evaluate_network(
     # are known to be absent.
     quality = PanopticQuality([*things, False])
     semantic, recall, prompts = MeanIou(len(things)), MaskRecall(), InteractiveScores()
+    shown = ShownObjects()
     for sample in samples:
         predictor.show(sample.image)
         if set(tasks) & {"panoptic", "semantic", "recall"}:
             objects = predictor.objects()
+            result = predictor.panoptic(objects, fusion)
             if "panoptic" in tasks:
-                add_panoptic(quality, predictor.panoptic(objects, fusion), sample, labels)
+                add_panoptic(quality, result, sample, labels)
             if "semantic" in tasks:
                 predicted = predictor.semantic(objects, sample.annotated)
                 semantic.add(predicted, class_map(sample), _IGNORE)
             if "recall" in tasks:
                 recall.add(predictor.object_masks(objects), sample.masks)
+                shown.add(result, sample)
         if "interactive" in tasks:
             prompts.add(predictor, sample.masks)
     figures: dict[str, Any] = {}
@@ -63,7 +67,7 @@ def evaluate_network(
         per_class = {names[index]: iou for index, iou in semantic.per_class().items()}
         figures["semantic"] = {"mean_iou": semantic.mean(), "per_class": per_class}
     if "recall" in tasks:
-        figures["recall"] = {"recall_50": recall.recall(), "objects": recall.total}
+        figures["recall"] = {"recall_50": recall.recall(), **shown.figures()}
     if "interactive" in tasks:
         figures["interactive"] = prompts.figures()
     return figures
