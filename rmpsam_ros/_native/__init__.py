@@ -85,13 +85,19 @@ def fuse(
 ) -> tuple[Runs, NDArray[np.int64], NDArray[np.int32], NDArray[np.int64], NDArray[np.bool_]]:
     """Assign every image pixel to the query with the largest score * sigmoid(logit).
 
-    logits (N, h, w), of which selection (K,) take part, K >= 1, with scores (K,) above 0;
-    geometry (8,): coarse, padded, resized and image height and width. All C-contiguous.
+    All arrays are C-contiguous.
 
-    Returns the codes of the image as runs, a code being 2 * winner + (1 if its sigmoid is below
-    0.5); won (K, 2): pixels by code; boxes (K, 2, 4): x_min, y_min, x_max, y_max by code,
-    exclusive; claimed (K,): pixels with sigmoid >= 0.5; finite (K,). If any entry of finite is
-    False, the others mean nothing.
+    Args:
+        logits: (N, h, w).
+        selection: (K,), the queries that take part, K >= 1.
+        scores: (K,), above 0.
+        geometry: (8,), coarse, padded, resized and image height and width.
+
+    Returns:
+        The codes of the image as runs, a code being 2 * winner + (1 if its sigmoid is below 0.5);
+        won (K, 2), pixels by code; boxes (K, 2, 4), x_min, y_min, x_max, y_max by code, exclusive;
+        claimed (K,), pixels with sigmoid >= 0.5; finite (K,). If any entry of finite is False, the
+        others mean nothing.
     """
     count = len(scores)
     codes, lengths, runs = _room_for_runs(int(geometry[6]) * int(geometry[7]))
@@ -108,7 +114,15 @@ def fuse(
 
 
 def relabel_runs(runs: Runs, table: NDArray[np.uint16]) -> Runs:
-    """Replace every value by table[value], which starts at 0, and join runs that become equal."""
+    """Replace every value of runs by table[value], and join runs that become equal.
+
+    Args:
+        runs: values (R,) and lengths (R,).
+        table: (V,), V above every value.
+
+    Returns:
+        Runs of R entries at most.
+    """
     values, lengths, joined = _room_for_runs(len(runs[0]))
     _call(
         "rmpsam_relabel_runs",
@@ -118,7 +132,13 @@ def relabel_runs(runs: Runs, table: NDArray[np.uint16]) -> Runs:
 
 
 def paint_runs(values: NDArray[Any], lengths: NDArray[np.uint32], out: NDArray[Any]) -> None:
-    """Write runs of one-byte or two-byte values into a C-contiguous array of their total size."""
+    """Write runs into an array.
+
+    Args:
+        values: (R,), one or two bytes each.
+        lengths: (R,).
+        out: as many entries as the lengths add up to, of the type of the values, C-contiguous.
+    """
     _call("rmpsam_paint_runs", values, lengths, len(lengths), values.itemsize, out.size, out)
 
 
@@ -147,12 +167,21 @@ def binary_mask(
 ) -> tuple[NDArray[np.bool_], int, float]:
     """Mask of the pixels that a foreground query claims and no background query claims more.
 
-    logits (N, h, w); foreground (F,) and background (B,): places in it, F >= 1; geometry as in
-    `fuse`. A pixel is in the mask where the largest foreground logit is above 0
-    and not below the largest background logit.
+    A pixel is in the mask where the largest foreground logit is above 0 and not below the largest
+    background logit.
 
-    Returns mask (H, W), its area in pixels, and the sum over it of the sigmoid of the largest
-    foreground logit. A NaN or infinite logit raises FloatingPointError.
+    Args:
+        logits: (N, h, w).
+        foreground: (F,), indices into the logits, F >= 1.
+        background: (B,), indices into the logits.
+        geometry: (8,), as in `fuse`.
+
+    Returns:
+        Mask (H, W), its area in pixels, and the sum over it of the sigmoid of the largest
+        foreground logit.
+
+    Raises:
+        FloatingPointError: a NaN or infinite logit.
     """
     mask = np.empty((geometry[6], geometry[7]), np.bool_)
     selection = np.concatenate([foreground, background])
@@ -179,8 +208,14 @@ def encode_segments(
 ) -> list[NDArray[np.uint32]]:
     """Alternating counts of each segment of a map of this size (H, W), cropped to its box.
 
-    table: segment index by map value, -1 for no segment; boxes (S, 4). A pixel outside the box of
-    its segment raises ValueError, as do runs that do not add up to H * W.
+    Args:
+        runs: values (R,) and lengths (R,) of the map.
+        size: (H, W).
+        table: (V,), segment index by map value, -1 for no segment.
+        boxes: (S, 4), x_min, y_min, x_max, y_max, exclusive.
+
+    Raises:
+        ValueError: a pixel outside the box of its segment, or runs that do not add up to H * W.
     """
     # A run is two counts in each of its rows, and a segment may end with one more.
     counts = np.empty(2 * (len(runs[0]) + size[0]) + len(boxes), np.uint32)
@@ -241,8 +276,11 @@ def tint(
 ) -> NDArray[np.uint8]:
     """Lay the colours (labels, 3) of a label map (H, W) over an image (H, W, 3).
 
-    opacity: 0 to 256; reach: contour width on each side of a border, pixels, at least 1; label 0
-    leaves the image as it is.
+    Label 0 leaves the image as it is.
+
+    Args:
+        opacity: 0 to 256.
+        reach: contour width on each side of a border, pixels, at least 1.
     """
     out = np.empty_like(image)
     height, width = values.shape

@@ -1,1 +1,1 @@
-"""What is measured: the engines of a network, and the whole node."""
+"""Measurements: the engines of a network, and the whole node."""

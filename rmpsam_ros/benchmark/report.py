@@ -1,4 +1,4 @@
-"""What a benchmark found, as JSON and as tables in Markdown."""
+"""Report of a benchmark, as JSON and as tables in Markdown."""
 
 import json
 import statistics

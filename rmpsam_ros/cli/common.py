@@ -1,4 +1,4 @@
-"""What sub-commands have in common: their error, the options of the pipeline, overlay files."""
+"""Parts of several sub-commands: their error, the options of the pipeline, overlay files."""
 
 import argparse
 from dataclasses import replace

@@ -1,4 +1,4 @@
-"""What all data sets have in common: their description, reading pictures, and splits."""
+"""Parts of all data sets: their description, reading images, and splits."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a data set yields: a picture, its masks, and what is known about their classes."""
+"""Samples of a data set: an image, its masks, and what is known about their classes."""
 
 from __future__ import annotations
 

@@ -21,7 +21,10 @@ def click_position(mask: NDArray[np.bool_]) -> tuple[int, int]:
     """Return (x, y) of the deepest pixel inside a mask [H, W], the first in row-major order.
 
     Depth is the reference's approximate distance transform, not the exact Euclidean one
-    (docs/reference/rmpsam.md, section 13). Raises ValueError for an empty mask.
+    (docs/reference/rmpsam.md, section 13).
+
+    Raises:
+        ValueError: an empty mask.
     """
     rows, columns = np.nonzero(mask)
     if not len(rows):
@@ -57,7 +60,7 @@ def _depth(mask: NDArray[np.bool_]) -> NDArray[np.float32]:
 
 
 def mask_iou(first: NDArray[np.bool_], second: NDArray[np.bool_]) -> float:
-    """Return intersection over union; NaN if both masks are empty."""
+    """Return intersection over union of masks (H, W); NaN if both are empty."""
     if first.shape != second.shape:
         raise ValueError(f"masks have shapes {first.shape} and {second.shape}")
     union = int(np.logical_or(first, second).sum())

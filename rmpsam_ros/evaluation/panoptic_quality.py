@@ -48,9 +48,13 @@ class PanopticQuality:
     ) -> None:
         """Count one picture.
 
-        predicted, truth: segment ids [H, W], 0 for none. The mappings give the class index of
-        every id. crowds: annotated ids that stand for groups.
-        Raises ValueError for maps of different size or ids without a class.
+        Args:
+            predicted, truth: segment ids [H, W], 0 for none. The mappings give the class index of
+                every id.
+            crowds: annotated ids that stand for groups.
+
+        Raises:
+            ValueError: maps of different size or ids without a class.
         """
         if predicted.shape != truth.shape:
             raise ValueError(f"prediction is {predicted.shape}, annotation is {truth.shape}")

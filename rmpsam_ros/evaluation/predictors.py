@@ -1,4 +1,4 @@
-"""What is evaluated: a trained network, and a promptable model to compare it with."""
+"""The evaluated: a trained network, and a promptable model to compare it with."""
 
 from __future__ import annotations
 
@@ -82,7 +82,9 @@ class NetworkPredictor:
         """Return the class map [H, W]: every pixel has the class with the most support.
 
         Support: sum over queries of class probability times mask probability.
-        among: bool [C], the classes that compete: those that the data set knows.
+
+        Args:
+            among: bool [C], the classes that compete: those that the data set knows.
         """
         classes = torch.from_numpy(objects.class_logits).softmax(dim=-1)[:, :-1]
         masks = torch.from_numpy(objects.mask_logits).sigmoid()

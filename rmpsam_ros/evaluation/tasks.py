@@ -32,7 +32,11 @@ def evaluate_network(
 ) -> dict[str, Any]:
     """Return the figures of a network over the pictures of a data set.
 
-    tasks: of ``TASKS``. Raises ValueError for another one.
+    Args:
+        tasks: of ``TASKS``.
+
+    Raises:
+        ValueError: an unknown name.
     """
     unknown = sorted(set(tasks) - set(TASKS))
     if unknown:

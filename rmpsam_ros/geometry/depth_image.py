@@ -16,9 +16,12 @@ INVALID_MILLIMETRES = 65535  # what some cameras write for "too far"
 class DepthImage:
     """Distances along the optical axis.
 
-    values: (H, W), uint16 millimetres, where 0 and 65535 mean "unknown", or float32 metres, where
-    everything that is not a finite number above 0 does. Raises GeometryError for another type or
-    shape.
+    Attributes:
+        values: (H, W), uint16 millimetres, where 0 and 65535 mean "unknown", or float32 metres,
+            where everything that is not a finite number above 0 does.
+
+    Raises:
+        GeometryError: another type or shape.
     """
 
     values: NDArray[np.uint16] | NDArray[np.float32]
@@ -45,11 +48,13 @@ class DepthImage:
         """Return the depth at pixels of the colour image.
 
         Args:
-            rows, columns: integer pixels of the colour image, of shapes that broadcast to S.
-            height, width: of the colour image; depth may be smaller or larger (`check_fits`).
+            rows: (...) integers, pixels of the colour image; broadcast with ``columns``.
+            columns: (...) integers.
+            height: of the colour image; depth may be smaller or larger (`check_fits`).
+            width: of the colour image.
 
         Returns:
-            Metres, (*S) float32; NaN where the depth is unknown.
+            Metres, float32 of the broadcast shape; NaN where the depth is unknown.
         """
         own_height, own_width = self.values.shape
         if (own_height, own_width) != (height, width):
@@ -69,7 +74,8 @@ class DepthImage:
 def check_same_camera(image_frame: str, depth_frame: str) -> None:
     """Raise GeometryError for depth of another camera: its pixels do not show what the image's do.
 
-    image_frame, depth_frame: frame_id of both; an empty one fits everything.
+    Args:
+        image_frame, depth_frame: frame_id of both; an empty one fits everything.
     """
     if image_frame and depth_frame and image_frame != depth_frame:
         raise GeometryError(

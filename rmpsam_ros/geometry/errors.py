@@ -1,4 +1,4 @@
-"""What the geometry refuses."""
+"""Errors of the geometry."""
 
 
 class GeometryError(ValueError):

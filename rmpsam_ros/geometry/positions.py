@@ -1,4 +1,4 @@
-"""Where a thing is and how large it is, from its mask and the depth image."""
+"""Position and size of a thing, from its mask and the depth image."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Where tracks are in space."""
+"""Positions of tracks in space."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def locate_tracks(
     depth: DepthImage,
     camera: CameraModel,
 ) -> list[LocatedTrack]:
-    """Return every track that has enough depth on its mask; masks: by track id."""
+    """Return every track that has enough depth on its mask (masks by track id)."""
     located = []
     for track in tracks:
         mask = masks.get(track.id)

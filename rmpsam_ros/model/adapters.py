@@ -33,7 +33,9 @@ class ObjectAdapter(nn.Module):
     ) -> tuple[Tensor, Tensor]:
         """Return adapted queries, [B, N, d], not negative, and class embeddings [B, N, text_dim].
 
-        pixels: [B, d, L]. queries: [B, N, d] and mask_logits: [B, N, L] of the last stage.
+        Args:
+            pixels: [B, d, L].
+            queries: [B, N, d] and mask_logits: [B, N, L] of the last stage.
         """
         pooled = pool_by_mask(mask_logits, pixels)
         adapted = self.kernel_update(pooled, queries)

@@ -11,7 +11,14 @@ from torch import Tensor
 def grid_cells(count: int) -> Tensor:
     """Return the cells of a square grid over the image as boxes x1, y1, x2, y2 in 0..1.
 
-    count: a square number. Returns [count, 4], row by row. Raises ValueError for another count.
+    Args:
+        count: a square number.
+
+    Returns:
+        [count, 4], row by row.
+
+    Raises:
+        ValueError: another count.
     """
     side = math.isqrt(count)
     if side * side != count:
@@ -24,9 +31,10 @@ def grid_cells(count: int) -> Tensor:
 def box_masks(boxes: Tensor, grid: tuple[int, ...]) -> Tensor:
     """Return how far inside its box every pixel is, in pixels, not positive outside: [B, Q, L].
 
-    boxes: [B, Q, 4], x1, y1, x2, y2 in 0..1 of the padded image; one that is narrower than a
-    pixel holds the pixel next to it, and one whose centre is outside is moved in.
-    grid: (h, w) of the mask, or (T, h, w) with the same box in all T frames.
+    Args:
+        boxes: [B, Q, 4], x1, y1, x2, y2 in 0..1 of the padded image; one that is narrower than a
+            pixel holds the pixel next to it, and one whose centre is outside is moved in.
+        grid: (h, w) of the mask, or (T, h, w) with the same box in all T frames.
     """
     *frames, height, width = grid
     inside_x = _inside(boxes[..., 0], boxes[..., 2], width)

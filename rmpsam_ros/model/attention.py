@@ -26,9 +26,12 @@ class QuerySelfAttention(_PackedAttention):
     def forward(self, queries: Tensor, num_objects: int) -> Tensor:
         """Return the attention output, without residual, [B, Q, d].
 
-        queries: [B, Q, d], the first ``num_objects`` of them objects, the others prompts.
         Equals masked attention over all queries (paper equation 5;
         docs/reference/rmpsam.md, sections 4 and 7).
+
+        Args:
+            queries: [B, Q, d], objects first, then prompts.
+            num_objects: how many of them are objects.
         """
         dim = queries.shape[-1]
         objects, prompts = queries[:, :num_objects], queries[:, num_objects:]
@@ -51,9 +54,11 @@ class PixelCrossAttention(_PackedAttention):
     def forward(self, queries: Tensor, pixels: Tensor) -> Tensor:
         """Return the attention output, without residual, [B, K, d].
 
-        Source: docs/reference/rmpsam.md, section 6.
+        Args:
+            queries: [B, K, d].
+            pixels: [B, d, L], keys and values alike.
 
-        queries: [B, K, d]. pixels: [B, d, L], keys and values alike.
+        Source: docs/reference/rmpsam.md, section 6.
         """
         # With few queries and very many pixels it is far cheaper to carry the query through
         # the key projection than to project every pixel: q.(Wk f) = (Wk^T q).f. The key bias

@@ -22,7 +22,11 @@ BACKBONES: dict[str, Callable[[], Backbone]] = {
 def build_backbone(name: str) -> Backbone:
     """Build a backbone by name: images [B, 3, H, W] to c2..c5 at strides 4, 8, 16 and 32.
 
-    name: a key of ``BACKBONES``. Raises ValueError for another one.
+    Args:
+        name: a key of ``BACKBONES``.
+
+    Raises:
+        ValueError: an unknown name.
     """
     if name not in BACKBONES:
         raise ValueError(f"unknown backbone {name!r}; choose one of: {', '.join(BACKBONES)}")

@@ -85,10 +85,13 @@ def official_state_dict(model: nn.Module) -> dict[str, Tensor]:
 def load_checkpoint(model: nn.Module, path: str | os.PathLike[str]) -> None:
     """Load weights from a file into an ``RmpSam``, casting them to the model's precision.
 
-    path: ``.safetensors``, or ``.pth`` / ``.pt`` holding a state dict or a training checkpoint
-    that has one under ``state_dict``, in the official layout.
-    Raises CheckpointError, before anything is changed, when the file cannot be read safely, a
-    key is missing, unexpected or of the wrong shape, or a value is not finite.
+    Args:
+        path: ``.safetensors``, or ``.pth`` / ``.pt`` holding a state dict or a training checkpoint
+            that has one under ``state_dict``, in the official layout.
+
+    Raises:
+        CheckpointError: before anything is changed, when the file cannot be read safely, a key is
+            missing, unexpected or of the wrong shape, or a value is not finite.
     """
     load_official_state_dict(model, read_state_dict(path), source=str(path))
 
@@ -136,7 +139,11 @@ def load_official_state_dict(
 def read_state_dict(path: str | os.PathLike[str]) -> dict[str, Tensor]:
     """Read the tensors of a checkpoint file without executing anything in it.
 
-    Returns keys as they are in the file. Raises CheckpointError if that is not possible.
+    Returns:
+        Keys as they are in the file.
+
+    Raises:
+        CheckpointError: the file cannot be read safely.
     """
     path = Path(path)
     if not path.is_file():
@@ -163,7 +170,10 @@ def read_metadata(path: str | os.PathLike[str]) -> dict[str, str]:
     """Return the texts that a safetensors file carries; none for files of other kinds.
 
     ``rmpsam train`` writes ``model``, a key of ``MODEL_CONFIGS``, and ``label_set``, a label set
-    as JSON. Raises CheckpointError if the file cannot be read.
+    as JSON.
+
+    Raises:
+        CheckpointError: the file cannot be read.
     """
     path = Path(path)
     if path.suffix != ".safetensors":

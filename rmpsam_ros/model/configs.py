@@ -13,8 +13,10 @@ from rmpsam_ros.model.rmpsam import RmpSam
 class ModelConfig:
     """What defines one network; defaults are docs/reference/rmpsam.md, section 16.
 
-    backbone: a key of ``BACKBONES``. neck_widths: see ``Neck``. anchored, names_from_pixels: see
-    ``RmpSam``.
+    Attributes:
+        backbone: a key of ``BACKBONES``.
+        neck_widths: see ``Neck``.
+        anchored, names_from_pixels: see ``RmpSam``.
     """
 
     backbone: str

@@ -55,8 +55,10 @@ class DecoderStage(nn.Module):
     ) -> Tensor:
         """Return the refined queries, [B, Q, d] (paper equations 1 to 5).
 
-        pixels: [B, d, L]. queries: [B, Q, d], objects first. mask_logits: [B, Q, L], the masks
-        predicted by the stage before.
+        Args:
+            pixels: [B, d, L].
+            queries: [B, Q, d], objects first.
+            mask_logits: [B, Q, L], the masks predicted by the stage before.
         """
         pooled = pool_by_mask(mask_logits, pixels)
         updated = self.kernel_update(pooled, queries)
@@ -86,10 +88,12 @@ class Decoder(nn.Module):
     ) -> DecoderOutput:
         """Refine the queries.
 
-        pixels: [B, d, L]. queries: [B, Q, d], the first ``num_objects`` of them objects.
-        first_masks: [B, Q, L], positive where the first stage pools; None: <query, pixel>.
-        with_stages: also predict masks, classes and IoU of all queries at every stage. Without
-        it only what the adapters need is computed: of the last stage, the objects' masks.
+        Args:
+            pixels: [B, d, L].
+            queries: [B, Q, d], the first ``num_objects`` of them objects.
+            first_masks: [B, Q, L], positive where the first stage pools; None: <query, pixel>.
+            with_stages: also predict masks, classes and IoU of all queries at every stage. Without
+                it only what the adapters need is computed: of the last stage, the objects' masks.
         """
         mask_logits = queries @ pixels if first_masks is None else first_masks
         predictions = []

@@ -40,9 +40,15 @@ class DeformConv2d(nn.Module):
     def forward(self, x: Tensor, offset: Tensor, mask: Tensor) -> Tensor:
         """Convolve x at displaced positions, each sample scaled by its mask value.
 
-        x: [B, C, H, W]. offset: [B, 18, H, W] in pixels, channel 2k is dy and 2k + 1 is dx of
-        tap k. mask: [B, 9, H, W]. Samples outside of x count as zero.
-        Returns [B, out_channels, H, W]; source: docs/reference/rmpsam.md, section 3, item 3.
+        Args:
+            x: [B, C, H, W].
+            offset: [B, 18, H, W] in pixels, channel 2k is dy and 2k + 1 is dx of tap k.
+            mask: [B, 9, H, W], modulation. Samples outside of x count as zero.
+
+        Returns:
+            [B, out_channels, H, W].
+
+        Source: docs/reference/rmpsam.md, section 3, item 3.
         """
         if self.as_onnx_operator:
             return _onnx_deform_conv(x, self.weight, offset, mask)

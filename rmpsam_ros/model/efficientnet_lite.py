@@ -44,7 +44,8 @@ class EfficientNetLite0(nn.Module):
     def forward(self, images: Tensor) -> list[Tensor]:
         """Map [B, 3, H, W] to maps at strides 4, 8, 16 and 32, of ``out_channels``.
 
-        images: RGB, (pixel - 127) / 128. H and W: multiples of 32.
+        Args:
+            images: RGB, (pixel - 127) / 128. H and W: multiples of 32.
         """
         maps, x = [], F.relu6(self.stem(images))
         for index, block in enumerate(self.blocks):

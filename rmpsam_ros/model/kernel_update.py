@@ -8,9 +8,13 @@ from torch import Tensor, nn
 def pool_by_mask(mask_logits: Tensor, pixels: Tensor) -> Tensor:
     """Sum the features inside every query's mask (paper equations 1 and 2).
 
-    mask_logits: [B, Q, L]. pixels: [B, d, L], L pixels of one image or of all frames of a tube.
-    Returns [B, Q, d], not divided by the area; zero for an empty mask. The mask is binarised,
-    so no gradient reaches the logits (docs/reference/rmpsam.md, section 4, item 1).
+    Args:
+        mask_logits: [B, Q, L].
+        pixels: [B, d, L], L pixels of one image or of all frames of a tube.
+
+    Returns:
+        [B, Q, d], not divided by the area; zero for an empty mask. The mask is binarised, so no
+        gradient reaches the logits (docs/reference/rmpsam.md, section 4, item 1).
     """
     # sigmoid(m) > 0.5 without the sigmoid; they differ only for 0 < m < 1e-7 in float32.
     hard_mask = (mask_logits > 0).to(pixels.dtype)

@@ -14,8 +14,11 @@ from rmpsam_ros.model.checkpoint import CheckpointError, read_state_dict
 class FrozenPart(NamedTuple):
     """A part of a network that is never trained, and that other weights leave out.
 
-    prefix: start of its keys, in this package and in the official layout. file: packaged file.
-    own_prefix: start of the keys in that file. made_by: whose weights they are, for errors.
+    Attributes:
+        prefix: start of its keys, in this package and in the official layout.
+        file: packaged file.
+        own_prefix: start of the keys in that file.
+        made_by: whose weights they are, for errors.
     """
 
     prefix: str
@@ -36,7 +39,8 @@ PRETRAINED_PARTS = (FrozenPart("backbone.trunk.", "efficientnet_lite0", "", "Eff
 def packaged_weights(name: str) -> Path:
     """Return the path of the packaged safetensors file ``name``, without its suffix.
 
-    Raises CheckpointError if the package was installed without it.
+    Raises:
+        CheckpointError: the package was installed without it.
     """
     path = Path(str(resources.files("rmpsam_ros") / "weights" / f"{name}.safetensors"))
     if not path.is_file():
@@ -52,8 +56,12 @@ def is_frozen(key: str) -> bool:
 def with_frozen_parts(model: nn.Module, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
     """Add to weights the frozen parts that they leave out because the package has them.
 
-    model: the network that the weights are for. tensors: in the official key layout; a part of
-    which they hold any tensor is theirs. Raises CheckpointError if the package lacks a file.
+    Args:
+        model: the network that the weights are for.
+        tensors: in the official key layout; a part of which they hold any tensor is theirs.
+
+    Raises:
+        CheckpointError: the package lacks a file.
     """
     added: dict[str, Tensor] = {}
     own = model.state_dict()
@@ -68,8 +76,10 @@ def with_frozen_parts(model: nn.Module, tensors: dict[str, Tensor]) -> dict[str,
 def pretrained_tensors(model: nn.Module) -> dict[str, Tensor]:
     """Return all that the package has for a network before training, in the official layout.
 
-    Frozen parts, and the beginning of parts that are trained. Raises CheckpointError if the
-    package lacks a file.
+    Frozen parts, and the beginning of parts that are trained.
+
+    Raises:
+        CheckpointError: the package lacks a file.
     """
     own = model.state_dict()
     tensors = with_frozen_parts(model, {})
@@ -85,8 +95,11 @@ def frozen_tensors(
 ) -> dict[str, Tensor]:
     """Return what ``stored`` holds for a frozen part, under the keys of a network's ``own``.
 
-    source: name of the file, for errors. Raises CheckpointError if a tensor is missing or of
-    another shape.
+    Args:
+        source: name of the file, for errors.
+
+    Raises:
+        CheckpointError: a tensor is missing or of another shape.
     """
     tensors = {}
     for key, value in own.items():

@@ -30,8 +30,9 @@ class PromptEncoder(nn.Module):
     def forward(self, boxes: Tensor, labels: Tensor | None = None) -> Tensor:
         """Return the prompt queries, [B, K, d].
 
-        boxes: [B, K, 4] as x1, y1, x2, y2 in [0, 1] of the unpadded resized image.
-        labels: [B, K] integers, 0 or 1; without them every label is 1.
+        Args:
+            boxes: [B, K, 4] as x1, y1, x2, y2 in [0, 1] of the unpadded resized image.
+            labels: [B, K] integers, 0 or 1; without them every label is 1.
         """
         position = self.position_layer(sine_encoding(boxes, self.sine_dim))
         if labels is None:
@@ -44,8 +45,12 @@ class PromptEncoder(nn.Module):
 def sine_encoding(boxes: Tensor, dim: int) -> Tensor:
     """Encode boxes as sines and cosines of their centre and size.
 
-    boxes: [B, K, 4], normalised x1, y1, x2, y2. Returns [B, K, 4 * dim]: ``dim`` numbers each
-    for cy, cx, width and height, sine and cosine alternating.
+    Args:
+        boxes: [B, K, 4], normalised x1, y1, x2, y2.
+
+    Returns:
+        [B, K, 4 * dim]: ``dim`` numbers each for cy, cx, width and height, sine and cosine
+        alternating.
     """
     x1, y1, x2, y2 = boxes.unbind(-1)
     box = torch.stack(((y1 + y2) / 2, (x1 + x2) / 2, x2 - x1, y2 - y1), dim=-1)

@@ -76,17 +76,22 @@ class RmpSam(nn.Module):
     def set_vocabulary(self, text_embeddings: Tensor) -> None:
         """Exchange the classes the network tells apart; no weight changes.
 
-        text_embeddings: [C, P, 768] unit vectors, up to P synonyms for each of C classes, a
-        class with fewer padded with copies of its first. C may be 0.
+        Args:
+            text_embeddings: [C, P, 768] unit vectors, up to P synonyms for each of C classes, a
+                class with fewer padded with copies of its first. C may be 0.
+
+        Raises:
+            ValueError: another shape, vectors that are not of unit length, or NaN.
+
         Source: docs/reference/rmpsam.md, section 5.
-        Raises ValueError for another shape, vectors that are not of unit length, or NaN.
         """
         self.classifier.set_vocabulary(text_embeddings)
 
     def features(self, images: Tensor) -> Tensor:
         """Return the feature map F, [B, 256, H/4, W/4].
 
-        images: [B, 3, H, W], normalised RGB, zero-padded so that H and W are multiples of 32.
+        Args:
+            images: [B, 3, H, W], normalised RGB, zero-padded so that H and W are multiples of 32.
         """
         height, width = images.shape[-2:]
         padded = height % IMAGE_STRIDE == 0 and width % IMAGE_STRIDE == 0
@@ -103,10 +108,11 @@ class RmpSam(nn.Module):
     ) -> RawObjects:
         """Find all objects of an image, or of a tube of consecutive frames.
 
-        features: [B * frames, 256, h, w] from ``features``, the frames of a tube in a row.
-        frames: length T of a tube; queries and classes are shared by its frames and masks get
-        an axis T. With frames = 1 masks have none.
-        with_stages: return the prediction of every decoder stage too.
+        Args:
+            features: [B * frames, 256, h, w] from ``features``, the frames of a tube in a row.
+            frames: length T of a tube; queries and classes are shared by its frames and masks get
+                an axis T. With frames = 1 masks have none.
+            with_stages: return the prediction of every decoder stage too.
         """
         pixels, grid = self._pixels(features, frames)
         queries = self.object_queries.expand(pixels.shape[0], -1, -1)
@@ -118,8 +124,13 @@ class RmpSam(nn.Module):
         """Return class logits, [G, C], of the pixels in given masks, without "no object".
 
         For training: what the branch for names alone says, when the mask is known.
-        features: [T, 256, h, w] of an image or tube. masks: bool [G, T, h, w].
-        Raises ValueError if the network has no such branch (``names_from_pixels``).
+
+        Args:
+            features: [T, 256, h, w] of an image or tube.
+            masks: bool [G, T, h, w].
+
+        Raises:
+            ValueError: the network has no such branch (``names_from_pixels``).
         """
         branch = self.object_adapter.name_branch
         if branch is None:
@@ -137,11 +148,13 @@ class RmpSam(nn.Module):
     ) -> RawPrompts:
         """Segment what each prompt points at; prompts do not influence one another.
 
-        features: [B, 256, h, w] from ``features``.
-        boxes: [B, K, 4] as x1, y1, x2, y2, divided by width and height of the resized image
-        before padding, so that 0..1 spans the picture content. A point is a box of 6 pixels.
-        labels: [B, K] integers, or None for 1 everywhere, the only label in trained weights.
-        with_stages: return the prediction of every decoder stage too.
+        Args:
+            features: [B, 256, h, w] from ``features``.
+            boxes: [B, K, 4] as x1, y1, x2, y2, divided by width and height of the resized image
+                before padding, so that 0..1 spans the picture content. A point is a box of 6
+                pixels.
+            labels: [B, K] integers, or None for 1 everywhere, the only label in trained weights.
+            with_stages: return the prediction of every decoder stage too.
         """
         pixels, grid = self._pixels(features, 1)
         queries = self._prompt_queries(boxes, labels)

@@ -1,4 +1,4 @@
-"""What both programs do around their nodes: middleware set-up, signals, spinning."""
+"""The process around a node: middleware set-up, signals, spinning."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the node says about itself: /diagnostics once a second, and a log line per new problem."""
+"""Self-report of the node: /diagnostics once a second, and a log line per new problem."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Why no images arrive, or no results leave, and what to do about it.
+"""Reasons why no images arrive or no results leave, and their remedies.
 
 The rules are functions of plain values; `subscription_peers` and `publisher_peers` read the values
 from the graph.

@@ -1,4 +1,4 @@
-"""What a pipeline can be told, and the error for what it cannot be made from."""
+"""Configuration of a pipeline, and the error for one that cannot be built."""
 
 from dataclasses import dataclass, field
 

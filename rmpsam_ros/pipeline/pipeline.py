@@ -292,7 +292,7 @@ class Pipeline:
         return self._prompter.everything_steps(stamp, points_per_side)
 
     def remove_prompt(self, object_id: str) -> bool:
-        """Forget a prompted object; False if there is no such one."""
+        """Forget a prompted object; False if it is unknown."""
         return self._prompter.remove(object_id)
 
     def list_prompts(self) -> tuple[PromptedObject, ...]:
@@ -307,7 +307,7 @@ class Pipeline:
         return self._prompter.at(x, y)
 
     def limit_prompts(self, max_objects: int) -> None:
-        """Follow at most so many from now on; of those that are followed already all stay."""
+        """Limit new followed objects to ``max_objects`` in all; those already followed stay."""
         self._prompter.limit(max_objects)
 
     def clear_prompts(self) -> int:
@@ -319,7 +319,8 @@ class Pipeline:
     ) -> NDArray[np.uint8 | np.uint16]:
         """Class of every pixel, (H, W), with the label set's value for unlabelled ones.
 
-        out: where to write it, of the label set's ``semantic_dtype``; None: a new array.
+        Args:
+            out: where to write it, of the label set's ``semantic_dtype``; None: a new array.
         """
         return semantic_map(result.panoptic, self.label_set, out)
 
@@ -328,7 +329,8 @@ class Pipeline:
     ) -> NDArray[np.uint16]:
         """Instance of every pixel, (H, W): 0 none, else the track id brought into 1 to 65534.
 
-        out: as in `semantic_map`.
+        Args:
+            out: as in `semantic_map`.
         """
         return result_images.track_map(result, out)
 

@@ -16,7 +16,8 @@ INSTANCE_VALUES = 65534
 def track_map(result: FrameResult, out: NDArray[np.uint16] | None = None) -> NDArray[np.uint16]:
     """Track of every pixel, (H, W): 0 none, else the track id brought into 1 to 65534.
 
-    out: where to write it; None: a new array.
+    Args:
+        out: where to write it; None: a new array.
     """
     values = {
         segment: (track - 1) % INSTANCE_VALUES + 1 for segment, track in result.track_ids.items()

@@ -1,4 +1,4 @@
-"""What the pipeline gives for one frame."""
+"""Results of the pipeline for one frame."""
 
 from dataclasses import dataclass
 

@@ -46,19 +46,20 @@ class Decode(Protocol):
 
 @dataclass(frozen=True)
 class GridFilter:
-    """When a mask of the point grid is kept; the values are SAM's."""
+    """Thresholds for masks of the point grid; the defaults are SAM's.
+
+    Attributes:
+        predicted_iou: a mask is kept above it.
+        stability: a mask is kept from here on: area at the higher threshold by area at the lower.
+        stability_offset: distance of these two thresholds from 0, in logits.
+        box_iou: of two masks whose boxes overlap more than this, the one with the higher predicted
+            IoU is kept.
+    """
 
     predicted_iou: float = 0.88
-    """kept above"""
-
     stability: float = 0.95
-    """kept from here on"""
-
     stability_offset: float = 1.0
-    """logits around the threshold between which a stable mask hardly changes"""
-
     box_iou: float = 0.7
-    """of two masks whose boxes overlap more, the one with the higher predicted IoU is kept"""
 
 
 @dataclass(frozen=True)

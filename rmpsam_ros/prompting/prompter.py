@@ -176,7 +176,7 @@ class Prompter:
     # --- any thread ---
 
     def remove(self, object_id: str) -> bool:
-        """Forget one object; False if there is no such one."""
+        """Forget one object; False if it is unknown."""
         return self._objects.remove(object_id)
 
     def objects(self) -> tuple[PromptedObject, ...]:
@@ -194,7 +194,7 @@ class Prompter:
         return smallest.object_id if smallest else ""
 
     def limit(self, max_objects: int) -> None:
-        """Follow at most so many from now on; of those that are followed already all stay."""
+        """Limit new followed objects to ``max_objects`` in all; those already followed stay."""
         self._objects.limit(max_objects)
 
     def clear(self) -> int:

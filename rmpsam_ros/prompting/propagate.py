@@ -19,7 +19,7 @@ from rmpsam_ros.runtime import ObjectOutput
 from rmpsam_ros.tracking.prompted import PromptedObjects
 from rmpsam_ros.tracking.prompted_records import Anchor, Following, Observation
 
-_MOST_RIVALS = 3  # looked at for one object: a mask at image size costs milliseconds
+_MAX_RIVALS = 3  # looked at for one object: a mask at image size costs milliseconds
 
 
 def propagate(
@@ -50,7 +50,7 @@ def propagate(
         for query in one.queries
     }
     for who, one, place in zip(following, seen, asked, strict=True):
-        for query in known.rivals(who, one, frame.queries.embeddings)[:_MOST_RIVALS].tolist():
+        for query in known.rivals(who, one, frame.queries.embeddings)[:_MAX_RIVALS].tolist():
             if query in taken:
                 continue
             rival = _observed(engine, frame, objects, query, place)

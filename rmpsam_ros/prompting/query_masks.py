@@ -1,4 +1,4 @@
-"""What the object queries of a frame say, small enough to be kept with it."""
+"""Object queries of a frame, packed small enough to be kept with it."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from rmpsam_ros.segmentation.preprocess import Geometry
 
 _AGREEMENT = 0.5  # intersection over union of two masks of one object
 _ONES = np.array([value.bit_count() for value in range(256)], np.uint8)
-_MOST_PARTS = 4  # of one query
-_LEAST_PART = 0.1  # of the largest part's area
+_MAX_PARTS = 4  # of one query
+_MIN_PART = 0.1  # of the largest part's area
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -40,7 +40,7 @@ class QueryMasks:
         return self.objectness.nbytes + self.bits.nbytes + self.embeddings.nbytes
 
     def agreeing(self, mask: NDArray[np.bool_], geometry: Geometry) -> NDArray[np.intp]:
-        """Return the queries that show the same object as a mask at image size, best first."""
+        """Return the queries that show the same object as a mask (H, W), best first."""
         cells = np.array(self.grid) / geometry.padded_size * geometry.resized_size
         places = [
             ((np.arange(round(number)) + 0.5) * (side / number)).astype(int).clip(0, side - 1)
@@ -88,7 +88,8 @@ class QueryMasks:
 def pack_queries(output: ObjectOutput, embeddings: NDArray[np.float32]) -> QueryMasks:
     """Return what is kept of the object queries: a bit of every mask logit.
 
-    embeddings: of these queries, by `tracking.embed_queries`.
+    Args:
+        embeddings: of these queries, by `tracking.embed_queries`.
     """
     logits = output.class_logits - output.class_logits.max(axis=1, keepdims=True)
     weights = np.exp(logits)
@@ -111,9 +112,9 @@ def _part_boxes(mask: NDArray[np.uint8]) -> list[tuple[int, int, int, int]]:
     """Return x_min, y_min, x_max, y_max of the large connected parts of a mask, largest first."""
     _, _, parts, _ = cv2.connectedComponentsWithStats(np.ascontiguousarray(mask), connectivity=8)
     parts = parts[1:]  # the first is the background
-    parts = parts[np.argsort(-parts[:, cv2.CC_STAT_AREA], kind="stable")][:_MOST_PARTS]
+    parts = parts[np.argsort(-parts[:, cv2.CC_STAT_AREA], kind="stable")][:_MAX_PARTS]
     return [
         (x, y, x + width, y + height)
         for x, y, width, height, area in parts.tolist()
-        if area >= _LEAST_PART * parts[0, cv2.CC_STAT_AREA]
+        if area >= _MIN_PART * parts[0, cv2.CC_STAT_AREA]
     ]

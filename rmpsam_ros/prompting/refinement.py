@@ -1,4 +1,4 @@
-"""What clicks mean together with those before them.
+"""Refinement: the meaning of clicks together with those before them.
 
 Calling again with the id of a known object refines it:
 

@@ -1,4 +1,4 @@
-"""What prompts give to people and programs."""
+"""Results of prompts for people and programs."""
 
 from __future__ import annotations
 

@@ -34,7 +34,7 @@ from rmpsam_ros.segmentation.prompt_types import FOREGROUND, ObjectPrompt
 from rmpsam_ros.segmentation.run_length import encode_mask
 from rmpsam_ros.tracking.prompted_records import Anchor
 
-_AS_GOOD = 0.05  # predicted IoU; measured: docs/prompt_engines.md
+_MAX_QUALITY_LOSS = 0.05  # predicted IoU; measured: docs/prompt_engines.md
 
 
 class SamPrompt(NamedTuple):
@@ -73,7 +73,7 @@ def largest_of_the_best(masks: NDArray[np.bool_], iou: NDArray[np.float32]) -> i
     """Return which of M masks [M, H, W] with predicted IoU [M] answers an ambiguous prompt."""
     iou = np.nan_to_num(iou, nan=-np.inf)
     areas = masks.sum(axis=(1, 2))
-    return int(np.where(iou >= iou.max() - _AS_GOOD, areas, -1).argmax())
+    return int(np.where(iou >= iou.max() - _MAX_QUALITY_LOSS, areas, -1).argmax())
 
 
 class SamPrompts:
@@ -88,6 +88,7 @@ class SamPrompts:
 
     @torch.inference_mode()
     def answer(self, frame: KeptFrame, prompt: ObjectPrompt) -> Answer:
+        """Return the union of one mask per click group and box."""
         features, geometry = self._features(frame)
         union = np.zeros(frame.geometry.image_size, np.bool_)
         scores = []
@@ -113,6 +114,7 @@ class SamPrompts:
 
     @torch.inference_mode()
     def in_boxes(self, frame: KeptFrame, boxes: NDArray[np.float32]) -> list[FoundMask]:
+        """Return a mask for each box, (K, 4) edges in image pixels."""
         features, geometry = self._features(frame)
         decode = functools.partial(self._decode, features)
         found = segment_with_boxes(decode, geometry, boxes)
@@ -121,12 +123,14 @@ class SamPrompts:
 
     @torch.inference_mode()
     def on_grid(self, frame: KeptFrame, points_per_side: int) -> Steps[list[FoundMask]]:
+        """Return masks from a square grid of points, filtered as SAM does."""
         features, geometry = self._features(frame)
         decode = functools.partial(self._decode, features)
         found = yield from grid_steps(decode, geometry, points_per_side)
         return [_found(found, k) for k in range(len(found.masks))]
 
     def close(self) -> None:
+        """Give back what the engine holds."""
         self._engine.close()
 
     def _features(self, frame: KeptFrame) -> tuple[SamFeatures, transforms.FrameGeometry]:

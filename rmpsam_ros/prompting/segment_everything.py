@@ -19,28 +19,26 @@ from rmpsam_ros.segmentation.prompt_types import PromptError
 from rmpsam_ros.segmentation.run_length import RunLengthMask
 
 MAX_GRID = 64  # points per side
-_MOST_BOXES = 320
+_MAX_BOXES = 320
 _BOXES_A_STEP = 16  # half a second of MobileSAM on two cores: a click waits no longer for its turn
-_LEAST_OBJECTNESS = 0.1
-_LEAST_SIDE = 4.0  # pixels; smaller boxes hold no object that a mask could tell
+_MIN_OBJECTNESS = 0.1
+_MIN_SIDE = 4.0  # pixels; smaller boxes hold no object that a mask could tell
 _SAME_BOX = 0.9  # intersection over union
 _SAME_MASK = 0.8
-_LEAST_SCORE = 0.5
-_LEAST_AREA = 16  # pixels
+_MIN_SCORE = 0.5
+_MIN_AREA = 16  # pixels
 _GRID = 160  # masks are compared on a map of at most this many cells a side
 
 
 def everything_from_boxes(engine: PromptEngine, frame: KeptFrame) -> Steps[list[FoundMask]]:
     """Return a mask for every box around an object query that sees anything, largest first."""
-    boxes = frame.queries.boxes(frame.geometry, _LEAST_OBJECTNESS)
-    boxes = boxes[((boxes[:, 2:] - boxes[:, :2]) >= _LEAST_SIDE).all(axis=1)]
-    boxes = boxes[distinct_boxes(boxes, _SAME_BOX)][:_MOST_BOXES]
+    boxes = frame.queries.boxes(frame.geometry, _MIN_OBJECTNESS)
+    boxes = boxes[((boxes[:, 2:] - boxes[:, :2]) >= _MIN_SIDE).all(axis=1)]
+    boxes = boxes[distinct_boxes(boxes, _SAME_BOX)][:_MAX_BOXES]
     found: list[FoundMask] = []
     for start in range(0, len(boxes), _BOXES_A_STEP):
         answers = engine.in_boxes(frame, boxes[start : start + _BOXES_A_STEP])
-        found += [
-            one for one in answers if one.score >= _LEAST_SCORE and one.mask.area >= _LEAST_AREA
-        ]
+        found += [one for one in answers if one.score >= _MIN_SCORE and one.mask.area >= _MIN_AREA]
         yield
     return _largest_first(distinct_masks(found, _SAME_MASK))
 
@@ -52,7 +50,7 @@ def everything_from_grid(
     if not 1 <= points_per_side <= MAX_GRID:
         raise PromptError(f"points_per_side is {points_per_side}; expected 1 to {MAX_GRID}")
     answers = yield from engine.on_grid(frame, points_per_side)
-    found = [one for one in answers if one.mask.area >= _LEAST_AREA]
+    found = [one for one in answers if one.mask.area >= _MIN_AREA]
     return _largest_first(distinct_masks(found, _SAME_MASK))
 
 

@@ -21,9 +21,9 @@ from rmpsam_ros.segmentation.run_length import encode_mask
 from rmpsam_ros.tracking.prompted_records import Anchor
 
 _PROMPTS_AT_ONCE = 64  # mask logits of more take too much memory at large inputs
-_LEAST_GRID_SCORE = 0.7
+_MIN_GRID_SCORE = 0.7
 # How far an object may move or grow beyond its last box, in sizes of it: a second, least, most.
-_SPEED, _LEAST_REACH, _MOST_REACH = 6.0, 0.25, 1.0
+_SPEED, _MIN_REACH, _MAX_REACH = 6.0, 0.25, 1.0
 
 
 class SharedDecoder:
@@ -42,24 +42,28 @@ class SharedDecoder:
         self.info = f"{self.name} ({engine.info.weights}), the network's own decoder"
 
     def answer(self, frame: KeptFrame, prompt: ObjectPrompt) -> Answer:
+        """Return the mask of one object, cut to the margin around its prompts."""
         return self._ask(frame, prompt, BOX_MARGIN)
 
     def look(self, frame: KeptFrame, anchor: Anchor, elapsed: float) -> Answer:
+        """Return the mask of what was at ``anchor`` so many seconds before."""
         return self._ask(frame, _follow_prompt(anchor), _reach(elapsed))
 
     def in_boxes(self, frame: KeptFrame, boxes: NDArray[np.float32]) -> list[FoundMask]:
+        """Return a mask for each box, (K, 4) edges in image pixels."""
         return [
             FoundMask(encode_mask(answer.mask), answer.score)
             for answer in self._each(frame, ObjectPrompt(_NO_POINTS, _NO_LABELS, boxes))
         ]
 
     def on_grid(self, frame: KeptFrame, points_per_side: int) -> Steps[list[FoundMask]]:
+        """Return masks from a square grid of points, those with a score above the threshold."""
         points = point_grid(points_per_side, *frame.geometry.image_size) - 0.5
         labels = np.full(len(points), FOREGROUND, np.uint8)
         prompt = ObjectPrompt(points.astype(np.float32), labels, _NO_BOXES)
         found = []
         for count, answer in enumerate(self._each(frame, prompt), start=1):
-            if answer.score >= _LEAST_GRID_SCORE:
+            if answer.score >= _MIN_GRID_SCORE:
                 found.append(FoundMask(encode_mask(answer.mask), answer.score))
             if count % _PROMPTS_AT_ONCE == 0:
                 yield
@@ -131,7 +135,7 @@ _NO_BOXES = np.zeros((0, 4), np.float32)
 
 def _reach(elapsed: float) -> float:
     """Return by what share of its size the last box of an object is enlarged on each side."""
-    return min(_MOST_REACH, max(_LEAST_REACH, _SPEED * elapsed))
+    return min(_MAX_REACH, max(_MIN_REACH, _SPEED * elapsed))
 
 
 def _follow_prompt(anchor: Anchor) -> ObjectPrompt:

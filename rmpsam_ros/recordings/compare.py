@@ -1,4 +1,4 @@
-"""What changed between two results of one recording, frame by frame."""
+"""Differences between two results of one recording, frame by frame."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What goes wrong with recordings."""
+"""Errors of recordings."""
 
 
 class RecordingError(RuntimeError):

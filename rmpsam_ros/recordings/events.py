@@ -1,4 +1,4 @@
-"""What comes out of a recording that is processed, in order."""
+"""Results of a processed recording, in order."""
 
 from __future__ import annotations
 

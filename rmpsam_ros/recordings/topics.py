@@ -1,4 +1,4 @@
-"""What a recording holds: topics and messages."""
+"""Contents of a recording: topics and messages."""
 
 from __future__ import annotations
 

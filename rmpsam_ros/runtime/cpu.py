@@ -1,4 +1,4 @@
-"""What this machine's processor is and can do."""
+"""The processor of this machine: name, cores, instruction sets."""
 
 import platform
 from functools import lru_cache

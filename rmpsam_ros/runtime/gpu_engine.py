@@ -1,4 +1,4 @@
-"""What all engines on a GPU share: prompt slots, and a captured CUDA graph per input shape."""
+"""Parts of all GPU engines: prompt slots, and a captured CUDA graph per input shape."""
 
 from abc import ABC, abstractmethod
 from collections import OrderedDict

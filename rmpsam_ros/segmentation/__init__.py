@@ -1,1 +1,1 @@
-"""What turns network output into results: pure functions on arrays, free of ROS."""
+"""From network output to results: pure functions on arrays, free of ROS."""

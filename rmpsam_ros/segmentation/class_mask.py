@@ -15,7 +15,8 @@ def class_mask(
 ) -> NDArray[np.uint8]:
     """Return (H, W) uint8: 255 where a segment of one of the classes is, 0 elsewhere.
 
-    out: as in `PanopticResult.painted`.
+    Args:
+        out: as in `PanopticResult.painted`.
     """
     table = np.zeros(len(result.segments) + 1, np.uint8)
     for segment in result.segments:

@@ -18,9 +18,11 @@ from rmpsam_ros.segmentation.run_length import Box, RunLengthMask, encode_mask
 class Instance:
     """One (query, thing class) pair; instances overlap, and one query can appear with several.
 
-    score: class probability times mean mask probability inside the mask, 0 to 1. box: tight
-    (x_min, y_min, x_max, y_max), right and bottom exclusive, zeros if the mask is empty. mask: at
-    image size.
+    Attributes:
+        score: class probability times mean mask probability inside the mask, 0 to 1.
+        box: tight (x_min, y_min, x_max, y_max), right and bottom exclusive, zeros if the mask is
+            empty.
+        mask: at image size.
     """
 
     class_id: int
@@ -42,7 +44,10 @@ def extract_instances(
     Arrays as in `fuse_panoptic`. The `max_instances` most probable pairs are taken over all
     classes but "none", then stuff is dropped, so fewer may remain. Only masks of queries that
     remain are computed at image size. Sorted by score (descending), class and box. Queries with
-    logits that are not finite are left out. Raises ValueError as `fuse_panoptic`.
+    logits that are not finite are left out.
+
+    Raises:
+        ValueError: as `fuse_panoptic`.
     """
     check_logits(class_logits, mask_logits, label_set)
     if max_instances < 1:

@@ -1,4 +1,4 @@
-"""Where an object is, and what it looks like: what following it needs besides its mask."""
+"""Place and appearance of an object, which following it needs besides its mask."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-_MOST_PIXELS = 256 * 256  # larger masks are looked at on a coarser grid
+_MAX_PIXELS = 256 * 256  # larger masks are looked at on a coarser grid
 _BINS = 6  # per colour axis
 
 
@@ -51,4 +51,4 @@ def color_histogram(rgb: NDArray[np.uint8], mask: NDArray[np.bool_]) -> NDArray[
 
 
 def _stride(shape: tuple[int, ...]) -> int:
-    return max(1, int(np.ceil(np.sqrt(shape[0] * shape[1] / _MOST_PIXELS))))
+    return max(1, int(np.ceil(np.sqrt(shape[0] * shape[1] / _MAX_PIXELS))))

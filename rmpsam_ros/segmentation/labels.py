@@ -35,7 +35,8 @@ class Label:
 class LabelSet:
     """Every class the network can report, in the order of its class logits.
 
-    Raises LabelSetError unless class ids count from 0 and names are unique.
+    Raises:
+        LabelSetError: unless class ids count from 0 and names are unique.
     """
 
     name: str
@@ -89,7 +90,10 @@ def load_label_set(name_or_path: str | Path) -> LabelSet:
     Packaged: coco_panoptic (133 classes, things first, official order and colours) and
     youtube_vis_2019 (40). A file holds a mapping with `labels`, a list in the order of the
     network's classes, each with `name`, `is_thing` and optionally `color` [red, green, blue], and
-    optionally `name` of the set. Raises LabelSetError with the reason.
+    optionally `name` of the set.
+
+    Raises:
+        LabelSetError: no such set, or a file that does not hold one; says which and why.
     """
     if str(name_or_path) in PACKAGED:
         place = resources.files("rmpsam_ros.segmentation") / "label_sets" / f"{name_or_path}.json"

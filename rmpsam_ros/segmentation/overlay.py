@@ -48,10 +48,16 @@ def draw_overlay(
 ) -> NDArray[np.uint8]:
     """Draw a panoptic segmentation over its image.
 
-    image: (H, W, 3) uint8, RGB, of the size of the id map. track_ids: track id by segment id, for
-    the things that are tracked. Returns a new (H, W, 3) uint8 RGB image: tinted segments with
-    solid contours, and a caption with class name and track id where it fits; pixels without a
-    segment are unchanged. Raises ValueError for another dtype or size.
+    Args:
+        image: (H, W, 3) uint8, RGB, of the size of the id map.
+        track_ids: track id by segment id, for the things that are tracked.
+
+    Returns:
+        A new (H, W, 3) uint8 RGB image: tinted segments with solid contours, and a caption with
+        class name and track id where it fits; pixels without a segment are unchanged.
+
+    Raises:
+        ValueError: another dtype or size.
     """
     if image.dtype != np.uint8 or image.shape != (*panoptic.size, 3):
         raise ValueError(

@@ -24,9 +24,13 @@ MAX_QUERIES = 32767  # two pixel codes for each must fit into 16 bits
 class Segment:
     """One thing, or all pixels of one stuff class.
 
-    id: value in the id map, from 1. score: class probability, 0 to 1. area: pixels. box: tight
-    (x_min, y_min, x_max, y_max), right and bottom exclusive. query: index of its object query; of
-    merged stuff, the one with the largest area, which also gives the score.
+    Attributes:
+        id: value in the id map, from 1.
+        score: class probability, 0 to 1.
+        area: pixels.
+        box: tight (x_min, y_min, x_max, y_max), right and bottom exclusive.
+        query: index of its object query; of merged stuff, the one with the largest area, which
+            also gives the score.
     """
 
     id: int
@@ -87,7 +91,8 @@ class PanopticResult:
     def painted(self, table: NDArray[Value], out: NDArray[Value] | None = None) -> NDArray[Value]:
         """An image (H, W) with the entry of ``table`` (uint8 or uint16) for the id of every pixel.
 
-        out: (H, W) of the same type, C-contiguous: written to and returned; None: a new array.
+        Args:
+            out: (H, W) of the same type, C-contiguous: written to and returned; None: a new array.
         """
         # Runs are long: writing them is twenty times faster than looking every pixel up.
         ids, lengths = self.runs
@@ -105,11 +110,13 @@ class PanopticResult:
 class FusionConfig:
     """Thresholds of the panoptic fusion; the defaults are the official ones.
 
-    score_threshold: a query takes part if its best class probability is above this (0 to 1).
-    overlap_threshold: it becomes a segment if the pixels it won are at least this share of the
-    pixels it claims (0 to 1). filter_low_score: a segment keeps only pixels with mask probability
-    >= 0.5. class_ids: report only these classes; every class still takes part in the fusion, so
-    that what is reported does not depend on what is not. None reports all.
+    Attributes:
+        score_threshold: a query takes part if its best class probability is above this (0 to 1).
+        overlap_threshold: it becomes a segment if the pixels it won are at least this share of the
+            pixels it claims (0 to 1).
+        filter_low_score: a segment keeps only pixels with mask probability >= 0.5.
+        class_ids: report only these classes; every class still takes part in the fusion, so that
+            what is reported does not depend on what is not. None reports all.
     """
 
     score_threshold: float = 0.8
@@ -165,16 +172,26 @@ def fuse_panoptic(
 ) -> PanopticResult:
     """Merge the queries of one image into a panoptic segmentation.
 
-    Source: docs/reference/rmpsam.md, section 11.
-
-    class_logits: (N, C + 1) float32, the last column is "none". mask_logits: (N, h, w) float32
-    over the padded input, at any resolution; they are resized to geometry.padded_size, cropped to
-    resized_size and resized to image_size, all bilinear, but only computed where two queries
-    compete or a mask has its border. Result at geometry.image_size; segments are numbered from 1
-    in query order, regions of one stuff class are one segment.
-
     A query whose logits are not finite (class: NaN or plus infinity; mask: any, inside the image)
-    takes no part. Raises ValueError for arrays of another dtype or shape.
+    takes no part.
+
+    Args:
+        class_logits: (N, C + 1) float32, the last column is "none".
+        mask_logits: (N, h, w) float32 over the padded input, at any resolution; they are resized
+            to geometry.padded_size, cropped to resized_size and resized to image_size, all
+            bilinear, but only computed where two queries compete or a mask has its border.
+        geometry: how the image was fitted into the network input.
+        label_set: names of the C classes.
+        config: thresholds.
+
+    Returns:
+        The segmentation at geometry.image_size; segments are numbered from 1 in query order,
+        regions of one stuff class are one segment.
+
+    Raises:
+        ValueError: arrays of another dtype or shape.
+
+    Source: docs/reference/rmpsam.md, section 11.
     """
     check_logits(class_logits, mask_logits, label_set)
     probabilities = class_probabilities(class_logits)
@@ -253,7 +270,8 @@ def semantic_map(
 ) -> NDArray[np.uint8 | np.uint16]:
     """Class of every pixel, (H, W) in label_set.semantic_dtype; label_set.unlabelled for none.
 
-    out: as in `PanopticResult.painted`.
+    Args:
+        out: as in `PanopticResult.painted`.
     """
     table = np.full(len(result.segments) + 1, label_set.unlabelled, label_set.semantic_dtype)
     for segment in result.segments:
@@ -268,9 +286,14 @@ def instance_map(
 ) -> NDArray[np.uint16]:
     """Instance of every pixel, (H, W) uint16: 0 for stuff and for no segment.
 
-    ids: value (1 to 65535) by segment id, for the things to be shown; None shows every thing under
-    its segment id. out: as in `PanopticResult.painted`. Raises ValueError for a value that does
-    not fit.
+    Args:
+        result: the segmentation.
+        ids: value (1 to 65535) by segment id, for the things to be shown; None shows every thing
+            under its segment id.
+        out: as in `PanopticResult.painted`.
+
+    Raises:
+        ValueError: a value that does not fit.
     """
     if ids is None:
         ids = {segment.id: segment.id for segment in result.segments}

@@ -21,9 +21,13 @@ MAX_SIDE = 16384  # pixels; larger images are a mistake, and the kernels count o
 class Geometry:
     """How an image was fitted into the network input; every size is (height, width) in pixels.
 
-    image_size: the camera image; resized_size: after the ratio-keeping resize; padded_size: after
-    padding right and bottom. Raises ValueError unless all are positive and resized_size fits into
-    padded_size.
+    Attributes:
+        image_size: the camera image.
+        resized_size: after the ratio-keeping resize.
+        padded_size: after padding right and bottom.
+
+    Raises:
+        ValueError: unless all are positive and resized_size fits into padded_size.
     """
 
     image_size: tuple[int, int]
@@ -50,11 +54,15 @@ class Geometry:
 def resized_size(image_size: tuple[int, int], limits: tuple[int, int]) -> tuple[int, int]:
     """Size (height, width) of an image after the ratio-keeping resize.
 
-    Source: docs/reference/rmpsam.md, section 10.
+    Args:
+        image_size: (height, width) in pixels.
+        limits: (long, short) side in pixels that the result may not exceed. One of the two is met
+            exactly, up to rounding; images also grow.
 
-    image_size: (height, width) in pixels; limits: (long, short) side in pixels that the result may
-    not exceed. One of the two is met exactly, up to rounding; images also grow. Raises ValueError
-    for sizes or limits below 1.
+    Raises:
+        ValueError: sizes or limits below 1.
+
+    Source: docs/reference/rmpsam.md, section 10.
     """
     if min(image_size) < 1:
         raise ValueError(f"image size must be at least 1 x 1, got {image_size}")
@@ -79,10 +87,16 @@ def preprocess(
 ) -> tuple[NDArray[np.float32], Geometry]:
     """Resize, normalise and pad one image for the network (docs/reference/rmpsam.md, section 10).
 
-    image: (H, W, 3) uint8 in `channel_order`, any strides; limits: (long, short) side in pixels.
-    Returns the input (1, 3, h, w) float32 in R, G, B order, h and w multiples of 32, padding 0
-    (the mean colour), and how the image was fitted. Raises ValueError for another dtype, shape or
-    channel order.
+    Args:
+        image: (H, W, 3) uint8 in `channel_order`, any strides.
+        limits: (long, short) side in pixels.
+
+    Returns:
+        The input (1, 3, h, w) float32 in R, G, B order, h and w multiples of 32, padding 0 (the
+        mean colour), and how the image was fitted.
+
+    Raises:
+        ValueError: another dtype, shape or channel order.
     """
     if not isinstance(image, np.ndarray) or image.dtype != np.uint8:
         got = getattr(image, "dtype", type(image))

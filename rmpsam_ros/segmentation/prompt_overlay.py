@@ -31,10 +31,13 @@ def draw_prompted(
 ) -> None:
     """Draw prompted objects onto an RGB picture (H, W, 3) uint8, in place.
 
-    objects: id, mask of the picture's size, and whether the mask belongs to this picture: then it
-    is tinted, else it has a contour only. Empty masks are left out. captions: write the ids, too;
-    colours tell them apart in any case. Raises ValueError for a mask
-    of another size.
+    Args:
+        objects: id, mask of the picture's size, and whether the mask belongs to this picture: then
+            it is tinted, else it has a contour only. Empty masks are left out.
+        captions: write the ids, too; colours tell them apart in any case.
+
+    Raises:
+        ValueError: a mask of another size.
     """
     height, width = canvas.shape[:2]
     thickness = max(1, round(height / 270))

@@ -38,9 +38,11 @@ class PromptError(ValueError):
 class ObjectPrompt:
     """Clicks and boxes that point at one object, in pixels of the camera image.
 
-    points: (P, 2) float32 x, y; (0, 0) is the centre of the top left pixel. labels: (P,), 1
-    foreground, 0 background. boxes: (B, 4) float32 x_min, y_min, x_max, y_max, edges: (0, 0, 1, 1)
-    is the top left pixel.
+    Attributes:
+        points: (P, 2) float32 x, y; (0, 0) is the centre of the top left pixel.
+        labels: (P,), 1 foreground, 0 background.
+        boxes: (B, 4) float32 x_min, y_min, x_max, y_max, edges: (0, 0, 1, 1) is the top left
+            pixel.
     """
 
     points: NDArray[np.float32]
@@ -95,10 +97,11 @@ def prompt_boxes(
 ) -> tuple[NDArray[np.float32], NDArray[np.int8]]:
     """The prompt as the network takes it: one box per point and box, points first.
 
-    Returns (K, 4) float32 x_min, y_min, x_max, y_max divided by the width and height of
-    geometry.resized_size, or if ``padded`` of geometry.padded_size (a point is a box of 6 resized
-    pixels around it, not clipped at the border), and the signs (K,) int8: +1 foreground, -1
-    background.
+    Returns:
+        (K, 4) float32 x_min, y_min, x_max, y_max divided by the width and height of
+        geometry.resized_size, or if ``padded`` of geometry.padded_size (a point is a box of 6
+        resized pixels around it, not clipped at the border), and the signs (K,) int8: +1
+        foreground, -1 background.
 
     Source: docs/reference/rmpsam.md, section 7.
     """
@@ -125,12 +128,18 @@ def combine_prompt_masks(
 ) -> tuple[NDArray[np.bool_], float]:
     """Mask and score of one object from the answers to its prompts, by the rule of this module.
 
-    mask_logits: (K, h, w) float32 over the padded input, at any resolution; signs: (K,) as from
-    `prompt_boxes`; ious: (K,) float32, predicted mask quality. Returns the mask (H, W) bool at
-    geometry.image_size and the mean predicted quality of the foreground queries, 0 to 1.
+    Args:
+        mask_logits: (K, h, w) float32 over the padded input, at any resolution.
+        signs: (K,) as from `prompt_boxes`.
+        ious: (K,) float32, predicted mask quality.
 
-    Raises ValueError for arrays that do not fit together or without a foreground query, and
-    FloatingPointError for mask logits or qualities that are not finite.
+    Returns:
+        The mask (H, W) bool at geometry.image_size and the mean predicted quality of the
+        foreground queries, 0 to 1.
+
+    Raises:
+        ValueError: arrays that do not fit together or without a foreground query.
+        FloatingPointError: mask logits or qualities that are not finite.
     """
     if mask_logits.dtype != np.float32 or mask_logits.ndim != 3 or 0 in mask_logits.shape:
         raise ValueError(

@@ -19,20 +19,27 @@ class BoxedSegment(Protocol):
     """Anything with an id in a label map and a tight box around it."""
 
     @property
-    def id(self) -> int: ...
+    def id(self) -> int:
+        """Value in the id map, from 1."""
+        ...
 
     @property
-    def box(self) -> Box: ...
+    def box(self) -> Box:
+        """Tight box of its pixels."""
+        ...
 
 
 @dataclass(frozen=True)
 class RunLengthMask:
     """A binary mask, cropped to its tight box.
 
-    height, width: of the whole image, pixels. box: (x_min, y_min, x_max, y_max), right and bottom
-    exclusive. counts: (M,) uint32, alternating runs of 0 and 1 over the box in row-major order,
-    zeros first (counts[0] may be 0, no other may); they add up to the area of the box. An empty
-    mask has the box (0, 0, 0, 0) and no counts.
+    Attributes:
+        height: of the whole image, pixels.
+        width: of the whole image, pixels.
+        box: (x_min, y_min, x_max, y_max), right and bottom exclusive.
+        counts: (M,) uint32, alternating runs of 0 and 1 over the box in row-major order, zeros
+            first (counts[0] may be 0, no other may); they add up to the area of the box. An empty
+            mask has the box (0, 0, 0, 0) and no counts.
     """
 
     height: int
@@ -83,9 +90,15 @@ def _check_total(lengths: NDArray[np.uint32], height: int, width: int) -> None:
 def encode_id_map(id_map: NDArray[np.uint16]) -> Runs:
     """Run lengths of a whole id map in row-major order; a run may continue in the next row.
 
-    id_map: (H, W) uint16. Returns the values (R,) uint16 and the lengths (R,) uint32 of the runs;
-    the lengths add up to H * W, neighbouring values differ. Raises ValueError for another dtype or
-    shape.
+    Args:
+        id_map: (H, W) uint16.
+
+    Returns:
+        The values (R,) uint16 and the lengths (R,) uint32 of the runs; the lengths add up to H *
+        W, neighbouring values differ.
+
+    Raises:
+        ValueError: another dtype or shape.
     """
     _check_map("id_map", id_map, np.uint16)
     return _native.encode_map(np.ascontiguousarray(id_map))
@@ -96,8 +109,9 @@ def decode_id_map(
 ) -> NDArray[np.uint16]:
     """Inverse of `encode_id_map`: the id map (height, width) uint16.
 
-    Raises ValueError if ids and lengths differ in number or the lengths do not add up to
-    height * width.
+    Raises:
+        ValueError: ids and lengths differ in number or the lengths do not add up to height *
+            width.
     """
     ids, lengths = np.asarray(ids, np.uint16), np.asarray(lengths, np.uint32)
     _check_runs((ids, lengths))
@@ -110,9 +124,13 @@ def decode_id_map(
 def encode_mask(mask: NDArray[np.bool_], box: Box | None = None) -> RunLengthMask:
     """Run lengths of a binary mask, cropped to its tight box.
 
-    mask: (H, W) bool. box: where the mask can be (x_min, y_min, x_max, y_max), to save the search;
-    the result is cropped to the tight box inside it. Raises ValueError for another dtype or shape,
-    or a box outside the image.
+    Args:
+        mask: (H, W) bool.
+        box: where the mask can be (x_min, y_min, x_max, y_max), to save the search; the result is
+            cropped to the tight box inside it.
+
+    Raises:
+        ValueError: another dtype or shape, or a box outside the image.
     """
     _check_map("mask", mask, np.bool_)
     height, width = mask.shape
@@ -132,7 +150,8 @@ def encode_mask(mask: NDArray[np.bool_], box: Box | None = None) -> RunLengthMas
 def decode_mask(mask: RunLengthMask) -> NDArray[np.bool_]:
     """Inverse of `encode_mask`: the mask (height, width) bool.
 
-    Raises ValueError if the box leaves the image or the counts do not add up to its area.
+    Raises:
+        ValueError: the box leaves the image or the counts do not add up to its area.
     """
     x_min, y_min, x_max, y_max = mask.box
     if not (0 <= x_min <= x_max <= mask.width and 0 <= y_min <= y_max <= mask.height):
@@ -153,10 +172,14 @@ def encode_segments(
 ) -> list[RunLengthMask]:
     """Run lengths of the mask of each segment, in the order given, in one pass over the runs.
 
-    runs: the id map as `encode_id_map` gives it; size: its (height, width). Every segment has an
-    `id` >= 1, unique, and the tight `box` of its pixels. Raises ValueError for another dtype, runs
-    that do not add up to the size, a repeated id, a box outside the image, or a pixel outside the
-    box of its segment.
+    Args:
+        runs: the id map as `encode_id_map` gives it.
+        size: its (height, width).
+        segments: each with a unique `id` >= 1 and the tight `box` of its pixels.
+
+    Raises:
+        ValueError: another dtype, runs that do not add up to the size, a repeated id, a box
+            outside the image, or a pixel outside the box of its segment.
     """
     height, width = size
     _check_runs(runs)

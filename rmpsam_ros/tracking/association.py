@@ -1,4 +1,4 @@
-"""Who continues whom: pure functions that compare query embeddings, boxes and classes.
+"""Association of tracks and detections: pure functions on embeddings, boxes and classes.
 
 The query is the identity cue, as in section 3.2 of the paper (query matching, no extra
 tracking component). Two things are added to the plain cosine because a live robot needs

@@ -1,4 +1,4 @@
-"""What the tracker remembers about one thing, apart from its mean query."""
+"""The tracker's memory of one thing, apart from its mean query."""
 
 from __future__ import annotations
 

@@ -50,13 +50,13 @@ class PromptedObjects:
         self._lock = threading.Lock()
 
     def limit(self, max_objects: int) -> None:
-        """Follow at most so many from now on; of those that are followed already all stay."""
+        """Limit new followed objects to ``max_objects`` in all; those already followed stay."""
         if max_objects < 1:
             raise ValueError(f"max_objects is {max_objects}; expected at least 1")
         self._max_objects = max_objects
 
     def find(self, object_id: str) -> PromptedObject | None:
-        """Return an object as it is now, None if there is no such one."""
+        """Return an object as it is now, None if it is unknown."""
         with self._lock:
             memory = self._objects.get(object_id)
             return memory.report() if memory else None
@@ -70,7 +70,7 @@ class PromptedObjects:
     def check_room(self, object_id: str, follow: bool, stamp: float) -> None:
         """Raise TooManyPromptsError if `put` would; nothing changes."""
         with self._lock:
-            self._give_way(object_id, follow, stamp)
+            self._make_room(object_id, follow, stamp)
 
     def put(self, object_id: str, follow: bool, observation: Observation) -> PromptedObject:
         """Take in the answer to a prompt: a new object, or a known one prompted again.
@@ -87,7 +87,7 @@ class PromptedObjects:
         with self._lock:
             memory = self._objects.get(object_id)
             follow = follow or (memory is not None and memory.followed)
-            for leaving in self._give_way(object_id, follow, observation.stamp):
+            for leaving in self._make_room(object_id, follow, observation.stamp):
                 del self._objects[leaving]
             if memory is None:
                 object_id = self._reserve(object_id)
@@ -148,7 +148,7 @@ class PromptedObjects:
             return tuple(memory.report() for memory in self._objects.values())
 
     def remove(self, object_id: str) -> bool:
-        """Forget one object; False if there is no such one."""
+        """Forget one object; False if it is unknown."""
         with self._lock:
             return self._objects.pop(object_id, None) is not None
 
@@ -174,7 +174,7 @@ class PromptedObjects:
             self._next_id = max(self._next_id, int(match[1]) + 1)
         return object_id
 
-    def _give_way(self, object_id: str, follow: bool, stamp: float) -> list[str]:
+    def _make_room(self, object_id: str, follow: bool, stamp: float) -> list[str]:
         """Return which objects make room for one more."""
         memory = self._objects.get(object_id)
         if memory is not None and (memory.followed or not follow):

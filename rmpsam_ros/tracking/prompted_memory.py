@@ -1,4 +1,4 @@
-"""What is remembered of one prompted object, and the proof that every answer has to give."""
+"""Memory of one prompted object, and the proof that every answer has to give."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ _HISTORY = 128  # places remembered, for prompts on frames of the last seconds
 _NEWEST = 0.1  # weight of the newest frame in the remembered area and appearance
 _SCORE_KEPT = 0.75  # share of the quality of the answer to the person that is enough later
 _NO_EMBEDDING = np.zeros(0, np.float32)
-_CLEARLY = 0.1  # so much more similar is another query than that of the observation
+_MIN_LEAD = 0.1  # in similarity, of another query over that of the observation
 _TRACK_OVERLAP = 0.5  # intersection over union with a track to be part of it,
 _TRACK_FRAMES = 3  # in so many frames in a row
 _STAYED_OVERLAP = 0.5  # intersection over union of its boxes in two answers to be in one place
@@ -108,7 +108,7 @@ class ObjectMemory:
         least = config.found_query_similarity if lost else config.query_similarity
         if not self._mismatch(observation, config):
             own = max(similarity[list(observation.queries)], default=1.0)
-            least = max(least, own + _CLEARLY)
+            least = max(least, own + _MIN_LEAD)
         order = np.argsort(-similarity, kind="stable")
         return order[similarity[order] >= least]
 
@@ -153,11 +153,11 @@ class ObjectMemory:
         similarity, least = self._similarity(observation), self._least(config)
         if not similarity >= least:
             return f"its appearance has a similarity of {similarity:.2f}, below {least:g}"
-        stayed = self._stayed(observation)
+        stayed = self._has_not_moved(observation)
         if self._track_left(observation, config) and not stayed:
             return f"track {self._track_id}, which it was part of, is in another place"
         likeness = self._likeness(observation.embeddings)
-        # In its place a frame later it is it, even if another query shows it now.
+        # At its place one frame later it is the same object, even if another query shows it now.
         if likeness < config.query_similarity and not (
             stayed and self.state is not PromptState.LOST
         ):
@@ -169,7 +169,7 @@ class ObjectMemory:
         overlap = observation.coverage.get(self._track_id)
         return overlap is not None and overlap < config.guard_overlap
 
-    def _stayed(self, observation: Observation) -> bool:
+    def _has_not_moved(self, observation: Observation) -> bool:
         """Whether the object is seen where it was last."""
         overlap = box_overlap([observation.anchor.box], [self._anchor.box])
         return bool(overlap[0, 0] >= _STAYED_OVERLAP)

@@ -1,4 +1,4 @@
-"""What goes into the life cycle of prompted objects, and what comes out of it."""
+"""Inputs and outputs of the life cycle of prompted objects."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What goes into the tracker, what comes out of it, and its configuration."""
+"""Inputs, outputs and configuration of the tracker."""
 
 from __future__ import annotations
 

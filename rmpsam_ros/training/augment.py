@@ -20,12 +20,14 @@ from rmpsam_ros.segmentation.preprocess import MEAN, STD
 class AugmentConfig:
     """Ranges of the random transformations.
 
-    height, width: size of the crop, multiples of 32.
-    scale: factor on the size at which the picture just fits into the crop.
-    flip: probability of mirroring. color: largest relative change of brightness, contrast and
-    saturation. minimum_visible: smallest share of an object that must stay in the crop.
-    paste: probability that objects of another picture are pasted in. crowd: that of a group of
-    people of several other pictures.
+    Attributes:
+        height, width: size of the crop, multiples of 32.
+        scale: factor on the size at which the picture just fits into the crop.
+        flip: probability of mirroring.
+        color: largest relative change of brightness, contrast and saturation.
+        minimum_visible: smallest share of an object that must stay in the crop.
+        paste: probability that objects of another picture are pasted in.
+        crowd: that of a group of people of several other pictures.
     """
 
     height: int = 1024
@@ -42,7 +44,9 @@ class AugmentConfig:
 class Placement:
     """How a picture lies in the crop: scaled to ``size``, mirrored or not, moved by ``origin``.
 
-    size: (height, width) after scaling. origin: (y, x) of the crop in the scaled picture.
+    Attributes:
+        size: (height, width) after scaling.
+        origin: (y, x) of the crop in the scaled picture.
     """
 
     size: tuple[int, int]
@@ -120,8 +124,9 @@ def place_frames(
 ) -> tuple[NDArray[np.float32], NDArray[np.bool_], NDArray[np.int64], NDArray[np.bool_]]:
     """Apply placements to the frames of a clip (one frame: an image).
 
-    Returns images [T, 3, h, w], masks [G, T, h, w], classes [G] and ignore [T, h, w]. Objects
-    of which too little is left in every frame are moved to ``ignore``.
+    Returns:
+        Images [T, 3, h, w], masks [G, T, h, w], classes [G] and ignore [T, h, w]. Objects of which
+        too little is left in every frame are moved to ``ignore``.
     """
     images = np.stack(
         [place_image(f.image, p, config) for f, p in zip(frames, placements, strict=True)]

@@ -29,7 +29,7 @@ KINDS: tuple[Kind, ...] = ("panoptic", "clip", "prompt")
 
 CROWD = "crowd"
 USES = (*KINDS, CROWD)
-"""What a data set is drawn for: kinds of batches, and people to paste."""
+"""Uses of a data set: kinds of batches, and people to paste."""
 
 _ATTEMPTS = 20
 
@@ -58,9 +58,10 @@ class BatchConfig:
 class Batch:
     """Input and targets of one step.
 
-    images: [B * T, 3, H, W]. frames: T. For panoptic and clip batches ``targets`` holds one entry
-    per image or tube. For prompt batches: boxes [B, K, 4], masks bool [B, K, H, W] and
-    known bool [B, H, W].
+    Attributes:
+        images: [B * T, 3, H, W].
+        frames: T. For panoptic and clip batches ``targets`` holds one entry per image or tube. For
+            prompt batches: boxes [B, K, 4], masks bool [B, K, H, W] and known bool [B, H, W].
     """
 
     kind: Kind

@@ -28,8 +28,11 @@ class ConfigError(ValueError):
 class LoopConfig:
     """Length of the run and what it leaves behind.
 
-    steps: optimiser steps. accumulate: batches per step. precision: ``float32`` or ``bfloat16``
-    (autocast). Intervals are in steps; 0 switches the thing off.
+    Attributes:
+        steps: optimiser steps.
+        accumulate: batches per step.
+        precision: ``float32`` or ``bfloat16`` (autocast). Intervals are in steps; 0 switches the
+            thing off.
     """
 
     steps: int = 1000
@@ -85,7 +88,8 @@ class TrainingConfig:
 def load_config(path: Path, data_root: Path | None = None) -> TrainingConfig:
     """Read and check a configuration; ConfigError says which entry is wrong.
 
-    data_root: overrides the entry of that name, for data in another place.
+    Args:
+        data_root: overrides the entry of that name, for data in another place.
     """
     content = _read(path)
     _check_keys(content, _KEYS, str(path))

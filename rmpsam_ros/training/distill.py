@@ -38,9 +38,11 @@ MASK_CATEGORY = "mask"
 class DistillConfig:
     """What of the teacher's answers is kept.
 
-    grid: points per side of the grid that looks for unnamed masks; 0: none.
-    minimum_iou: the teacher's own estimate. minimum_share, maximum_share: area of an unnamed
-    mask as a share of the picture. duplicate_iou: masks more alike than this are one.
+    Attributes:
+        grid: points per side of the grid that looks for unnamed masks; 0: none.
+        minimum_iou: the teacher's own estimate.
+        minimum_share, maximum_share: area of an unnamed mask as a share of the picture.
+        duplicate_iou: masks more alike than this are one.
     """
 
     grid: int = 0
@@ -109,7 +111,9 @@ def distill(
 ) -> int:
     """Write a COCO instances file with the teacher's masks of all pictures; returns their number.
 
-    annotations: folder of Pascal VOC XML files with boxes, or None to look for unnamed masks only.
+    Args:
+        annotations: folder of Pascal VOC XML files with boxes, or None to look for unnamed masks
+            only.
     """
     entries: list[dict[str, Any]] = []
     records: list[dict[str, Any]] = []

@@ -40,7 +40,11 @@ class Process:
 def start(device: str) -> Process:
     """Join the group that torchrun announces in the environment, or work alone.
 
-    device: ``auto``, ``cpu`` or ``cuda``. Raises ValueError for a GPU that is not there.
+    Args:
+        device: ``auto``, ``cpu`` or ``cuda``.
+
+    Raises:
+        ValueError: a GPU that is not there.
     """
     if device not in ("auto", "cpu", "cuda"):
         raise ValueError(f"device is {device!r}; use 'auto', 'cpu' or 'cuda'")

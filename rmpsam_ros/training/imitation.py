@@ -23,7 +23,8 @@ _OWN = ("backbone.", "neck.")
 def load_teacher(path: Path, network: RmpSam) -> RmpSam:
     """Return the network of exported weights, frozen, after giving ``network`` its decoder.
 
-    Raises ResumeError if what is behind the feature maps, or the class table, differs.
+    Raises:
+        ResumeError: what is behind the feature maps, or the class table, differs.
     """
     teacher, _ = load_exported(path)
     teacher.requires_grad_(False)

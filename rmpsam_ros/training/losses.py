@@ -26,14 +26,15 @@ NO_CLASS = -3
 class LossConfig:
     """Weights and sampling of docs/reference/rmpsam.md, section 17.
 
-    stage_logits: factor on the class logits of decoder stages, which the reference makes 10
-    times as steep as the final ones. With 0.1 they are equal; their gradient then does not drown
-    that of the masks, which counts where there are few steps.
-    names: of the cross entropy of what a network with ``names_from_pixels`` reads from the pixels
-    of annotated objects. Queries that find an object twice, and of which only one may name it,
-    are noise to the names; this loss is free of it.
-    general_class: a thing class that is also right, though less, for things with a name of their
-    own: the share 1 - ``own_name`` of their loss takes either. Empty: there is none.
+    Attributes:
+        stage_logits: factor on the class logits of decoder stages, which the reference makes 10
+            times as steep as the final ones. With 0.1 they are equal; their gradient then does not
+            drown that of the masks, which counts where there are few steps.
+        names: of the cross entropy of what a network with ``names_from_pixels`` reads from the
+            pixels of annotated objects. Queries that find an object twice, and of which only one
+            may name it, are noise to the names; this loss is free of it.
+        general_class: a thing class that is also right, though less, for things with a name of
+            their own: the share 1 - ``own_name`` of their loss takes either. Empty: there is none.
     """
 
     classification: float = 2.0
@@ -55,8 +56,11 @@ class LossConfig:
 class ObjectTargets:
     """The annotated objects of one picture or tube of T frames.
 
-    classes: int64 [G], or ``UNNAMED``. masks: bool [G, T, H, W]. ignore: bool [T, H, W].
-    annotated: bool [C], see ``Sample``.
+    Attributes:
+        classes: int64 [G], or ``UNNAMED``.
+        masks: bool [G, T, H, W].
+        ignore: bool [T, H, W].
+        annotated: bool [C], see ``Sample``.
     """
 
     classes: Tensor
@@ -82,11 +86,13 @@ def object_losses(
 ) -> dict[str, Tensor]:
     """Return the weighted losses ``class``, ``mask`` and ``dice``, summed over all outputs.
 
-    output: with stages; every stage and the adapter are matched and punished alike.
-    targets: one per picture or tube of the batch. things: bool [C].
-    general: index of ``config.general_class``.
-    num_masks: divisor of the mask losses: objects of the batch, mean over all processes.
-    cells: [Q, 4], where an anchored network's queries look first, for ``costs.place``.
+    Args:
+        output: with stages; every stage and the adapter are matched and punished alike.
+        targets: one per picture or tube of the batch.
+        things: bool [C].
+        general: index of ``config.general_class``.
+        num_masks: divisor of the mask losses: objects of the batch, mean over all processes.
+        cells: [Q, 4], where an anchored network's queries look first, for ``costs.place``.
     """
     maps = [_TargetMaps.of(target, things, cells) for target in targets]
     predictions: list[StageOutput | RawObjects] = [*output.stages, output]
@@ -195,8 +201,9 @@ def name_loss(
 ) -> Tensor:
     """Return the weighted loss of the names read from the pixels of annotated objects.
 
-    features: [B * T, d, h, w]. Objects without a name, and those with less than half of any
-    feature's pixels, do not count.
+    Args:
+        features: [B * T, d, h, w]. Objects without a name, and those with less than half of any
+            feature's pixels, do not count.
     """
     logits, classes = [], []
     for own, target in zip(features.chunk(len(targets)), targets, strict=True):
@@ -221,8 +228,11 @@ def prompt_losses(
     """Return the weighted losses ``mask``, ``dice`` and ``iou``, summed over all outputs.
 
     Prompt k is responsible for mask k; there is no matching and no class loss.
-    masks: bool [B, K, H, W]. known: bool [B, H, W].
-    The IoU target is a soft dice score, 1 - dice loss, as in the reference.
+
+    Args:
+        masks: bool [B, K, H, W].
+        known: bool [B, H, W]. The IoU target is a soft dice score, 1 - dice loss, as in the
+            reference.
     """
     expected_masks = masks.flatten(0, 1).float()
     known_maps = known.float().repeat_interleave(masks.shape[1], dim=0)
@@ -261,13 +271,16 @@ def class_loss(
 ) -> tuple[Tensor, Tensor]:
     """Return the summed weighted cross entropy of one picture, and the summed weights.
 
-    class_logits: [Q, C + 1]. queries, objects: the assignment. ignored: bool [Q].
-
     - A matched query has the class of its object, among all classes; for a share of the loss of
       a thing the ``general`` class will do.
     - Matched to an object without a name it must be some thing, whichever.
     - An unmatched query must be "no object" (weight ``no_object``), but only among the classes
       that are annotated; on pixels about which nothing is known it is not punished at all.
+
+    Args:
+        class_logits: [Q, C + 1].
+        queries, objects: the assignment.
+        ignored: bool [Q].
     """
     num_classes = class_logits.shape[1] - 1
     log_all = class_logits.float().log_softmax(dim=-1)
@@ -309,7 +322,9 @@ def dice_loss(logits: Tensor, targets: Tensor, weights: Tensor) -> Tensor:
 def mostly_ignored(logits: Tensor, ignore: Tensor) -> Tensor:
     """Return whether most of each predicted mask lies on unknown pixels, bool [Q].
 
-    logits: [Q, T * h, w]. ignore: bool [T, H, W].
+    Args:
+        logits: [Q, T * h, w].
+        ignore: bool [T, H, W].
     """
     if not ignore.any():
         return torch.zeros(len(logits), dtype=torch.bool, device=logits.device)

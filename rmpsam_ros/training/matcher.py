@@ -28,8 +28,10 @@ class MatchCosts:
 def class_cost(class_logits: Tensor, classes: Tensor, things: Tensor) -> Tensor:
     """Return minus the probability of each object's class, [Q, G].
 
-    class_logits: [Q, C + 1]. classes: [G]; an object without a name counts the summed
-    probability of all things. things: bool [C].
+    Args:
+        class_logits: [Q, C + 1].
+        classes: [G]; an object without a name counts the summed probability of all things.
+        things: bool [C].
     """
     probabilities = class_logits.float().softmax(dim=-1)
     any_thing = probabilities[:, :-1][:, things].sum(dim=-1, keepdim=True)
@@ -40,8 +42,10 @@ def class_cost(class_logits: Tensor, classes: Tensor, things: Tensor) -> Tensor:
 def mask_cost(logits: Tensor, targets: Tensor, weights: Tensor) -> Tensor:
     """Return the mean binary cross entropy of every pair, [Q, G].
 
-    logits: [Q, P] at the sampled points. targets: [G, P] in 0..1. weights: [P], 0 where
-    nothing is known.
+    Args:
+        logits: [Q, P] at the sampled points.
+        targets: [G, P] in 0..1.
+        weights: [P], 0 where nothing is known.
     """
     positive = F.softplus(-logits) * weights
     negative = F.softplus(logits) * weights

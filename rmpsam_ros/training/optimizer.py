@@ -21,14 +21,16 @@ _CLASS_LAYERS = re.compile(r"\.(class_branch|class_layer|name_branch)\.")
 class OptimizerConfig:
     """Numbers of the optimiser; defaults are docs/reference/rmpsam.md, section 17.
 
-    schedule: ``step`` (x0.1 at 8/12 and 11/12 of the steps) or ``cosine`` (down to 1 %).
-    class_factor: on the learning rate of layers that make class embeddings and nothing else. The
-    logit is 100 times a cosine with them: at the rate of other layers a step may change it by 5,
-    which makes noise of it where batches are small.
-    only: start of the names of the weights that are trained, e.g. ``object_adapter.class_layer``;
-    the others, and all statistics, stay as they are. Empty: all are trained.
-    frozen: starts of the names of weights that stay as they are, e.g. the first layers of a
-    pretrained backbone, which cost most of its backward pass and gain least.
+    Attributes:
+        schedule: ``step`` (x0.1 at 8/12 and 11/12 of the steps) or ``cosine`` (down to 1 %).
+        class_factor: on the learning rate of layers that make class embeddings and nothing else.
+            The logit is 100 times a cosine with them: at the rate of other layers a step may
+            change it by 5, which makes noise of it where batches are small.
+        only: start of the names of the weights that are trained, e.g.
+            ``object_adapter.class_layer``; the others, and all statistics, stay as they are.
+            Empty: all are trained.
+        frozen: starts of the names of weights that stay as they are, e.g. the first layers of a
+            pretrained backbone, which cost most of its backward pass and gain least.
     """
 
     learning_rate: float = 1e-4
@@ -51,7 +53,8 @@ class OptimizerConfig:
 def freeze(model: nn.Module, config: OptimizerConfig) -> None:
     """Freeze all weights but those of ``only``, and those of ``frozen``.
 
-    Raises ValueError if an entry is the start of no weight's name.
+    Raises:
+        ValueError: an entry is the start of no weight's name.
     """
     names = [name for name, _ in model.named_parameters()]
     for entry, start in [("only", config.only), *(("frozen", start) for start in config.frozen)]:

@@ -54,9 +54,10 @@ def paste_crowd(
 ) -> list[Sample]:
     """Return the frames of a clip (one frame: a picture) with a group of people who walk.
 
-    donors: pictures of one person each; what they carry comes with them. People of a group have
-    about one height, stand next to and in front of one another, the nearest in front, and move
-    from frame to frame; mask g is the same object in all frames.
+    Args:
+        donors: pictures of one person each; what they carry comes with them. People of a group
+            have about one height, stand next to and in front of one another, the nearest in front,
+            and move from frame to frame; mask g is the same object in all frames.
     """
     if not donors:
         return list(frames)

@@ -13,8 +13,9 @@ from torch import Tensor
 def sample_points(maps: Tensor, points: Tensor) -> Tensor:
     """Return maps [N, h, w] at points [N, P, 2] or [1, P, 2] by bilinear interpolation: [N, P].
 
-    points: (x, y) from 0 to 1 over the whole map, so maps of different sizes can be compared.
-    Less than half a pixel from the border the border pixel counts, not a mix with zero.
+    Args:
+        points: (x, y) from 0 to 1 over the whole map, so maps of different sizes can be compared.
+            Less than half a pixel from the border the border pixel counts, not a mix with zero.
     """
     grid = 2 * points.to(maps.dtype) - 1
     if points.shape[0] == 1 and maps.shape[0] != 1:

@@ -23,9 +23,12 @@ def sample_prompts(
 ) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
     """Draw prompts for masks [G, H, W], each of which has pixels.
 
-    content: (height, width) of the picture in the crop, by which boxes are divided.
-    Returns boxes [number, 4], x1, y1, x2, y2 in 0..1, and the mask each belongs to [number].
-    Every mask comes up once before any comes up again.
+    Args:
+        content: (height, width) of the picture in the crop, by which boxes are divided.
+
+    Returns:
+        Boxes [number, 4], x1, y1, x2, y2 in 0..1, and the mask each belongs to [number]. Every
+        mask comes up once before any comes up again.
     """
     if len(masks) == 0:
         raise ValueError("no masks to make prompts from")

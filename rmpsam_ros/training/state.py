@@ -54,7 +54,8 @@ def load_state(
 ) -> int:
     """Restore what ``save_state`` wrote and return the next step.
 
-    Raises ResumeError if the file does not belong to this network.
+    Raises:
+        ResumeError: the file does not belong to this network.
     """
     try:
         content = torch.load(path, map_location="cpu", weights_only=True)
@@ -105,7 +106,8 @@ def export_weights(
 def import_weights(path: Path, model: RmpSam) -> None:
     """Start from weights that ``export_weights`` wrote; other class tables are allowed.
 
-    Raises ResumeError, naming keys, if the weights are of another network.
+    Raises:
+        ResumeError: naming keys, if the weights are of another network.
     """
     tensors, _ = _read_weights(path)
     own = official_state_dict(model)
@@ -123,7 +125,8 @@ def import_weights(path: Path, model: RmpSam) -> None:
 def load_exported(path: Path) -> tuple[RmpSam, LabelSet]:
     """Build the network of an exported file, in eval mode, and return its label set with it.
 
-    Raises ResumeError if the file was not written by ``export_weights``.
+    Raises:
+        ResumeError: the file was not written by ``export_weights``.
     """
     tensors, metadata = _read_weights(path)
     if not {"model", "label_set"} <= set(metadata) or "text_embeddings" not in tensors:

@@ -1,4 +1,4 @@
-"""Where frames come from: a video, an image, a folder of images, or a device."""
+"""Sources of frames: a video, an image, a folder of images, or a device."""
 
 from __future__ import annotations
 

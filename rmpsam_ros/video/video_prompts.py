@@ -26,7 +26,8 @@ class TimedPrompt:
 def parse_prompt(text: str) -> TimedPrompt:
     """Read ``x,y`` (a click) or ``x1,y1,x2,y2`` (a box), with ``@seconds`` behind it if not 0.
 
-    Raises ValueError for anything else.
+    Raises:
+        ValueError: text of another form.
     """
     place, _, when = text.partition("@")
     try:

@@ -13,7 +13,7 @@ from rmpsam_ros.prompting.observation import crop
 from rmpsam_ros.segmentation.run_length import RunLengthMask
 from rmpsam_ros.tracking import TrackState
 
-_LEAST_SIGNED_BIT = 0x10
+_SIGN_BIT = 0x10
 
 
 @dataclass
@@ -97,6 +97,6 @@ def pack(runs: Iterable[int]) -> str:
         while more:
             bits = value & 0x1F
             value >>= 5
-            more = value != (-1 if bits & _LEAST_SIGNED_BIT else 0)
+            more = value != (-1 if bits & _SIGN_BIT else 0)
             text.append(chr(48 + (bits | 0x20 if more else bits)))
     return "".join(text)

@@ -1,4 +1,4 @@
-"""What arrives of the node's results, and when."""
+"""Arrivals of the node's results, with their times."""
 
 from __future__ import annotations
 

@@ -10,8 +10,7 @@ CHUNK = 64
 def bi_wkv(decay: Tensor, bonus: Tensor, key: Tensor, value: Tensor) -> Tensor:
     """Mix the values of all tokens, per channel, weighted by keys and by distance.
 
-    `decay` and `bonus` [C] are the learnt vectors d and u, both divided by the number of tokens T
-    here; `key` and `value` [B, T, C]. Returns [B, T, C] in the type of `value`, with
+    With d and u the learnt vectors and T the number of tokens,
 
         y_t = (sum_{i != t} exp(-(|t - i| - 1) d / T + k_i) v_i + exp(u / T + k_t) v_t) / (... 1)
 
@@ -19,6 +18,17 @@ def bi_wkv(decay: Tensor, bonus: Tensor, key: Tensor, value: Tensor) -> Tensor:
     loop over tokens, only four running sums made of matrix products. Computed in float32 (float64
     for such input), since the weights span exp(|d|). Good to 1e-5 while |d| / 2 plus the spread of
     the keys of a channel stays below 80; d lies between -5 and 3 at the start of training.
+
+    Args:
+        decay: [C], d; divided by T here.
+        bonus: [C], u; divided by T here.
+        key: [B, T, C], k.
+        value: [B, T, C], v.
+
+    Returns:
+        [B, T, C], y in the type of `value`.
+
+    Source: docs/reference/sam_family.md, section 4.3.
     """
     tokens, channels = key.shape[-2:]
     dtype = torch.promote_types(value.dtype, torch.float32)

@@ -28,11 +28,14 @@ def load_prompt_model(name: str, path: str | os.PathLike[str]) -> PromptModel:
     """A model of the registry with the weights of a file, in eval mode, float32, on the CPU.
 
     Takes official checkpoints (.pt, .pth, read without running anything in them) and safetensors
-    files as `save_weights` writes them, whether batch normalisations are folded in them or not.
-    In the returned model they are folded, which changes nothing but speed (RepViT: structural
-    re-parameterisation). Raises ValueError for an unknown name, and CheckpointError for an
-    unreadable file and for one that does not fit, with every key that is missing, unexpected,
-    of another shape or not finite.
+    files as `save_weights` writes them, whether batch normalisations are folded in them or not. In
+    the returned model they are folded, which changes nothing but speed (RepViT: structural
+    re-parameterisation).
+
+    Raises:
+        ValueError: an unknown name.
+        CheckpointError: an unreadable file, or one that does not fit, with every key that is
+            missing, unexpected, of another shape or not finite.
     """
     model = build_prompt_model(name)
     state = rename_official_keys(read_state_dict(path))
@@ -58,7 +61,8 @@ def rename_official_keys(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
 def load_weights(model: torch.nn.Module, state: Mapping[str, Tensor], source: str) -> None:
     """Copy tensors into a module of the same keys and shapes, converting to its type.
 
-    Raises CheckpointError, which names `source`, before anything is copied.
+    Raises:
+        CheckpointError: the tensors do not fit; the error names `source`. Nothing is copied.
     """
     own = model.state_dict()
     common = [key for key in own if key in state]

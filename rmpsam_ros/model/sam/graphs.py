@@ -19,6 +19,7 @@ class EncoderGraph(nn.Module):
         return names if self.model.mask_decoder.fusion is not None else names[:1]
 
     def forward(self, images: Tensor) -> tuple[Tensor, ...]:
+        """Map images [B, 3, 1024, 1024] to the tensors named by `output_names`."""
         return tuple(tensor for tensor in self.model.encode(images) if tensor is not None)
 
 
@@ -53,6 +54,7 @@ class DecoderGraph(nn.Module):
         features: Tensor,
         high_res: Tensor | None = None,
     ) -> tuple[Tensor, Tensor]:
+        """Decode prompts; shapes as the class says: logits [K, M, 256, 256] and IoU [K, M]."""
         prompts = self.model.prompt_encoder
         share = has_mask.reshape(-1, 1, 1, 1)
         dense = share * prompts.embed_masks(mask_input) + (1 - share) * prompts.without_mask()

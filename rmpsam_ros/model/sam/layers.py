@@ -22,6 +22,7 @@ class LayerNorm2d(nn.Module):
         self.eps = eps
 
     def forward(self, x: Tensor) -> Tensor:
+        """Normalise [B, C, H, W] over C; the same shape comes out."""
         channels_last = x.permute(0, 2, 3, 1)
         normed = functional.layer_norm(
             channels_last, self.weight.shape, self.weight, self.bias, self.eps
@@ -40,6 +41,7 @@ class Mlp(nn.Module):
         self.layers = nn.ModuleList(nn.Linear(a, b) for a, b in pairwise(widths))
 
     def forward(self, x: Tensor) -> Tensor:
+        """Map [..., widths[0]] to [..., widths[-1]]."""
         for layer in self.layers[:-1]:
             x = functional.relu(layer(x))
         return cast(Tensor, self.layers[-1](x))
@@ -56,6 +58,7 @@ class ConvNorm(nn.Module):
         self.bn = nn.BatchNorm2d(outputs)
 
     def forward(self, x: Tensor) -> Tensor:
+        """Map [B, inputs, H, W] to [B, outputs, H / stride, W / stride]."""
         return cast(Tensor, self.bn(self.c(x)))
 
     def fold(self) -> nn.Conv2d:

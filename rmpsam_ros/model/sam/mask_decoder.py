@@ -44,7 +44,9 @@ class FeatureFusion(nn.Module):
     def image_part(self, high: Tensor, middle: Tensor) -> Tensor:
         """The image's share [B, 64, H, W] of the first mixing convolution, bias included.
 
-        `high` [B, high_width, H, W] (stride 4), `middle` [B, middle_width, H/2, W/2] (stride 8).
+        Args:
+            high: [B, high_width, H, W], of stride 4.
+            middle: [B, middle_width, H / 2, W / 2], of stride 8.
         """
         features = torch.cat([self.mr_feat_proj(middle), self.hr_feat_proj(high)], dim=1)
         mix = cast(nn.Conv2d, self.mix_feat_proj[0])
@@ -96,10 +98,16 @@ class MaskDecoder(nn.Module):
     ) -> tuple[Tensor, Tensor]:
         """All masks of every prompt.
 
-        `image` [1 or K, 256, 64, 64], dense prompt embedding already added; `image_position`
-        [1, 256, 64, 64]; `prompts` [K, N, 256]; `fusion_part` as `FeatureFusion.image_part` gives
-        it, for a decoder with fusion. Returns logits [K, num_masks, 256, 256] and the predicted
-        IoU [K, num_masks] of each mask, which is not bounded to 0..1.
+        Args:
+            image: [1 or K, 256, 64, 64], dense prompt embedding already added.
+            image_position: [1, 256, 64, 64].
+            prompts: [K, N, 256].
+            fusion_part: [1, 64, 256, 256] from `FeatureFusion.image_part`, for a decoder with
+                fusion.
+
+        Returns:
+            Logits [K, num_masks, 256, 256] and the predicted IoU [K, num_masks] of each mask,
+            which is not bounded to 0..1.
         """
         own_tokens = torch.cat([self.iou_token.weight, self.mask_tokens.weight[: self.num_masks]])
         tokens = torch.cat([own_tokens.expand(prompts.shape[0], -1, -1), prompts], dim=1)

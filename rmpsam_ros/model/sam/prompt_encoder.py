@@ -27,6 +27,7 @@ class PositionCode(nn.Module):
         self.register_buffer("positional_encoding_gaussian_matrix", torch.randn(2, frequencies))
 
     def forward(self, position: Tensor) -> Tensor:
+        """Encode positions [..., 2] as [..., 2 * frequencies]."""
         phase = 2 * math.pi * ((2 * position - 1) @ self.positional_encoding_gaussian_matrix)
         return torch.cat([torch.sin(phase), torch.cos(phase)], dim=-1)
 
@@ -62,9 +63,13 @@ class PromptEncoder(nn.Module):
     def forward(self, points: Tensor, labels: Tensor) -> Tensor:
         """Embed labelled points.
 
-        `points` [K, N, 2], x first, in pixels of the square model frame, corners of pixels
-        counting from 0; `labels` [K, N] integers, -1 to 3 (see the constants above). Returns
-        [K, N, width]. A point labelled -1 keeps nothing of its position.
+        Args:
+            points: [K, N, 2], x first, in pixels of the square model frame, corners of pixels
+                counting from 0.
+            labels: [K, N] integers, -1 to 3 (see the constants above).
+
+        Returns:
+            [K, N, width]. A point labelled -1 keeps nothing of its position.
         """
         kinds = [self.not_a_point_embed.weight]
         kinds += [cast(nn.Embedding, kind).weight for kind in self.point_embeddings]
@@ -91,12 +96,21 @@ def join_prompts(
 ) -> tuple[Tensor, Tensor]:
     """One list of labelled points per prompt, in the order and with the padding SAM expects.
 
-    `points` [K, P, 2] with `labels` [K, P], `boxes` [K, 4] as x0, y0, x1, y1, all in pixels of the
-    model frame; points or boxes may be None (or P may be 0), not both. Without a box one padding
-    point is appended; with a box its two corners are. Returns points [K, N, 2] and labels [K, N]
-    (int64). Prompts with fewer points than others are filled with points labelled -1; the
-    reference decodes such prompts apart, and gives slightly different masks.
-    Raises ValueError for other shapes, unknown labels, and when there is neither point nor box.
+    Positions are pixels of the model frame. Points or boxes may be None (or P may be 0), not both.
+    Without a box one padding point is appended; with a box its two corners are.
+
+    Args:
+        points: [K, P, 2] as x, y, or None.
+        labels: [K, P], or None.
+        boxes: [K, 4] as x0, y0, x1, y1, or None.
+
+    Returns:
+        Points [K, N, 2] and labels [K, N] (int64). Prompts with fewer points than others are
+        filled with points labelled -1; the reference decodes such prompts apart, and gives
+        slightly different masks.
+
+    Raises:
+        ValueError: other shapes, unknown labels, or neither point nor box.
     """
     if (points is None) != (labels is None):
         raise ValueError("points and labels come together: give both or neither")

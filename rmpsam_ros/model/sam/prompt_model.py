@@ -55,7 +55,8 @@ class PromptModel(nn.Module):
     def encode(self, images: Tensor) -> ImageEmbedding:
         """Embed images [B, 3, 1024, 1024], float, normalised and padded as `transforms` does.
 
-        Raises ValueError for another shape.
+        Raises:
+            ValueError: another shape.
         """
         if images.ndim != 4 or images.shape[1:] != (3, IMAGE_SIZE, IMAGE_SIZE):
             raise ValueError(
@@ -80,12 +81,23 @@ class PromptModel(nn.Module):
     ) -> tuple[Tensor, Tensor]:
         """Masks of K prompts on one image.
 
-        `points` [K, P, 2] and `labels` [K, P] (1 foreground, 0 background, -1 padding) or None,
-        `boxes` [K, 4] as x0, y0, x1, y1 or None, in pixels of the 1024 x 1024 frame;
-        `mask_input` [K, 1, 256, 256], logits of an earlier round, or None. Returns low-resolution
-        logits [K, M, 256, 256] (object where positive) and predicted IoU [K, M]; M is 1, or 3
-        with `multimask`. Raises ValueError for other shapes or labels, for more than 320 prompts,
-        for an embedding of several images, and for `multimask` where the model has one mask only.
+        Positions are pixels of the 1024 x 1024 frame.
+
+        Args:
+            embedding: of one image, from `encode`.
+            points: [K, P, 2] as x, y, or None.
+            labels: [K, P], 1 foreground, 0 background, -1 padding, or None.
+            boxes: [K, 4] as x0, y0, x1, y1, or None.
+            mask_input: [K, 1, 256, 256], logits of an earlier round, or None.
+            multimask: three masks per prompt, for prompts that may mean several things.
+
+        Returns:
+            Low-resolution logits [K, M, 256, 256] (object where positive) and predicted IoU [K,
+            M]; M is 1, or 3 with `multimask`.
+
+        Raises:
+            ValueError: other shapes or labels, more than 320 prompts, an embedding of several
+                images, or `multimask` where the model has one mask only.
         """
         if len(embedding.features) != 1:
             raise ValueError(
@@ -126,7 +138,8 @@ def checked_prompts(
 ) -> tuple[Tensor, Tensor]:
     """Check the prompts of `PromptModel.decode`, which says what they are, and join them.
 
-    Returns points [K, N, 2] and labels [K, N] as `join_prompts` does, and raises ValueError.
+    Returns:
+        Points [K, N, 2] and labels [K, N] as `join_prompts` does, and raises ValueError.
     """
     if multimask and not supports_multimask:
         raise ValueError("this model gives one mask for a prompt: call it without multimask")

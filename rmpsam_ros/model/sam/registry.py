@@ -36,7 +36,10 @@ PROMPT_MODELS: dict[str, Callable[[], PromptModel]] = {
 def build_prompt_model(name: str) -> PromptModel:
     """A model of the registry with untrained weights, as it is trained, in eval mode.
 
-    Raises ValueError for an unknown name. `checkpoint.load_prompt_model` gives trained ones.
+    `checkpoint.load_prompt_model` gives trained ones.
+
+    Raises:
+        ValueError: an unknown name.
     """
     if name not in PROMPT_MODELS:
         raise ValueError(f"no promptable model is called {name!r}; known: {sorted(PROMPT_MODELS)}")

@@ -23,6 +23,7 @@ class RepDepthwise(nn.Module):
         self.bn = nn.BatchNorm2d(width)
 
     def forward(self, x: Tensor) -> Tensor:
+        """Mix every channel of [B, width, H, W] over 3x3 pixels; the same shape comes out."""
         return cast(Tensor, self.bn(self.conv(x) + self.conv1(x) + x))
 
     def fold(self) -> nn.Conv2d:
@@ -46,6 +47,7 @@ class SqueezeExcite(nn.Module):
         self.fc2 = nn.Conv2d(reduced, width, 1)
 
     def forward(self, x: Tensor) -> Tensor:
+        """Gate the channels of [B, width, H, W]; the same shape comes out."""
         gate = self.fc2(torch.relu(self.fc1(x.mean((2, 3), keepdim=True))))
         return x * torch.sigmoid(gate)
 
@@ -58,6 +60,7 @@ class ChannelMixer(nn.Module):
         self.m = nn.Sequential(ConvNorm(width, 2 * width), nn.GELU(), ConvNorm(2 * width, width))
 
     def forward(self, x: Tensor) -> Tensor:
+        """Mix the channels of [B, width, H, W]; the same shape comes out."""
         return x + self.m(x)
 
 
@@ -70,6 +73,7 @@ class RepVitBlock(nn.Module):
         self.channel_mixer = ChannelMixer(width)
 
     def forward(self, x: Tensor) -> Tensor:
+        """Map [B, inputs, H, W] to [B, width, H / stride, W / stride]."""
         return cast(Tensor, self.channel_mixer(self.token_mixer(x)))
 
 
@@ -118,4 +122,5 @@ class RepVit(nn.Module):
         self.neck = sam_neck(widths[-1])
 
     def forward(self, images: Tensor) -> Tensor:
+        """Encode images [B, 3, H, W] as [B, 256, H / 16, W / 16]."""
         return cast(Tensor, self.neck(self.features(images)))

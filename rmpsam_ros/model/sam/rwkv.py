@@ -23,6 +23,7 @@ class Stem(nn.Module):
         self.conv2 = nn.Conv2d(width, width, 3, padding=1)
 
     def forward(self, x: Tensor) -> Tensor:
+        """Map [B, 3, H, W] to [B, width, H / 2, W / 2]."""
         return cast(Tensor, self.conv2(functional.gelu(self.norm1(self.conv1(x)))))
 
 
@@ -34,6 +35,7 @@ class PooledShortcut(nn.Module):
         self.expand = nn.Conv2d(inputs, width, 1) if inputs != width else nn.Identity()
 
     def forward(self, x: Tensor) -> Tensor:
+        """Map [B, inputs, H, W] to [B, width, H / 2, W / 2]."""
         x = functional.avg_pool2d(x, 3, stride=2, padding=1, count_include_pad=False)
         return cast(Tensor, self.expand(x))
 
@@ -54,6 +56,7 @@ class PreNormBottleneck(nn.Module):
         self.conv3_1x1 = nn.Conv2d(hidden, width, 1)
 
     def forward(self, x: Tensor) -> Tensor:
+        """Map [B, inputs, H, W] to [B, width, H / stride, W / stride]."""
         y = functional.gelu(self.conv1_1x1(self.pre_norm(x)))
         y = self.conv3_1x1(functional.gelu(self.conv2_kxk(y)))
         return cast(Tensor, y + self.shortcut(x))
@@ -68,6 +71,7 @@ class Transition(nn.Module):
         self.proj = nn.Conv2d(inputs, width, 3, stride=2, padding=1)
 
     def forward(self, x: Tensor) -> Tensor:
+        """Map [B, inputs, H, W] to [B, width, H / 2, W / 2]."""
         return cast(Tensor, self.proj(self.norm(x)))
 
 
@@ -110,6 +114,7 @@ class SpatialMix(nn.Module):
         self.output = nn.Linear(width, width, bias=False)
 
     def forward(self, tokens: Tensor, size: tuple[int, int]) -> Tensor:
+        """Mix tokens [B, H * W, width] of a map of size (H, W); the same shape comes out."""
         shifted = q_shift(tokens, size)
         key = self.key(_mixed(tokens, shifted, self.spatial_mix_k))
         value = self.value(_mixed(tokens, shifted, self.spatial_mix_v))
@@ -130,6 +135,7 @@ class ChannelMix(nn.Module):
         self.value = nn.Linear(ratio * width, width, bias=False)
 
     def forward(self, tokens: Tensor, size: tuple[int, int]) -> Tensor:
+        """Mix channels of tokens [B, H * W, width] of a map of size (H, W); same shape."""
         shifted = q_shift(tokens, size)
         hidden = torch.relu(self.key(_mixed(tokens, shifted, self.spatial_mix_k))).square()
         gate = torch.sigmoid(self.receptance(_mixed(tokens, shifted, self.spatial_mix_r)))
@@ -149,6 +155,7 @@ class RwkvBlock(nn.Module):
         self.mlp = ChannelMix(width, ratio)
 
     def forward(self, tokens: Tensor, size: tuple[int, int]) -> Tensor:
+        """Refine tokens [B, H * W, width] of a map of size (H, W); the same shape comes out."""
         tokens = tokens + self.layer_scale_1 * self.attn(self.norm1(tokens), size)
         return tokens + self.layer_scale_2 * self.mlp(self.norm2(tokens), size)
 

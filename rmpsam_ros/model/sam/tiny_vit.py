@@ -25,6 +25,7 @@ class InvertedBottleneck(nn.Module):
         self.conv3 = ConvNorm(hidden, width)
 
     def forward(self, x: Tensor) -> Tensor:
+        """Refine [B, width, H, W]; the same shape comes out."""
         y = functional.gelu(self.conv1(x))
         y = functional.gelu(self.conv2(y))
         return functional.gelu(x + self.conv3(y))
@@ -40,6 +41,7 @@ class PatchMerging(nn.Module):
         self.conv3 = ConvNorm(width, width)
 
     def forward(self, x: Tensor) -> Tensor:
+        """Map [B, inputs, H, W] to [B, width, H / stride, W / stride]."""
         x = functional.gelu(self.conv1(x))
         x = functional.gelu(self.conv2(x))
         return cast(Tensor, self.conv3(x))
@@ -67,6 +69,7 @@ class WindowAttention(nn.Module):
         self.register_buffer("offset_index", index, persistent=False)
 
     def forward(self, x: Tensor) -> Tensor:
+        """Attend within windows [windows, side * side, width]; the same shape comes out."""
         qkv = self.qkv(self.norm(x)).unflatten(-1, (self.heads, 3, -1))
         q, k, v = qkv.permute(3, 0, 2, 1, 4).unbind(0)  # [windows, heads, cells, 32] each
         # Expanded at every call: a table cached in eval mode would survive a later load.
@@ -87,6 +90,7 @@ class TokenMlp(nn.Module):
         self.fc2 = nn.Linear(hidden, width)
 
     def forward(self, x: Tensor) -> Tensor:
+        """Map tokens [..., width] to the same shape, without the residual."""
         return cast(Tensor, self.fc2(functional.gelu(self.fc1(self.norm(x)))))
 
 
@@ -101,6 +105,7 @@ class TinyVitBlock(nn.Module):
         self.mlp = TokenMlp(width, mlp_ratio * width)
 
     def forward(self, x: Tensor) -> Tensor:
+        """Refine [B, width, H, W]; the same shape comes out."""
         cells = x.permute(0, 2, 3, 1)  # [B, H, W, width]
         windows, padded = split_windows(cells, self.window)
         cells = cells + join_windows(self.attn(windows), self.window, padded, cells.shape)
@@ -140,6 +145,7 @@ class TinyVitStage(nn.Module):
         self.downsample = downsample
 
     def forward(self, x: Tensor) -> Tensor:
+        """Map [B, width, H, W] to the next stage's [B, width, H / s, W / s], or keep the shape."""
         x = self.blocks(x)
         return x if self.downsample is None else self.downsample(x)
 
@@ -154,6 +160,7 @@ class PatchEmbedding(nn.Module):
         )
 
     def forward(self, x: Tensor) -> Tensor:
+        """Map [B, 3, H, W] to [B, width, H / 4, W / 4]."""
         return cast(Tensor, self.seq(x))
 
 
@@ -190,4 +197,5 @@ class TinyVit(nn.Module):
         self.neck = sam_neck(widths[-1])
 
     def forward(self, images: Tensor) -> Tensor:
+        """Encode images [B, 3, H, W] as [B, 256, H / 16, W / 16]."""
         return cast(Tensor, self.neck(self.layers(self.patch_embed(images))))

@@ -25,19 +25,22 @@ _FIXED_POINT_BITS = 22
 
 
 class FrameGeometry(NamedTuple):
-    """How a picture lies in the model's square frame: at the top left, filled right and below."""
+    """How a picture lies in the model's square frame: at the top left, filled right and below.
+
+    Attributes:
+        original: height and width of the picture.
+        resized: height and width of the picture in the model's frame.
+    """
 
     original: tuple[int, int]
-    """height and width of the picture"""
-
     resized: tuple[int, int]
-    """height and width of the picture in the model's frame"""
 
 
 def frame_geometry(height: int, width: int) -> FrameGeometry:
     """Where a picture of this size lies when its long side becomes 1024 pixels.
 
-    Raises ValueError for an empty picture, and for one so narrow that nothing of it would remain.
+    Raises:
+        ValueError: an empty picture, or one so narrow that nothing of it would remain.
     """
     if height < 1 or width < 1:
         raise ValueError(f"a picture has at least one pixel, got {height} x {width}")
@@ -54,9 +57,15 @@ def frame_geometry(height: int, width: int) -> FrameGeometry:
 def preprocess(picture: NDArray[np.uint8]) -> tuple[Tensor, FrameGeometry]:
     """A picture as the encoders want it (docs/reference/sam_family.md, section 1.1).
 
-    `picture` [H, W, 3], uint8, RGB. Returns float32 [1, 3, 1024, 1024], normalised, zero where
-    there is no picture, and the geometry for prompts and masks. Raises ValueError for another
-    shape or type.
+    Args:
+        picture: [H, W, 3] uint8, RGB.
+
+    Returns:
+        Float32 [1, 3, 1024, 1024], normalised, zero where there is no picture, and the geometry
+        for prompts and masks.
+
+    Raises:
+        ValueError: another shape or type.
     """
     if picture.ndim != 3 or picture.shape[2] != 3 or picture.dtype != np.uint8:
         raise ValueError(
@@ -81,7 +90,7 @@ def _normalised_levels() -> NDArray[np.float32]:
 
 
 def points_to_frame(points: NDArray[np.floating], geometry: FrameGeometry) -> Tensor:
-    """Points [..., 2], x first, from pixels of the picture to pixels of the frame (float32)."""
+    """Points [..., 2] (x, y), from pixels of the picture to pixels of the frame, float32."""
     (height, width), (new_height, new_width) = geometry
     scale = np.array([new_width / width, new_height / height])
     return torch.from_numpy((np.asarray(points, np.float64) * scale).astype(np.float32))

@@ -23,6 +23,7 @@ class Attention(nn.Module):
         self.out_proj = nn.Linear(inner, width)
 
     def forward(self, query: Tensor, key: Tensor, value: Tensor) -> Tensor:
+        """Attend from queries [A, N, width] to keys and values [B, M, width]."""
         q = self._split(self.q_proj(query))  # [A, heads, N, inner / heads]
         k = self._split(self.k_proj(key))
         v = self._split(self.v_proj(value))
@@ -55,6 +56,7 @@ class TwoWayLayer(nn.Module):
     def forward(
         self, tokens: Tensor, image: Tensor, token_position: Tensor, image_position: Tensor
     ) -> tuple[Tensor, Tensor]:
+        """Update tokens [K, N, width] and image [1 or K, M, width]; returns both, K of each."""
         if self.is_first:
             tokens = self.self_attn(tokens, tokens, tokens)
         else:
@@ -89,7 +91,10 @@ class TwoWayTransformer(nn.Module):
         """Tokens [K, N, width] and image [1 or K, M, width] after looking at each other.
 
         `image_position` is [1, M, width]. With one image for all prompts what does not depend on
-        the prompt is computed once. Returns tokens [K, N, width] and image [K, M, width].
+        the prompt is computed once.
+
+        Returns:
+            Tokens [K, N, width] and image [K, M, width].
         """
         # The initial tokens serve as their own positions: they carry the prompts' codes.
         token_position = tokens

@@ -1,4 +1,4 @@
-"""What is wrong with depth, and what to do about it: rules on plain values."""
+"""Faults of depth and their remedies: rules on plain values."""
 
 from __future__ import annotations
 

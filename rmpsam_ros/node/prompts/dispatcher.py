@@ -1,4 +1,4 @@
-"""Where prompt requests meet the pipeline: the right thread, the limits, and the bookkeeping."""
+"""Dispatch of prompt requests to the pipeline: thread, limits, bookkeeping."""
 
 from __future__ import annotations
 
