@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import re
 import shlex
 import subprocess
@@ -80,6 +81,42 @@ def test_links_lead_somewhere(page):
         place = page.parent / file if file else page
         assert place.exists(), target
         assert not anchor or anchor in anchors(place), target
+
+
+def named_in(page):
+    """The paths of a page, and the names that are said to be in them."""
+    pattern = r"`((?:rmpsam_ros|src|tests|tools|launch|msg|srv|config|docs|requirements|demo)/[^`\s]*)`"
+    for match in re.finditer(pattern + r"((?::|,) (?:`[A-Za-z_.]+`(?:, )?)+)?", page.read_text()):
+        names = re.findall(r"`([A-Za-z_.]+)`", match[2] or "") if match[1].endswith(".py") else []
+        yield match[1], [name for name in names if match[2].startswith(":")]
+
+
+def defined_in(path):
+    """The names of a module: functions, classes, their methods, constants."""
+    for node in ast.parse(path.read_text()).body:
+        targets = getattr(node, "targets", [getattr(node, "target", None)])
+        yield from (target.id for target in targets if isinstance(target, ast.Name))
+        yield getattr(node, "name", "")
+        if isinstance(node, ast.ClassDef):
+            yield from (f"{node.name}.{part.name}" for part in node.body if hasattr(part, "name"))
+
+
+@pytest.mark.parametrize("name", ["docs/architecture.md", "CONTRIBUTING.md"])
+def test_what_a_page_names_is_there(name):
+    found = list(named_in(ROOT / name))
+    assert len(found) > 20
+    for path, names in found:
+        assert list(ROOT.glob(path)), path
+        if names:
+            assert not set(names) - set(defined_in(ROOT / path)), path
+
+
+def test_the_table_of_rooms_is_the_order_of_imports():
+    text = (ROOT / "tests" / "test_imports.py").read_text()
+    (rooms,) = re.findall(r"^ROOMS = \(\n(.*?)^\)", text, re.MULTILINE | re.DOTALL)
+    page = (DOCS / "architecture.md").read_text().split("## ")[1]
+    table = re.findall(r"^\| `(\w+)` \|", page, re.MULTILINE)
+    assert table == re.findall(r'^ +"(\w+)"', rooms, re.MULTILINE)
 
 
 def test_every_picture_is_shown():

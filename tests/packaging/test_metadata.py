@@ -99,3 +99,13 @@ def test_ci_runs_the_tests(source_root: Path) -> None:
     script = source_root / ".ci" / "run"
     assert os.access(script, os.X_OK)
     assert script.read_text().splitlines()[-2:] == ["make test", "make smoke-jazzy"]
+
+
+def test_the_changelog_is_one_that_ros_tools_read(source_root: Path) -> None:
+    changelog = pytest.importorskip("catkin_pkg.changelog", reason="comes with colcon")
+    version = re.search("<version>(.+)</version>", (source_root / "package.xml").read_text())[1]
+    log = changelog.get_changelog_from_path(str(source_root), "rmpsam_ros")
+    versions = [number for number, _, _ in log.foreach_version()]
+    assert version in versions
+    assert all(log.get_content_of_version(number) for number in versions)
+    assert "Forthcoming\n-----------\n* " in log.rst
