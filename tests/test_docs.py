@@ -85,10 +85,10 @@ def test_links_lead_somewhere(page):
 
 def named_in(page):
     """The paths of a page, and the names that are said to be in them."""
-    pattern = r"`((?:rmpsam_ros|src|tests|tools|launch|msg|srv|config|docs|requirements|demo)/[^`\s]*)`"
-    for match in re.finditer(pattern + r"((?::|,) (?:`[A-Za-z_.]+`(?:, )?)+)?", page.read_text()):
-        names = re.findall(r"`([A-Za-z_.]+)`", match[2] or "") if match[1].endswith(".py") else []
-        yield match[1], [name for name in names if match[2].startswith(":")]
+    folders = "rmpsam_ros|src|tests|tools|launch|msg|srv|config|docs|requirements|demo"
+    pattern = rf"`((?:{folders})/[^`\s]*)`(?:: ((?:`[A-Za-z_.]+`(?:, )?)+))?"
+    for path, names in re.findall(pattern, page.read_text()):
+        yield path, re.findall(r"`([A-Za-z_.]+)`", names)
 
 
 def defined_in(path):
