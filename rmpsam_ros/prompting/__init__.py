@@ -1,4 +1,20 @@
-"""Prompts without ROS: exact frames, engines that answer, objects followed over time."""
+"""Prompts without ROS: exact frames, engines that answer, objects followed over time.
+
+Examples:
+    >>> from rmpsam_ros.prompting import PROMPT_ENGINES
+    >>> PROMPT_ENGINES
+    ('rmpsam', 'mobile_sam', 'repvit_sam', 'rwkv_sam_t', 'rwkv_sam_s', 'rwkv_sam_b')
+
+    >>> import numpy as np
+    >>> from rmpsam_ros.segmentation.prompt_types import ObjectPrompt, PromptError, validate_prompt
+    >>> no_boxes = np.empty((0, 4), np.float32)
+    >>> prompt = ObjectPrompt(np.float32([[700, 20]]), np.uint8([1]), no_boxes)
+    >>> try:
+    ...     validate_prompt(prompt, (480, 640))
+    ... except PromptError as error:
+    ...     print(error)
+    point (700, 20) is outside the 640 x 480 image
+"""
 
 from rmpsam_ros.prompting.answers import (
     Answer,

@@ -1,4 +1,17 @@
-"""Executes the network behind one interface; who uses it need not know what executes it."""
+"""Executes the network behind one interface; who uses it need not know what executes it.
+
+Examples:
+    >>> from rmpsam_ros.runtime import EngineConfig, EngineError, load_engine
+    >>> engine = load_engine(EngineConfig(weights="random", engine="torch", device="cpu"), 5)
+    >>> engine.info.precision
+    'fp32'
+    >>> engine.close()
+    >>> try:
+    ...     load_engine(EngineConfig(weights="random", engine="abacus"), num_classes=5)
+    ... except EngineError as error:
+    ...     print(error)
+    engine 'abacus' is unknown; use auto, ...
+"""
 
 from rmpsam_ros.runtime.engine import (
     Engine,

@@ -1,4 +1,13 @@
-"""Which weights there are, where they come from, and whether a file is what it should be."""
+"""Which weights there are, where they come from, and whether a file is what it should be.
+
+Examples:
+    >>> from rmpsam_ros.weights_store import find_weights, load_table
+    >>> table = load_table()
+    >>> table["mobile_sam"].licence, table["mobile_sam"].packaged
+    ('Apache-2.0', True)
+    >>> find_weights("mobile_sam").name
+    'mobile_sam.safetensors'
+"""
 
 from rmpsam_ros.weights_store.table import (
     WeightsEntry,
