@@ -1,4 +1,5 @@
 # make demo          see the node work on real video (creates and builds everything it needs)
+# make console       the same footage in a loop, with a page for the browser
 # make test          lint, types and all tests against the built package
 # make test-gpu      the tests that need a GPU or TensorRT; says of each why it is skipped
 # make test-jazzy    the ROS tests against ROS 2 Jazzy
@@ -8,7 +9,7 @@
 SHELL := bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DEFAULT_GOAL := build
-.PHONY: demo test smoke-jazzy test-gpu test-jazzy env env-test env-jazzy build build-jazzy native lint clean
+.PHONY: demo console test smoke-jazzy test-gpu test-jazzy env env-test env-jazzy build build-jazzy native lint clean
 
 REQUIREMENTS := requirements/core.txt requirements/dev.txt
 
@@ -21,6 +22,9 @@ colcon_build = set +u; . tools/ros_env.sh $(1); set -u; \
 
 demo: build
 	@set +u; . tools/ros_env.sh; set -u; python demo/run_demo.py
+
+console: build
+	@set +u; . tools/ros_env.sh; set -u; python demo/run_console.py
 
 test: build lint env-test
 	@set +u; . tools/ros_env.sh; set -u; pytest --durations=10
@@ -40,6 +44,8 @@ env:
 # Large, and only for tests: where it cannot be had, they are skipped.
 env-test: env
 	@python3 tools/install_optional.py .venv requirements/test-runtime.txt
+	@python3 tools/install_optional.py .venv requirements/test-browser.txt
+	@python3 tools/install_chromium.py
 
 env-jazzy:
 	@python3 tools/make_env.py .venv-jazzy $(REQUIREMENTS) requirements/ros-jazzy.txt

@@ -48,6 +48,7 @@ setup(
     package_data={
         "rmpsam_ros": ["py.typed"]
         + [f"**/*.{suffix}" for suffix in ("json", "yaml", "safetensors", "md", "txt")]
+        + [f"console/page/*.{suffix}" for suffix in ("html", "js", "css", "svg")]
     },
     ext_modules=[
         Extension(
@@ -74,6 +75,7 @@ setup(
         "tqdm>=4.57",
     ],
     extras_require={
+        "console": ["aiohttp>=3.9"],
         "onnxruntime": ["onnx>=1.16", "onnxruntime>=1.17"],
         "openvino": ["onnx>=1.16", "openvino>=2024.0"],
         "bag": ["mcap>=1.2", "rosbags>=0.11"],

@@ -58,6 +58,7 @@ def main() -> int:
     figures = {name: vars(row) | {"track_ids": len(row.track_ids)} for name, row in rows.items()}
     (options.out / "figures.json").write_text(json.dumps(figures, indent=1))
     print(f"wrote {options.out}/overlay.mp4, still.png, table.txt, figures.json")
+    print("make console shows the same footage live, in a page that answers clicks")
     return 0
 
 

@@ -7,7 +7,12 @@ ros2 launch rmpsam_ros camera.launch.py driver:=realsense2_camera depth_topic:=/
 
 from ament_index_python.packages import PackageNotFoundError, get_package_prefix
 from launch import Condition, LaunchContext, LaunchDescription, Substitution
-from launch.actions import DeclareLaunchArgument, ExecuteProcess, SetLaunchConfiguration
+from launch.actions import (
+    DeclareLaunchArgument,
+    ExecuteProcess,
+    SetLaunchConfiguration,
+)
+from launch.conditions import IfCondition
 from launch.substitutions import LaunchConfiguration, PathJoinSubstitution
 from launch_ros.actions import Node
 from launch_ros.parameter_descriptions import ParameterValue
@@ -66,6 +71,16 @@ class Beside(Substitution):
         return named or f"{folder}{slash}{self._name}"
 
 
+class FullName(Substitution):
+    """The perception node's name with its namespace."""
+
+    def perform(self, context: LaunchContext) -> str:
+        """Return the name; it begins with a slash."""
+        namespace = LaunchConfiguration("namespace").perform(context).strip("/")
+        name = LaunchConfiguration("node_name").perform(context)
+        return f"/{namespace}/{name}" if namespace else f"/{name}"
+
+
 def given(argument: str) -> Condition:
     """True if the argument is not empty."""
 
@@ -101,6 +116,19 @@ def parameter_names() -> list[SetLaunchConfiguration]:
 def text(argument: str) -> ParameterValue:
     """The argument as a string parameter, even if it looks like a number."""
     return ParameterValue(LaunchConfiguration(argument), value_type=str)
+
+
+def console() -> Node:
+    """The page for a browser, if argument console says so; console.launch.py has more options."""
+    return Node(
+        package=PACKAGE,
+        executable="rmpsam_console",
+        name="rmpsam_console",
+        parameters=[{"node": ParameterValue(FullName(), value_type=str)}],
+        ros_arguments=["--log-level", LaunchConfiguration("log_level")],
+        output="screen",
+        condition=IfCondition(LaunchConfiguration("console")),
+    )
 
 
 def drivers() -> list[Node | ExecuteProcess]:
@@ -233,6 +261,12 @@ def generate_launch_description() -> LaunchDescription:
             description="Name of the perception node; its topics and services are below it.",
         ),
         DeclareLaunchArgument(
+            "console",
+            default_value="false",
+            choices=["true", "false"],
+            description="Also serve the page for a browser; its address is in the log.",
+        ),
+        DeclareLaunchArgument(
             "log_level",
             default_value="info",
             choices=["debug", "info", "warn", "error", "fatal"],
@@ -322,5 +356,5 @@ def generate_launch_description() -> LaunchDescription:
     )
     # Drivers first: if one is not installed, nothing is started.
     return LaunchDescription(
-        [*arguments, *parameter_names(), *drivers(), perception, camera_source]
+        [*arguments, *parameter_names(), *drivers(), perception, camera_source, console()]
     )

@@ -5,7 +5,12 @@
 """
 
 from launch import Condition, LaunchContext, LaunchDescription, Substitution
-from launch.actions import DeclareLaunchArgument, GroupAction, SetLaunchConfiguration
+from launch.actions import (
+    DeclareLaunchArgument,
+    GroupAction,
+    SetLaunchConfiguration,
+)
+from launch.conditions import IfCondition
 from launch.substitutions import LaunchConfiguration, PathJoinSubstitution
 from launch_ros.actions import Node, SetRemap
 from launch_ros.parameter_descriptions import ParameterValue
@@ -58,6 +63,16 @@ class ImageTopic(Substitution):
         return self._named.perform(context) or self._own.perform(context)
 
 
+class FullName(Substitution):
+    """The perception node's name with its namespace."""
+
+    def perform(self, context: LaunchContext) -> str:
+        """Return the name; it begins with a slash."""
+        namespace = LaunchConfiguration("namespace").perform(context).strip("/")
+        name = LaunchConfiguration("node_name").perform(context)
+        return f"/{namespace}/{name}" if namespace else f"/{name}"
+
+
 def given(value: Substitution) -> Condition:
     """True if the value is not empty."""
     return Condition(predicate=lambda context: value.perform(context) != "")
@@ -84,6 +99,19 @@ def parameter_names() -> list[SetLaunchConfiguration]:
 def text(value: Substitution) -> ParameterValue:
     """The value as a string parameter, even if it looks like a number."""
     return ParameterValue(value, value_type=str)
+
+
+def console() -> Node:
+    """The page for a browser, if argument console says so; console.launch.py has more options."""
+    return Node(
+        package=PACKAGE,
+        executable="rmpsam_console",
+        name="rmpsam_console",
+        parameters=[{"node": ParameterValue(FullName(), value_type=str)}],
+        ros_arguments=["--log-level", LaunchConfiguration("log_level")],
+        output="screen",
+        condition=IfCondition(LaunchConfiguration("console")),
+    )
 
 
 def input_remappings() -> list[SetRemap]:
@@ -192,6 +220,12 @@ def generate_launch_description() -> LaunchDescription:
             description="Name of the perception node; its topics and services are below it.",
         ),
         DeclareLaunchArgument(
+            "console",
+            default_value="false",
+            choices=["true", "false"],
+            description="Also serve the page for a browser; its address is in the log.",
+        ),
+        DeclareLaunchArgument(
             "log_level",
             default_value="info",
             choices=["debug", "info", "warn", "error", "fatal"],
@@ -255,4 +289,4 @@ def generate_launch_description() -> LaunchDescription:
         for index in range(MAX_CAMERAS)
     ]
     group = GroupAction([*input_remappings(), perception, *camera_sources])
-    return LaunchDescription([*arguments, *parameter_names(), group])
+    return LaunchDescription([*arguments, *parameter_names(), group, console()])

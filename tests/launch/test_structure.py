@@ -41,7 +41,12 @@ def declared_arguments(path: Path, calls: Calls) -> list[str]:
 
 def test_there_are_launch_files(source_root: Path) -> None:
     names = {path.name for path in (source_root / "launch").iterdir() if path.is_file()}
-    assert {"camera.launch.py", "multi_camera.launch.py", "rviz.launch.py"} <= names
+    assert {
+        "camera.launch.py",
+        "multi_camera.launch.py",
+        "rviz.launch.py",
+        "console.launch.py",
+    } <= names
 
 
 def test_every_argument_is_described(launch_file: Path, calls: Calls) -> None:
@@ -193,3 +198,15 @@ def test_rviz_windows_belong_to_displays(source_root: Path) -> None:
         assert (display["Name"] in config["Window Geometry"]) == has_window
     defaults = {p.name: p.default for group in CAMERA_SOURCE_PARAMETERS.values() for p in group}
     assert manager["Global Options"]["Fixed Frame"] == defaults["frame_id"]
+
+
+def test_console_arguments_are_its_parameters(source_root: Path, calls: Calls) -> None:
+    settings = pytest.importorskip("rmpsam_ros.console.settings", reason="needs ROS 2 (rclpy)")
+    declared = declared_arguments(source_root / "launch" / "console.launch.py", calls)
+    table = {one.name: one for group in settings.CONSOLE_PARAMETERS.values() for one in group}
+    assert set(declared) <= table.keys()
+    for call in calls(source_root / "launch" / "console.launch.py", ARGUMENT):
+        words = {word.arg: word.value for word in call.keywords}
+        default = table[ast.literal_eval(call.args[0])].default
+        text = str(default).lower() if isinstance(default, bool) else str(default)
+        assert ast.literal_eval(words["default_value"]) == text

@@ -60,7 +60,7 @@ def test_licence(source_root: Path) -> None:
     assert "END OF TERMS AND CONDITIONS" in text
 
 
-@pytest.mark.parametrize("name", ["core", "dev", "ros-kilted", "ros-jazzy"])
+@pytest.mark.parametrize("name", ["core", "dev", "ros-kilted", "ros-jazzy", "test-browser"])
 def test_requirements_are_exact_pins(source_root: Path, name: str) -> None:
     assert pins(source_root / "requirements" / f"{name}.txt")
 

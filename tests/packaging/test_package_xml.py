@@ -14,6 +14,7 @@ import pytest
 catkin_pkg = pytest.importorskip("catkin_pkg.package", reason="catkin_pkg is not installed")
 
 ROSDEP_KEYS = {
+    "aiohttp": "python3-aiohttp",
     "cv2": "python3-opencv",
     "numpy": "python3-numpy",
     "scipy": "python3-scipy",

@@ -65,10 +65,11 @@ def configuration_yaml() -> str:
 
 
 def _sections(table: Mapping[str, Iterable[Parameter]]) -> str:
-    return "".join(f"\n### {group}\n{_rows(rows)}" for group, rows in table.items())
+    return "".join(f"\n### {group}\n{parameter_rows(rows)}" for group, rows in table.items())
 
 
-def _rows(parameters: Iterable[Parameter]) -> str:
+def parameter_rows(parameters: Iterable[Parameter]) -> str:
+    """Return a table of parameters in Markdown."""
     rows = ["\n| name | type | default | accepts | changes | |\n", "|---|---|---|---|---|---|\n"]
     rows += [
         f"| `{one.name}` | {one.type_name} | `{_yaml(one.default)}` | {_accepted(one)} "

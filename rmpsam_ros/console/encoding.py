@@ -1,0 +1,64 @@
+"""Camera images as the browser gets them: JPEG, made in a thread and once for all browsers."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from rmpsam_ros.node.input.compressed_images import decode_compressed
+from rmpsam_ros.node.input.images import Picture, decode_image
+
+# What a browser may choose. More would only let it make the server encode more often.
+QUALITIES = {"low": 50, "medium": 80, "high": 92}
+SIDES = (0, 640, 1280)  # longest side, pixels; 0: as it is
+_EXIF = b"\xff\xe1"
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """How a browser wants its images: a name of `QUALITIES` and one of `SIDES`."""
+
+    quality: str = "medium"
+    side: int = 0
+
+
+def pixels_of(message: Any) -> Picture:
+    """Return the pixels of an Image or CompressedImage message.
+
+    Raises:
+        ImageError: it cannot be read; the perception node refuses it with the same words.
+    """
+    if hasattr(message, "encoding"):
+        return decode_image(message)
+    return decode_compressed(message)
+
+
+def encode_jpeg(message: Any, choice: Choice) -> tuple[NDArray[np.uint8], tuple[int, int]]:
+    """Return an image message as JPEG, and the size (height, width) of the *camera's* image.
+
+    The data of a compressed image passes as it came, unless it holds what a browser would obey and
+    the perception node does not (an orientation), or is wanted smaller.
+
+    Raises:
+        ImageError: the message cannot be read.
+    """
+    picture = pixels_of(message)
+    height, width = picture.pixels.shape[:2]
+    if not hasattr(message, "encoding") and not choice.side:
+        data = np.frombuffer(message.data, np.uint8)
+        head = data[:4096].tobytes()
+        if head.startswith(b"\xff\xd8") and _EXIF not in head:
+            return data, (height, width)
+    pixels = picture.pixels
+    factor = choice.side / max(height, width) if choice.side else 1.0
+    if factor < 1.0:
+        size = (max(1, round(width * factor)), max(1, round(height * factor)))
+        pixels = np.asarray(cv2.resize(pixels, size, interpolation=cv2.INTER_AREA), np.uint8)
+    if picture.channel_order == "rgb":
+        pixels = np.asarray(cv2.cvtColor(pixels, cv2.COLOR_RGB2BGR), np.uint8)
+    _, data = cv2.imencode(".jpg", pixels, [cv2.IMWRITE_JPEG_QUALITY, QUALITIES[choice.quality]])
+    return np.asarray(data, np.uint8).reshape(-1), (height, width)

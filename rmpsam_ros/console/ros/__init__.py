@@ -1,0 +1,1 @@
+"""The console's side of ROS 2: what one perception node publishes and offers, and nothing else."""
