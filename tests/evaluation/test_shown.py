@@ -53,6 +53,11 @@ def result(*segments):
         ([(square(0, 0, 3), 0, True)], sample([square(0, 0, 3)], [0]), (0, 0, 0, 1, 0)),  # small
         ([(square(0, 0), 0, True)], sample(ignore=square(0, 0, 12)), (0, 0, 0, 0, 0)),  # unknown
         (
+            [(square(0, 0), 0, True), (square(20, 20), 0, True)],
+            sample([square(20, 20)], [0], ignore=square(0, 0, 12)),
+            (1, 1, 1, 1, 0),
+        ),
+        (
             [(square(0, 0), 0, True), (square(20, 20), 1, True), (square(0, 20), 2, True)],
             sample([square(0, 0), square(20, 20)], [0, 0]),
             (2, 2, 1, 3, 1),
