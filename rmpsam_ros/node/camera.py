@@ -18,13 +18,15 @@ from rmpsam_ros.node.depth.spatial_results import SpatialResults
 from rmpsam_ros.node.input.camera_statistics import CameraStatistics, FrameTimes
 from rmpsam_ros.node.input.compressed_images import decode_compressed
 from rmpsam_ros.node.input.frame_headers import FrameHeaders, nanoseconds
-from rmpsam_ros.node.input.images import ImageError, Picture, decode_image
+from rmpsam_ros.node.input.images import DecodedImage, ImageError, decode_image
 from rmpsam_ros.node.input.transport_losses import TransportLosses
+from rmpsam_ros.node.parameters.settings import LiveSettings
 from rmpsam_ros.node.results.consumers import ConsumerTopics
 from rmpsam_ros.node.results.messages import latency_message
+from rmpsam_ros.node.results.processed_frame import ProcessedFrame
 from rmpsam_ros.node.results.publishers import ResultPublishers
 from rmpsam_ros.node.threads.frame_slot import FrameSlot
-from rmpsam_ros.node.topic_names import CameraScope
+from rmpsam_ros.node.topic_names import TopicNames
 
 if TYPE_CHECKING:
     from rmpsam_ros.pipeline import PendingFrame, Pipeline
@@ -56,7 +58,7 @@ class BegunFrame:
     """
 
     frame: Frame
-    picture: Picture
+    image: DecodedImage
     pending: PendingFrame
     together: bool
     wait: float
@@ -70,18 +72,17 @@ class Camera:
     waits for it is not safe in every distribution.
 
     Args:
-        scope: where its topics are.
+        names: where its topics are.
         work: notified when an image has arrived.
-        compressed: subscribe to ``image``/compressed instead of ``image``.
-        overlay_rate: returns how many overlays per second there may be.
-        backward_jump: returns by how many seconds a stamp may go back.
+        settings: with ``image_transport``, which says whether to subscribe to ``image`` or to
+            ``image``/compressed, and what may change while the node runs.
         prepare: called in the inference thread before every frame.
         done: called there when the results of a frame have been published.
         consumers: topics in the forms of other packages.
         spatial: topics that need depth; None: there is no depth.
 
     Attributes:
-        scope: as given.
+        names: as given.
         slot: the image that waits.
         statistics: what became of the images.
         losses: images that were sent but never arrived.
@@ -96,27 +97,26 @@ class Camera:
     def __init__(
         self,
         node: Node,
-        scope: CameraScope,
+        names: TopicNames,
         work: threading.Condition,
-        compressed: bool,
-        overlay_rate: Callable[[], float],
-        backward_jump: Callable[[], float],
+        settings: LiveSettings,
         prepare: Callable[[Pipeline], None],
         done: Callable[[], None],
         consumers: ConsumerTopics,
         spatial: SpatialResults | None,
     ) -> None:
-        self.scope = scope
+        self.names = names
         self._logger = node.get_logger()
-        self._backward_jump = backward_jump
+        self._settings = settings
         self._prepare = prepare
         self._done = done
+        compressed = settings.current.image_transport == "compressed"
         self._decode = decode_compressed if compressed else decode_image
         self.slot: FrameSlot[Frame] = FrameSlot(work)
         self.statistics, self.losses = CameraStatistics(), TransportLosses()
         self.headers = FrameHeaders()
         self.publishers = ResultPublishers(
-            node, scope, overlay_rate, self._on_overlay_error, self.headers, consumers, spatial
+            node, names, settings, self._on_overlay_error, self.headers, consumers, spatial
         )
         self.spatial = spatial
         self.active = False
@@ -124,7 +124,7 @@ class Camera:
         self._newest_stamp: int | None = None  # as `Frame.stamp`
         self._clock = node.get_clock()
         # A remapped `image` moves the compressed topic along, as image_transport does it.
-        topic = node.resolve_topic_name(scope.input("image"))
+        topic = node.resolve_topic_name(names.input("image"))
         self.subscription = node.create_subscription(
             CompressedImage if compressed else Image,
             f"{topic}/compressed" if compressed else topic,
@@ -164,7 +164,7 @@ class Camera:
         now, stamp = self._clock.now().nanoseconds, nanoseconds(message.header.stamp)
         self.last_age = (now - (stamp or now)) * 1e-9
         # Some cameras stamp no image; simulated time may stand at 0.
-        self.slot.put(Frame(message, self.last_arrival, stamp or now or time.monotonic_ns()))
+        self.slot.offer(Frame(message, self.last_arrival, stamp or now or time.monotonic_ns()))
 
     def begin(self, pipeline: Pipeline, frame: Frame) -> BegunFrame | None:
         """Decode and prepare one frame; what goes wrong is counted and logged, and gives None."""
@@ -189,26 +189,29 @@ class Camera:
     def _begin(self, pipeline: Pipeline, frame: Frame) -> BegunFrame:
         started = time.monotonic()
         self._prepare(pipeline)
-        picture = self._decode(frame.message)
+        image = self._decode(frame.message)
         decoded = time.monotonic()
         self._reset_after_jump(pipeline, frame.stamp)
         if self.spatial is not None:
             self.spatial.hold(frame.stamp)
         stamp = frame.stamp * 1e-9
-        self.headers.put(stamp, frame.message.header)  # a prompt may see the frame before we go on
-        pending = pipeline.begin(picture.pixels, stamp, picture.channel_order)
+        # Now, because a prompt may see the frame before this method goes on.
+        self.headers.remember(stamp, frame.message.header)
+        pending = pipeline.begin(image.pixels, stamp, image.channel_order)
         together = pipeline.batches_well(pending)
         wait, decode = started - frame.arrival, decoded - started
-        return BegunFrame(frame, picture, pending, together, wait, decode)
+        return BegunFrame(frame, image, pending, together, wait, decode)
 
     def _finish(self, pipeline: Pipeline, begun: BegunFrame, output: FrameOutput) -> None:
-        frame, picture, header = begun.frame, begun.picture, begun.frame.message.header
+        frame, image, header = begun.frame, begun.image, begun.frame.message.header
         result = pipeline.finish(begun.pending, output)
         if self._newest_stamp is None:
-            self._log_first(frame, picture)
+            self._log_first(frame, image)
         self._newest_stamp = frame.stamp
         self.headers.newest = header
-        fill, publish = self.publishers.publish(header, frame.stamp, picture, result, pipeline)
+        fill, publish = self.publishers.publish(
+            ProcessedFrame(header, frame.stamp, image, result, pipeline)
+        )
         times = FrameTimes(
             wait=begun.wait,
             decode=begun.decode,
@@ -229,18 +232,18 @@ class Camera:
         if self._newest_stamp is None:
             return
         back = (self._newest_stamp - stamp) * 1e-9
-        if back > self._backward_jump():
+        if back > self._settings.current.backward_jump:
             self._logger.warning(
-                f"{self.scope.about('image')} stamps went back by {back:.3f} s (more than "
+                f"{self.names.about('image')} stamps went back by {back:.3f} s (more than "
                 "backward_jump): all tracks end and new ones begin"
             )
             pipeline.reset()
 
-    def _log_first(self, frame: Frame, picture: Picture) -> None:
-        height, width = picture.pixels.shape[:2]
+    def _log_first(self, frame: Frame, image: DecodedImage) -> None:
+        height, width = image.pixels.shape[:2]
         encoding = getattr(frame.message, "encoding", "") or frame.message.format
         self._logger.info(
-            f"first {self.scope.about('image')} processed: {width} x {height}, {encoding}, from "
+            f"first {self.names.about('image')} processed: {width} x {height}, {encoding}, from "
             f"'{frame.message.header.frame_id}', after {time.monotonic() - frame.arrival:.2f} s"
         )
 
@@ -249,7 +252,7 @@ class Camera:
         reason = str(error) if expected else f"{type(error).__name__}: {error}"
         self.statistics.fail(reason)
         self._logger.warning(
-            f"{self.scope.about('image')} not processed ({self.statistics.failed} so far): "
+            f"{self.names.about('image')} not processed ({self.statistics.failed} so far): "
             f"{reason}",
             throttle_duration_sec=LOG_PERIOD,
         )
@@ -259,6 +262,6 @@ class Camera:
 
     def _on_overlay_error(self, error: Exception) -> None:
         self._logger.warning(
-            f"{self.scope.about('overlay')} not drawn: {type(error).__name__}: {error}",
+            f"{self.names.about('overlay')} not drawn: {type(error).__name__}: {error}",
             throttle_duration_sec=LOG_PERIOD,
         )

@@ -11,61 +11,55 @@ from rclpy.node import Node
 from rmpsam_ros.node.camera import Camera
 from rmpsam_ros.node.depth.spatial_results import SpatialResults
 from rmpsam_ros.node.input.calibration import Calibration
-from rmpsam_ros.node.parameters.declaration import RosParameters
+from rmpsam_ros.node.parameters.settings import LiveSettings
 from rmpsam_ros.node.prompts.clicks import ClickTopics
-from rmpsam_ros.node.prompts.dispatcher import PromptDesk
+from rmpsam_ros.node.prompts.dispatcher import PromptDispatcher
 from rmpsam_ros.node.prompts.service import PromptService
 from rmpsam_ros.node.results.consumers import ConsumerTopics
 from rmpsam_ros.node.self_report import CameraReport
-from rmpsam_ros.node.topic_names import CameraScope
+from rmpsam_ros.node.topic_names import TopicNames
 
 if TYPE_CHECKING:
     from rmpsam_ros.pipeline import Pipeline
 
 
-class Station:
+class CameraServices:
     """A camera, the requests about its images, and how it does.
 
     Args:
-        scope: where its topics and services are.
+        names: where its topics and services are.
         work: notified when an image has arrived.
         prepare: called in the inference thread before every frame.
 
     Attributes:
         camera: images and results.
-        desk: prompt requests.
+        dispatcher: prompt requests.
         report: statuses.
     """
 
     def __init__(
         self,
         node: Node,
-        scope: CameraScope,
-        settings: RosParameters,
+        names: TopicNames,
+        settings: LiveSettings,
         work: threading.Condition,
         prepare: Callable[[Pipeline], None],
     ) -> None:
-        calibration = Calibration(node, scope, settings["rectified"])
+        calibration = Calibration(node, names, settings.current.rectified)
         spatial = None
-        if settings["use_depth"]:
-            spatial = SpatialResults(node, scope, lambda name: settings[name], calibration)
+        if settings.current.use_depth:
+            spatial = SpatialResults(node, names, settings, calibration)
         self.camera = Camera(
             node,
-            scope,
+            names,
             work,
-            compressed=settings["image_transport"] == "compressed",
-            overlay_rate=lambda: settings["overlay_rate"],
-            backward_jump=lambda: settings["backward_jump"],
+            settings,
             prepare=prepare,
-            done=lambda: self.desk.on_frame(),
-            consumers=ConsumerTopics(node, scope, lambda: settings["mask_classes"], calibration),
+            done=lambda: self.dispatcher.on_frame(),
+            consumers=ConsumerTopics(node, names, settings, calibration),
             spatial=spatial,
         )
-        self.desk = PromptDesk(
-            node, scope, lambda: self.camera.active, lambda name: settings[name]
-        )
-        self._services = PromptService(node, scope, self.desk, self.camera.headers)
-        self._clicks = ClickTopics(node, scope, self.desk, self.camera.headers)
-        self.report = CameraReport(
-            node, self.camera, self.desk.status, lambda name: settings[name]
-        )
+        self.dispatcher = PromptDispatcher(node, names, lambda: self.camera.active, settings)
+        self._services = PromptService(node, names, self.dispatcher, self.camera.headers)
+        self._clicks = ClickTopics(node, names, self.dispatcher, self.camera.headers)
+        self.report = CameraReport(node, self.camera, self.dispatcher.status, settings)

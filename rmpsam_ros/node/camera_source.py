@@ -19,7 +19,8 @@ from sensor_msgs.msg import CompressedImage, Image
 from std_msgs.msg import Header
 
 from rmpsam_ros.node import qos
-from rmpsam_ros.node.parameters.declaration import RosParameters
+from rmpsam_ros.node.parameters.declaration import DeclaredParameters
+from rmpsam_ros.node.parameters.settings import CameraSourceSettings
 from rmpsam_ros.node.parameters.table import CAMERA_SOURCE_PARAMETERS, ParameterError
 from rmpsam_ros.node.process import initialize, spin, wait_for
 from rmpsam_ros.node.results.messages import MESSAGES, array_field
@@ -46,16 +47,16 @@ class CameraSource(Node):
 
     def __init__(self) -> None:
         super().__init__("camera_source")
-        settings = RosParameters(self, CAMERA_SOURCE_PARAMETERS)
-        self._encoding = settings["encoding"]
-        self._size = (settings["width"], settings["height"])
-        self._frame_id = settings["frame_id"]
-        self._loop = settings["loop"]
-        self._source: FrameSource = open_source(settings["source"])
-        self._rate = settings["rate"] or self._source.rate
+        settings = DeclaredParameters(self, CAMERA_SOURCE_PARAMETERS, CameraSourceSettings).current
+        self._encoding = settings.encoding
+        self._size = (settings.width, settings.height)
+        self._frame_id = settings.frame_id
+        self._loop = settings.loop
+        self._source: FrameSource = open_source(settings.source)
+        self._rate = settings.rate or self._source.rate
         compressed = self._encoding in FILE_SUFFIXES
         topic = self.resolve_topic_name("image")
-        self._reliable = settings["reliability"] == "reliable"
+        self._reliable = settings.reliability == "reliable"
         self._publisher = self.create_publisher(
             CompressedImage if compressed else Image,
             f"{topic}/compressed" if compressed else topic,

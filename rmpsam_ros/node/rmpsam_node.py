@@ -7,7 +7,7 @@ import gc
 import threading
 import time
 import traceback
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from rclpy.callback_groups import MutuallyExclusiveCallbackGroup
@@ -16,9 +16,10 @@ from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackRet
 
 from rmpsam_ros.node import qos
 from rmpsam_ros.node.camera import Camera
-from rmpsam_ros.node.camera_services import Station
-from rmpsam_ros.node.parameters.declaration import RosParameters
+from rmpsam_ros.node.camera_services import CameraServices
+from rmpsam_ros.node.parameters.declaration import DeclaredParameters
 from rmpsam_ros.node.parameters.live_values import LiveThresholds
+from rmpsam_ros.node.parameters.settings import Settings
 from rmpsam_ros.node.parameters.table import NODE_PARAMETERS, Value
 from rmpsam_ros.node.process import give_back_memory
 from rmpsam_ros.node.results import detections
@@ -27,7 +28,7 @@ from rmpsam_ros.node.self_report import SelfReport
 from rmpsam_ros.node.status import Level, Status
 from rmpsam_ros.node.threads.inference_thread import InferenceThread
 from rmpsam_ros.node.threads.prompt_thread import PromptThread
-from rmpsam_ros.node.topic_names import camera_scopes
+from rmpsam_ros.node.topic_names import topic_names_of
 
 if TYPE_CHECKING:
     from rmpsam_ros.pipeline import Pipeline
@@ -42,11 +43,11 @@ CAMERA_THREADS, OTHER_THREADS = 5, 5
 
 Progress = Callable[[str], None]
 Transition = Callable[["RmpsamNode", LifecycleState], TransitionCallbackReturn]
-PipelineFactory = Callable[[Mapping[str, Any], Progress], "Pipeline"]
+PipelineFactory = Callable[[Settings, Progress], "Pipeline"]
 
 
-def make_pipeline(values: Mapping[str, Any], progress: Progress) -> Pipeline:
-    """Make the pipeline that the parameter values describe."""
+def make_pipeline(settings: Settings, progress: Progress) -> Pipeline:
+    """Make the pipeline that the settings describe."""
     # Importing PyTorch takes seconds; by now the node is up and can say what it is doing.
     progress("loading PyTorch")
     from rmpsam_ros.node.parameters.configuration import (
@@ -56,13 +57,13 @@ def make_pipeline(values: Mapping[str, Any], progress: Progress) -> Pipeline:
     )
     from rmpsam_ros.pipeline import create_pipeline
 
-    pipeline = create_pipeline(pipeline_config(values), progress)
-    pipeline.fusion = fusion_config(values, pipeline.label_set)
-    class_ids(values["mask_classes"], pipeline.label_set, "mask_classes")
+    pipeline = create_pipeline(pipeline_config(settings), progress)
+    pipeline.fusion = fusion_config(settings, pipeline.label_set)
+    class_ids(settings.mask_classes, pipeline.label_set, "mask_classes")
     return pipeline
 
 
-def reported(transition: Transition) -> Transition:
+def log_failure(transition: Transition) -> Transition:
     """Have what a transition raises logged and reported; the node goes on to on_error.
 
     ROS 2 would turn it into ERROR without a word.
@@ -86,7 +87,7 @@ class RmpsamNode(LifecycleNode):
     live as long as the node; what changes with the state is whether images and prompts are taken.
 
     Args:
-        pipeline_factory: makes the pipeline from the parameter values; tests put their own here.
+        pipeline_factory: makes the pipeline from the settings; tests put their own here.
 
     Raises:
         ParameterError: a parameter value given at start is not accepted.
@@ -101,20 +102,25 @@ class RmpsamNode(LifecycleNode):
         self._stopping = threading.Event()
         self._starting = threading.Lock()  # held while a thread is made: `stop` must see it
         self._network_status = Status("network", Level.OK, "not loaded")
-        self._settings = RosParameters(
-            self, NODE_PARAMETERS, lambda: self._thread is not None, self._check_parameter
+        self._settings = settings = DeclaredParameters(
+            self,
+            NODE_PARAMETERS,
+            Settings,
+            lambda: self._thread is not None,
+            self._check_parameter,
         )
-        settings = self._settings
         thresholds = LiveThresholds(settings)
         self._work = threading.Condition()
-        self._stations = [
-            Station(self, scope, settings, self._work, thresholds.apply)
-            for scope in camera_scopes(settings["cameras"])
+        self._camera_services = [
+            CameraServices(self, names, settings, self._work, thresholds.apply)
+            for names in topic_names_of(settings.current.cameras)
         ]
-        self._labels = LabelPublishers(self, [one.camera.scope for one in self._stations])
+        self._labels = LabelPublishers(
+            self, [services.camera.names for services in self._camera_services]
+        )
         self._report = SelfReport(
             self,
-            [one.report for one in self._stations],
+            [services.report for services in self._camera_services],
             lambda: self._network_status,
             lambda: self._pipelines[0].engine_info.device if self._pipelines else "",
         )
@@ -122,7 +128,7 @@ class RmpsamNode(LifecycleNode):
             self.get_logger().warning(line)
         if not detections.installed():
             self.get_logger().info(detections.NOT_INSTALLED)
-        if settings["autostart"]:
+        if settings.current.autostart:
             # In a group of its own, so that lifecycle services answer while the network is loaded.
             self._autostart_timer = self.create_timer(
                 0.0,
@@ -134,17 +140,17 @@ class RmpsamNode(LifecycleNode):
     @property
     def executor_threads(self) -> int:
         """Threads that the executor needs so that no callback waits for an unrelated one."""
-        each = int(self._settings["max_waiting_prompts"]) + CAMERA_THREADS
-        return len(self._stations) * each + OTHER_THREADS
+        each = self._settings.current.max_waiting_prompts + CAMERA_THREADS
+        return len(self._camera_services) * each + OTHER_THREADS
 
     @property
     def cameras(self) -> list[Camera]:
         """The cameras, in the order of parameter ``cameras``."""
-        return [one.camera for one in self._stations]
+        return [services.camera for services in self._camera_services]
 
     # Lifecycle --------------------------------------------------------------------------------
 
-    @reported
+    @log_failure
     def on_configure(self, state: LifecycleState) -> TransitionCallbackReturn:
         """Load the network and publish the label table.
 
@@ -164,7 +170,7 @@ class RmpsamNode(LifecycleNode):
             self.report_error("network cannot be loaded", error)
             return TransitionCallbackReturn.FAILURE
         self._pipelines, pipeline = pipelines, pipelines[0]
-        self._labels.publish(pipeline.label_set, self._settings["score_threshold"])
+        self._labels.publish(pipeline.label_set, self._settings.current.score_threshold)
         info = pipeline.engine_info
         random = "random" in info.weights
         self._set_network_status(
@@ -182,7 +188,7 @@ class RmpsamNode(LifecycleNode):
         log(f"network: {info}; loaded in {time.monotonic() - started:.1f} s")
         return TransitionCallbackReturn.SUCCESS
 
-    @reported
+    @log_failure
     def on_activate(self, state: LifecycleState) -> TransitionCallbackReturn:
         """Take in images and prompts.
 
@@ -195,11 +201,11 @@ class RmpsamNode(LifecycleNode):
             self.get_logger().info(
                 f"active: waiting for {subscription.msg_type.__name__} on "
                 f"{subscription.topic_name} ({qos.describe(subscription.qos_profile)}), results "
-                f"on {self.resolve_topic_name(camera.scope.own('panoptic'))} and others"
+                f"on {self.resolve_topic_name(camera.names.private('panoptic'))} and others"
             )
         return TransitionCallbackReturn.SUCCESS
 
-    @reported
+    @log_failure
     def on_deactivate(self, state: LifecycleState) -> TransitionCallbackReturn:
         """Take in no more images and prompts; the network stays loaded.
 
@@ -211,7 +217,7 @@ class RmpsamNode(LifecycleNode):
         self.get_logger().info("inactive: images and prompts are not taken")
         return TransitionCallbackReturn.SUCCESS
 
-    @reported
+    @log_failure
     def on_cleanup(self, state: LifecycleState) -> TransitionCallbackReturn:
         """Give back the network's memory.
 
@@ -226,7 +232,7 @@ class RmpsamNode(LifecycleNode):
         self.get_logger().info("unconfigured: the network is unloaded")
         return TransitionCallbackReturn.SUCCESS
 
-    @reported
+    @log_failure
     def on_shutdown(self, state: LifecycleState) -> TransitionCallbackReturn:
         """Give back everything.
 
@@ -276,43 +282,43 @@ class RmpsamNode(LifecycleNode):
 
     def _load(self) -> Sequence[Pipeline]:
         """Make the inference thread and wait until it has made the pipelines."""
-        values = self._settings.values()
+        settings = self._settings.current
         for camera in self.cameras:
             camera.forget()
         self._set_network_status(Level.OK, "loading")
         with self._starting:
-            self._go_on()
+            self._raise_if_stopping()
             self._thread = thread = InferenceThread(
-                lambda: self._make_pipelines(values),
+                lambda: self._make_pipelines(settings),
                 self.cameras,
                 self._work,
-                values["max_waiting_prompts"],
+                settings.max_waiting_prompts,
             )
         started = sign_of_life = time.monotonic()
         while (pipelines := thread.wait_until_ready(0.1)) is None:
             now = time.monotonic()
-            self._go_on()
+            self._raise_if_stopping()
             if now - sign_of_life > PROGRESS_PERIOD:
                 sign_of_life = now
                 self.get_logger().info(
                     f"still loading after {now - started:.0f} s: {self._network_status.message}"
                 )
         with self._starting:
-            self._go_on()
+            self._raise_if_stopping()
             if pipelines[0].prompts_run_beside:
-                self._prompt_thread = PromptThread(values["max_waiting_prompts"])
-        for station, pipeline in zip(self._stations, pipelines, strict=True):
-            station.desk.open(pipeline, thread, self._prompt_thread)
+                self._prompt_thread = PromptThread(settings.max_waiting_prompts)
+        for services, pipeline in zip(self._camera_services, pipelines, strict=True):
+            services.dispatcher.open(pipeline, thread, self._prompt_thread)
         # What was loaded stays: none of it needs to be searched for garbage between two frames.
         gc.collect()
         gc.freeze()
         give_back_memory()
         return pipelines
 
-    def _make_pipelines(self, values: Mapping[str, Any]) -> list[Pipeline]:
+    def _make_pipelines(self, settings: Settings) -> list[Pipeline]:
         """Load the network once; the cameras share it."""
-        first = self._make_pipeline(values, self._on_progress)
-        return [first, *(first.for_another_camera() for _ in self._stations[1:])]
+        first = self._make_pipeline(settings, self._on_progress)
+        return [first, *(first.for_another_camera() for _ in self._camera_services[1:])]
 
     def _release(self, timeout: float = CLOSE_TIMEOUT) -> bool:
         """Stop taking images and end the threads, first the one that only uses the pipelines."""
@@ -321,8 +327,8 @@ class RmpsamNode(LifecycleNode):
         prompts, network = self._prompt_thread, self._thread
         if prompts is not None and not prompts.close(timeout):
             return False
-        for station in self._stations:
-            station.desk.close()
+        for services in self._camera_services:
+            services.dispatcher.close()
         if network is not None and not network.close(timeout):
             return False
         self._thread = self._prompt_thread = None
@@ -333,13 +339,13 @@ class RmpsamNode(LifecycleNode):
             give_back_memory()
         return True
 
-    def _go_on(self) -> None:
+    def _raise_if_stopping(self) -> None:
         """Raise InterruptedError if the node is to stop."""
         if self._stopping.is_set():
             raise InterruptedError("stopped while loading")
 
     def _on_progress(self, line: str) -> None:
-        self._go_on()  # ends the building of an engine, too, which takes minutes
+        self._raise_if_stopping()  # ends the building of an engine, too, which takes minutes
         self._set_network_status(Level.OK, line)
         self.get_logger().info(line)
 

@@ -7,7 +7,6 @@ import traceback
 from collections.abc import Callable, Sequence
 from dataclasses import fields
 from statistics import fmean
-from typing import Any
 
 from diagnostic_msgs.msg import DiagnosticArray
 from rclpy.callback_groups import MutuallyExclusiveCallbackGroup
@@ -18,6 +17,7 @@ from rmpsam_ros.node import qos, topic_health
 from rmpsam_ros.node.camera import LOG_PERIOD, Camera
 from rmpsam_ros.node.depth.spatial_results import SpatialResults
 from rmpsam_ros.node.input.camera_statistics import FrameTimes, RateMeter
+from rmpsam_ros.node.parameters.settings import LiveSettings
 from rmpsam_ros.node.status import Level, Status, diagnostics_message
 from rmpsam_ros.node.topic_health import InputState, Problem
 
@@ -79,7 +79,7 @@ class CameraReport:
 
     Args:
         prompts: returns the status of its prompts.
-        setting: returns the present value of a parameter.
+        settings: with the times after which to warn.
     """
 
     def __init__(
@@ -87,12 +87,12 @@ class CameraReport:
         node: Node,
         camera: Camera,
         prompts: Callable[[], Status],
-        setting: Callable[[str], Any],
+        settings: LiveSettings,
     ) -> None:
         self._node = node
         self._camera = camera
         self._prompts = prompts
-        self._setting = setting
+        self._settings = settings
         self._received, self._processed, self._found = RateMeter(), RateMeter(), RateMeter()
         self._known_problems: dict[str, str] = {}
 
@@ -112,12 +112,12 @@ class CameraReport:
             topic=topic,
             type_name=_type_name(subscription.msg_type),
             wants=qos.describe(profile),
-            remapped=camera.scope.input("image"),
+            remapped=camera.names.input("image"),
             publishers=peers,
             received=camera.slot.received,
             lost=camera.losses.recent_share(camera.slot.received),
             silent_for=time.monotonic() - camera.last_arrival,
-            timeout=self._setting("input_timeout"),
+            timeout=self._settings.current.input_timeout,
         )
         active = camera.active
         problem = topic_health.input_problem(state) if active else None
@@ -131,20 +131,20 @@ class CameraReport:
             "type": state.type_name,
             "QoS": state.wants,
             "publishers": len(peers),
-            **{f"publisher {one.node}": f"{one.type_name}, {one.offers}" for one in peers},
+            **{f"publisher {peer.node}": f"{peer.type_name}, {peer.offers}" for peer in peers},
             "rate (Hz)": f"{rate:.2f}",
             "received": camera.slot.received,
             "lost on the way": camera.losses.lost,
             "age on arrival (s)": f"{camera.last_age:.3f}",
         }
-        return _status(camera.scope.about("input"), problem, message, values)
+        return _status(camera.names.about("input"), problem, message, values)
 
     def _processing(self) -> Status:
         camera, statistics = self._camera, self._camera.statistics
         rate = self._processed.read(statistics.processed)
         level, message = Level.OK, f"{rate:.1f} images per second"
         recent = statistics.recent_times()
-        latency, limit = _mean_latency(recent), self._setting("latency_warning")
+        latency, limit = _mean_latency(recent), self._settings.current.latency_warning
         if not camera.active:
             message = "not active"
         elif statistics.failures_in_a_row >= ALL_FAIL:
@@ -166,9 +166,9 @@ class CameraReport:
             "last error": statistics.last_error,
         }
         for stage in fields(FrameTimes) if recent else ():
-            mean = fmean(getattr(one, stage.name) for one in recent)
+            mean = fmean(getattr(times, stage.name) for times in recent)
             values[f"{stage.name} (ms)"] = f"{1000.0 * mean:.2f}"
-        return Status(camera.scope.about("processing"), level, message, values)
+        return Status(camera.names.about("processing"), level, message, values)
 
     def _outputs(self) -> Status:
         values: dict[str, object] = {}
@@ -181,13 +181,13 @@ class CameraReport:
             self._log(topic, problem, f"all subscribers of {topic} can be served")
             if problem is not None:
                 problems.append(problem)
-        part = self._camera.scope.about("outputs")
+        part = self._camera.names.about("outputs")
         return _status(part, problems[0] if problems else None, "", values)
 
     def _depth(self, spatial: SpatialResults) -> Status:
-        about = self._camera.scope.about("depth")
+        about = self._camera.names.about("depth")
         rate = self._found.read(spatial.found)
-        problem = spatial.problem(self._setting("input_timeout"))
+        problem = spatial.problem(self._settings.current.input_timeout)
         active = self._camera.active
         if active:
             self._log("depth", problem, f"{about} is used")
@@ -214,7 +214,7 @@ class CameraReport:
 
 def _mean_latency(times: Sequence[FrameTimes]) -> float:
     """Return the mean time from arrival to the last publish, seconds; 0 for no frames."""
-    return fmean(one.total for one in times) if times else 0.0
+    return fmean(frame.total for frame in times) if times else 0.0
 
 
 def _status(part: str, problem: Problem | None, message: str, values: dict[str, object]) -> Status:

@@ -20,7 +20,7 @@ class Level(IntEnum):
 
 @dataclass(frozen=True, slots=True)
 class Status:
-    """How one part of the node is: one line, and figures by name."""
+    """How status part of the node is: status line, and figures by name."""
 
     part: str
     level: Level
@@ -36,12 +36,12 @@ def diagnostics_message(
     message.header.stamp = stamp
     message.status = [
         DiagnosticStatus(
-            level=bytes([one.level]),
-            name=f"{node_name}: {one.part}",
-            message=one.message,
+            level=bytes([status.level]),
+            name=f"{node_name}: {status.part}",
+            message=status.message,
             hardware_id=hardware_id,
-            values=[KeyValue(key=key, value=str(value)) for key, value in one.values.items()],
+            values=[KeyValue(key=key, value=str(value)) for key, value in status.values.items()],
         )
-        for one in statuses
+        for status in statuses
     ]
     return message

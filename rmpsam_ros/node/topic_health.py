@@ -17,7 +17,7 @@ from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
 from rmpsam_ros.node import qos
 from rmpsam_ros.node.status import Level
 
-MUCH_LOST = 0.1
+MIN_LOST_SHARE = 0.1
 _ENDLESS = 1e8  # seconds; middlewares spell infinity in several ways
 
 
@@ -79,23 +79,24 @@ class Problem:
 
 def input_problem(state: InputState) -> Problem | None:
     """Return what is wrong with an input topic and the remedy, None if nothing is."""
-    others = [one for one in state.publishers if one.type_name != state.type_name]
-    same = [one for one in state.publishers if one.type_name == state.type_name]
-    good = [one for one in same if not one.conflict]
-    conflicts = [one for one in same if one.conflict]
+    others = [peer for peer in state.publishers if peer.type_name != state.type_name]
+    same = [peer for peer in state.publishers if peer.type_name == state.type_name]
+    good = [peer for peer in same if not peer.conflict]
+    conflicts = [peer for peer in same if peer.conflict]
     if conflicts and not good:
-        one = conflicts[0]
+        peer = conflicts[0]
         return Problem(
             Level.ERROR,
             "incompatible",
             f"nothing can arrive on {state.topic}: {len(conflicts)} publisher(s), but "
-            f"{one.node} offers {one.offers} and this node wants {state.wants} ({one.conflict}); "
-            f"set qos_overrides.{state.topic}.subscription.reliability to best_effort",
+            f"{peer.node} offers {peer.offers} and this node wants {state.wants} "
+            f"({peer.conflict}); set qos_overrides.{state.topic}.subscription.reliability to "
+            "best_effort",
         )
     if state.silent_for < state.timeout:
         return _losses(state)
     silence = f"no image on {state.topic} for {state.silent_for:.0f} s"
-    names = f"{len(good)} publisher(s) ({', '.join(one.node for one in good)})"
+    names = f"{len(good)} publisher(s) ({', '.join(peer.node for peer in good)})"
     if good and state.received:
         text = (
             f"{silence}: {names} stopped sending, or the images get lost on the way; check the "
@@ -109,9 +110,9 @@ def input_problem(state: InputState) -> Problem | None:
         )
         return Problem(Level.WARN, "no first image", text)
     if others:
-        one = others[0]
+        peer = others[0]
         text = (
-            f"{silence}: {one.node} publishes {one.type_name} there, this node subscribes to "
+            f"{silence}: {peer.node} publishes {peer.type_name} there, this node subscribes to "
             f"{state.type_name}; set image_transport, or remap {state.remapped} to another topic"
         )
         return Problem(Level.ERROR, "other type", text)
@@ -123,7 +124,7 @@ def input_problem(state: InputState) -> Problem | None:
 
 
 def _losses(state: InputState) -> Problem | None:
-    if state.lost < MUCH_LOST:
+    if state.lost < MIN_LOST_SHARE:
         return None
     text = (
         f"{100.0 * state.lost:.0f} % of the images sent on {state.topic} do not arrive: they are "
@@ -134,14 +135,14 @@ def _losses(state: InputState) -> Problem | None:
 
 def output_problem(topic: str, subscribers: Sequence[Peer]) -> Problem | None:
     """Return which subscribers of a result topic cannot be served, None if all can."""
-    conflicts = [one for one in subscribers if one.conflict]
+    conflicts = [peer for peer in subscribers if peer.conflict]
     if not conflicts:
         return None
-    one = conflicts[0]
+    peer = conflicts[0]
     text = (
-        f"{len(conflicts)} of {len(subscribers)} subscriber(s) of {topic} get nothing: {one.node} "
-        f"wants {one.offers} ({one.conflict}); change the QoS of that subscriber, or set "
-        f"qos_overrides.{topic}.publisher"
+        f"{len(conflicts)} of {len(subscribers)} subscriber(s) of {topic} get nothing: "
+        f"{peer.node} wants {peer.offers} ({peer.conflict}); change the QoS of that "
+        f"subscriber, or set qos_overrides.{topic}.publisher"
     )
     return Problem(Level.WARN, f"incompatible {topic}", text)
 

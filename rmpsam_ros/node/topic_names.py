@@ -12,7 +12,7 @@ _NAME = re.compile(r"[a-zA-Z][a-zA-Z0-9_]*")
 
 
 @dataclass(frozen=True, slots=True)
-class CameraScope:
+class TopicNames:
     """Where the topics and services of a camera are.
 
     Attributes:
@@ -25,7 +25,7 @@ class CameraScope:
         """Return the relative name of an input topic: ``image`` or ``<camera>/image``."""
         return f"{self.name}/{topic}" if self.name else topic
 
-    def own(self, topic: str) -> str:
+    def private(self, topic: str) -> str:
         """Return the private name of a topic or service: ``~/tracks`` or ``~/<camera>/tracks``."""
         return f"~/{self.input(topic)}"
 
@@ -34,11 +34,11 @@ class CameraScope:
         return f"{self.name} {text}" if self.name else text
 
 
-def camera_scopes(names: str) -> tuple[CameraScope, ...]:
+def topic_names_of(names: str) -> tuple[TopicNames, ...]:
     """Return the cameras of parameter ``cameras``: names separated by commas.
 
     Returns:
-        one scope without a name for an empty text.
+        the names of a single camera for an empty text.
 
     Raises:
         ParameterError: a name cannot be part of a topic, or is there twice; or they are too many.
@@ -54,4 +54,4 @@ def camera_scopes(names: str) -> tuple[CameraScope, ...]:
         raise ParameterError(f"cameras is {names!r}; expected every name once")
     if len(found) > MAX_CAMERAS:
         raise ParameterError(f"cameras has {len(found)} names; expected at most {MAX_CAMERAS}")
-    return tuple(CameraScope(name) for name in found) or (CameraScope(),)
+    return tuple(TopicNames(name) for name in found) or (TopicNames(),)

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass, field
 
+from rmpsam_ros import defaults
 from rmpsam_ros.prompting import PromptingConfig
 from rmpsam_ros.runtime import EngineConfig
 from rmpsam_ros.segmentation.panoptic import FusionConfig
@@ -31,8 +32,10 @@ class PipelineConfig:
 
     network: EngineConfig = field(default_factory=EngineConfig)
     labels: str = ""
-    long_side: int = 640
-    short_side: int = 480
-    fusion: FusionConfig = field(default_factory=lambda: FusionConfig(0.4, 0.5))
+    long_side: int = defaults.LONG_SIDE
+    short_side: int = defaults.SHORT_SIDE
+    fusion: FusionConfig = field(
+        default_factory=lambda: FusionConfig(defaults.SCORE_THRESHOLD, defaults.OVERLAP_THRESHOLD)
+    )
     tracker: TrackerConfig = field(default_factory=TrackerConfig)
     prompting: PromptingConfig = field(default_factory=PromptingConfig)

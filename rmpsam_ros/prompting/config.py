@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass, field
 
+from rmpsam_ros import defaults
 from rmpsam_ros.tracking.prompted_records import FollowConfig
 
 
@@ -25,10 +26,10 @@ class PromptingConfig:
 
     engine: str = "rmpsam"
     weights: str = ""
-    keep_seconds: float = 5.0
-    keep_megabytes: int = 512
-    max_objects: int = 16
-    prompt_rate: float = 2.0
+    keep_seconds: float = defaults.KEEP_SECONDS
+    keep_megabytes: int = defaults.KEEP_MEGABYTES
+    max_objects: int = defaults.MAX_PROMPTED_OBJECTS
+    prompt_rate: float = defaults.PROMPT_RATE
     follow: FollowConfig = field(default_factory=FollowConfig)
 
     def __post_init__(self) -> None:

@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from rmpsam_ros.node.input.compressed_images import decode_compressed
-from rmpsam_ros.node.input.images import ImageError, Picture, decode_image
+from rmpsam_ros.node.input.images import DecodedImage, ImageError, decode_image
 from rmpsam_ros.recordings.cameras import CameraTopics
 from rmpsam_ros.recordings.depth import DepthRun
 from rmpsam_ros.recordings.errors import RecordingError
@@ -122,7 +122,7 @@ class CameraRun:
             self.depth.add(frame)
             yield from self.depth.settled()
 
-    def _decode(self, message: Any) -> Picture:
+    def _decode(self, message: Any) -> DecodedImage:
         return decode_compressed(message) if self._topics.compressed else decode_image(message)
 
     def _reset_after_jump(self, stamp: int) -> None:

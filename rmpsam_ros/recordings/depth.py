@@ -17,6 +17,7 @@ from rmpsam_ros.geometry import (
 from rmpsam_ros.node.depth.depth_images import decode_depth
 from rmpsam_ros.node.depth.matching import Match, StampMatcher
 from rmpsam_ros.node.input.images import ImageError
+from rmpsam_ros.node.parameters.settings import FixedSettings, Settings
 from rmpsam_ros.recordings.cameras import CAMERA_INFO, IMAGE, CameraTopics
 from rmpsam_ros.recordings.errors import RecordingError
 from rmpsam_ros.recordings.events import CameraCounts, LocatedFrame, ProcessedFrame
@@ -44,9 +45,7 @@ class DepthRun:
         self._counts = counts
         self._rectified = values["rectified"]
         self._matcher: StampMatcher[Any] = StampMatcher(
-            threading.Condition(),
-            lambda: values["depth_tolerance"],
-            lambda: values["backward_jump"],
+            threading.Condition(), FixedSettings(Settings(**values))
         )
         self._waiting: deque[ProcessedFrame] = deque()
         self._info: Recorded | None = None
@@ -61,7 +60,7 @@ class DepthRun:
             return
         stamp = message.header.stamp
         nanoseconds = int(stamp.sec) * 1_000_000_000 + int(stamp.nanosec)
-        self._matcher.put(nanoseconds or recorded.time, message)
+        self._matcher.keep(nanoseconds or recorded.time, message)
 
     def add_info(self, recorded: Recorded) -> None:
         """Take in a calibration; it holds for all frames until the next one."""

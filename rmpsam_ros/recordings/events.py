@@ -15,7 +15,7 @@ from rmpsam_ros.recordings.topics import Recorded
 
 if TYPE_CHECKING:
     from rmpsam_ros.geometry import LocatedTrack
-    from rmpsam_ros.node.input.images import Picture
+    from rmpsam_ros.node.input.images import DecodedImage
     from rmpsam_ros.pipeline import FrameResult, Pipeline
 
 
@@ -34,7 +34,7 @@ class ProcessedFrame:
     message: Any
     stamp: int
     time: int
-    picture: Picture
+    picture: DecodedImage
     result: FrameResult
     pipeline: Pipeline
     headers: FrameHeaders

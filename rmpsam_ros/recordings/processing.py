@@ -7,6 +7,7 @@ from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, Any
 
 from rmpsam_ros.node.parameters.configuration import fusion_config
+from rmpsam_ros.node.parameters.settings import Settings
 from rmpsam_ros.node.parameters.table import ParameterError
 from rmpsam_ros.recordings.camera_run import CameraRun, Event
 from rmpsam_ros.recordings.cameras import CameraTopics
@@ -54,7 +55,7 @@ class Processing:
     ) -> None:
         self._recording = recording
         try:
-            fusion = fusion_config(values, pipeline.label_set)
+            fusion = fusion_config(Settings(**values), pipeline.label_set)
         except ParameterError as error:
             raise RecordingError(str(error)) from error
         by_camera = _by_camera(prompts, cameras)

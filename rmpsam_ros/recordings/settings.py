@@ -11,6 +11,7 @@ from typing import Any
 import yaml
 
 from rmpsam_ros.node.parameters.configuration import pipeline_config
+from rmpsam_ros.node.parameters.settings import Settings
 from rmpsam_ros.node.parameters.table import NODE_PARAMETERS, Parameter, ParameterError
 from rmpsam_ros.pipeline import PipelineConfig
 from rmpsam_ros.recordings.errors import RecordingError
@@ -54,7 +55,7 @@ def config_of(values: Mapping[str, Any], with_prompts: bool) -> PipelineConfig:
     with_prompts: without any, no prompt engine is loaded and no image is kept.
     """
     try:
-        config = pipeline_config(values)
+        config = pipeline_config(Settings(**values))
         if with_prompts:
             return config
         prompting = replace(config.prompting, engine="rmpsam", weights="", keep_seconds=0.0)

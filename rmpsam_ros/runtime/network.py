@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from rmpsam_ros import defaults
 from rmpsam_ros.model import (
     MODEL_CONFIGS,
     RmpSam,
@@ -67,12 +68,12 @@ class EngineConfig:
     model: str = ""
     weights: str = ""
     text_embeddings: str = ""
-    engine: str = "auto"
-    device: str = "auto"
+    engine: str = defaults.ENGINE
+    device: str = defaults.DEVICE
     precision: str = "auto"
-    num_threads: int = 0
+    num_threads: int = defaults.NUM_THREADS
     cache_folder: str = ""
-    clip_frames: int = 1
+    clip_frames: int = defaults.CLIP_FRAMES
 
     @property
     def weights_name(self) -> str:

@@ -6,6 +6,8 @@ import math
 from dataclasses import dataclass
 from enum import IntEnum
 
+from rmpsam_ros import defaults
+
 
 class TrackState(IntEnum):
     """State of a track; the values are those of the InstanceTrack message."""
@@ -82,15 +84,15 @@ class TrackerConfig:
             goes back by less counts as the same moment (clock jitter, frames out of order).
     """
 
-    confirm_hits: int = 3
+    confirm_hits: int = defaults.CONFIRM_HITS
     tentative_seconds: float = 1.0
-    memory_seconds: float = 10.0
+    memory_seconds: float = defaults.MEMORY_SECONDS
     memory_size: int = 64
     continue_similarity: float = 0.4
     reid_similarity: float = 0.6
     box_weight: float = 0.2
     vote_seconds: float = 5.0
-    backward_jump: float = 0.5
+    backward_jump: float = defaults.BACKWARD_JUMP
 
     def __post_init__(self) -> None:
         """Raise ValueError for a setting that makes no sense."""

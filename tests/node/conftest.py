@@ -153,6 +153,14 @@ def feed():
 
 
 @pytest.fixture
+def live_settings():
+    """Settings with the defaults of the table and what a test wants otherwise, in `current`."""
+    from rmpsam_ros.node.parameters.settings import Settings, defaults
+
+    return lambda **changes: SimpleNamespace(current=Settings(**defaults() | changes))
+
+
+@pytest.fixture
 def make_node(ros, fake_pipeline):
     """Start nodes in this process; by default with the fake pipeline, and parameters by name."""
     from rclpy.executors import MultiThreadedExecutor
@@ -163,7 +171,7 @@ def make_node(ros, fake_pipeline):
 
     running = []
 
-    def make(factory=lambda values, progress: fake_pipeline, spinning=True, **parameters):
+    def make(factory=lambda settings, progress: fake_pipeline, spinning=True, **parameters):
         overrides = [Parameter(name, value=value) for name, value in parameters.items()]
         node = RmpsamNode(factory, parameter_overrides=overrides)
         executor = MultiThreadedExecutor(node.executor_threads)

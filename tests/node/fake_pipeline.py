@@ -70,7 +70,7 @@ class FakePipeline(Pipeline):
         self.label_set = load_label_set(labels)
         self.engine_info = EngineInfo("fake 1", "fp32", "nowhere", "fake", "fake weights")
         self.fusion = FusionConfig()
-        self.stamps, self.pictures, self.fusions = [], [], []
+        self.stamps, self.images, self.fusions = [], [], []
         self.resets, self.closed = 0, False
         self.error = None  # raised by the next frames
         self.gate = threading.Event()  # frames and prompts wait for it
@@ -107,7 +107,7 @@ class FakePipeline(Pipeline):
     def finish(self, pending, output):
         image, stamp, channel_order = pending.image, pending.stamp, pending.channel_order
         self.stamps.append(stamp)
-        self.pictures.append((image.copy(), channel_order))
+        self.images.append((image.copy(), channel_order))
         self.fusions.append(self.fusion)
         height, width = image.shape[:2]
         id_map = np.ones((height, width), np.uint16)

@@ -17,7 +17,7 @@ from rmpsam_ros.msg import (
     PromptPoint,
 )
 from rmpsam_ros.node.parameters.table import ParameterError
-from rmpsam_ros.node.topic_names import CameraScope, camera_scopes
+from rmpsam_ros.node.topic_names import TopicNames, topic_names_of
 from rmpsam_ros.srv import AddPrompt, ListPrompts
 
 FRONT, REAR = 0, 1
@@ -34,7 +34,7 @@ FRONT, REAR = 0, 1
     ],
 )
 def test_names_of_cameras(names, scopes):
-    assert [one.name for one in camera_scopes(names)] == scopes
+    assert [one.name for one in topic_names_of(names)] == scopes
 
 
 @pytest.mark.parametrize(
@@ -55,13 +55,13 @@ def test_names_of_cameras(names, scopes):
 )
 def test_bad_names_of_cameras(names, reason):
     with pytest.raises(ParameterError, match=reason):
-        camera_scopes(names)
+        topic_names_of(names)
 
 
 def test_scopes_name_topics_and_texts():
-    only, front = CameraScope(), CameraScope("front")
+    only, front = TopicNames(), TopicNames("front")
     assert (only.input("image"), front.input("image")) == ("image", "front/image")
-    assert (only.own("tracks"), front.own("tracks")) == ("~/tracks", "~/front/tracks")
+    assert (only.private("tracks"), front.private("tracks")) == ("~/tracks", "~/front/tracks")
     assert (only.about("input"), front.about("input")) == ("input", "front input")
 
 
@@ -191,7 +191,7 @@ def test_frames_that_wait_together_go_through_the_network_together(
     passes = fake_pipeline.passes + fake_pipeline.others[0].passes
     assert sorted(passes) == [1, 2]
     assert (front.slot.dropped, rear.slot.dropped) == (1, 1)
-    sizes = [picture.shape for picture, _ in fake_pipeline.others[0].pictures]
+    sizes = [image.shape for image, _ in fake_pipeline.others[0].images]
     assert sizes == [(32, 48, 3)]
 
 

@@ -16,7 +16,7 @@ from rmpsam_ros.msg import (
     PanopticSegmentation,
 )
 from rmpsam_ros.node.parameters.table import ParameterError
-from rmpsam_ros.node.prompts.dispatcher import PromptDesk
+from rmpsam_ros.node.prompts.dispatcher import PromptDispatcher
 
 LATCHED = QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL)
 RESULTS = {
@@ -105,7 +105,7 @@ def test_prompts_go_on_when_the_results_of_the_frame_are_out(
         publishers, "publish", lambda *job: order.append("results") or publish(*job)
     )
     monkeypatch.setattr(publishers, "publish_latency", lambda _: order.append("latency"))
-    monkeypatch.setattr(PromptDesk, "on_frame", lambda _: order.append("prompts"))
+    monkeypatch.setattr(PromptDispatcher, "on_frame", lambda _: order.append("prompts"))
     feed(node, make_image())
     wait_for(lambda: "prompts" in order, "the prompts' turn")
     assert order == ["results", "latency", "prompts"]

@@ -15,7 +15,7 @@ from rmpsam_ros.node.input.transport_losses import TransportLosses
 from rmpsam_ros.node.self_report import CameraReport
 from rmpsam_ros.node.status import Level, Status
 from rmpsam_ros.node.topic_health import Peer, Problem
-from rmpsam_ros.node.topic_names import CameraScope
+from rmpsam_ros.node.topic_names import TopicNames
 
 CAMERA = Peer("/driver", "sensor_msgs/msg/Image", "reliable", "")
 PROBLEM, SOLVED = "no image on /image", "images arrive on /image"
@@ -24,7 +24,7 @@ PROBLEM, SOLVED = "no image on /image", "images arrive on /image"
 class Robot:
     """A camera and what its report logs, with a clock and a graph that the test moves."""
 
-    def __init__(self, monkeypatch, spatial=None):
+    def __init__(self, monkeypatch, settings, spatial=None):
         self.lines, self.peers, self.now = [], [CAMERA], 100.0
         self.camera = SimpleNamespace(
             active=True,
@@ -36,7 +36,7 @@ class Robot:
             slot=SimpleNamespace(received=0, dropped=0),
             statistics=CameraStatistics(),
             losses=TransportLosses(),
-            scope=CameraScope(""),
+            names=TopicNames(""),
             publishers=SimpleNamespace(all=()),
             spatial=spatial,
         )
@@ -51,7 +51,7 @@ class Robot:
             SimpleNamespace(get_logger=lambda: log),
             self.camera,
             lambda: Status("prompts", Level.OK, ""),
-            {"input_timeout": 2.0, "latency_warning": 0.5}.__getitem__,
+            settings,
         )
 
     def second(self, images=0):
@@ -76,8 +76,13 @@ class Robot:
 
 
 @pytest.fixture
-def robot(monkeypatch):
-    return Robot(monkeypatch)
+def settings(live_settings):
+    return live_settings(input_timeout=2.0, latency_warning=0.5)
+
+
+@pytest.fixture
+def robot(monkeypatch, settings):
+    return Robot(monkeypatch, settings)
 
 
 def test_a_stall_and_its_end_are_logged_once(robot):
@@ -121,10 +126,10 @@ def test_a_publisher_that_does_not_fit_and_goes_leaves_no_images(robot):
     assert robot.second(images=1) == [SOLVED]
 
 
-def test_depth_is_not_said_to_be_used_after_a_pause(monkeypatch):
+def test_depth_is_not_said_to_be_used_after_a_pause(monkeypatch, settings):
     spatial = SimpleNamespace(found=0, values=dict, state=Problem(Level.WARN, "kind", "no depth"))
     spatial.problem = lambda timeout: spatial.state
-    robot = Robot(monkeypatch, spatial)
+    robot = Robot(monkeypatch, settings, spatial)
     assert robot.second(images=1) == ["no depth"]
     robot.camera.active, spatial.state = False, None
     assert robot.second() == []

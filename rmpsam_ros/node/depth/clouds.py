@@ -15,7 +15,7 @@ from rmpsam_ros.geometry import POINT, CameraModel, DepthImage, labelled_points
 if TYPE_CHECKING:
     from std_msgs.msg import Header
 
-    from rmpsam_ros.node.depth.depth_thread import Job
+    from rmpsam_ros.node.results.processed_frame import ProcessedFrame
 
 # rgb is spelled as a float for the tools that know no other colour: PCL and RViz.
 DATATYPES = {
@@ -28,18 +28,20 @@ DATATYPES = {
 }
 
 
-def labelled_cloud(job: Job, depth: DepthImage, camera: CameraModel, stride: int) -> PointCloud2:
+def labelled_cloud(
+    frame: ProcessedFrame, depth: DepthImage, camera: CameraModel, stride: int
+) -> PointCloud2:
     """Return every stride-th pixel with a depth as a point with colour, class and instance."""
     points = labelled_points(
-        job.picture.pixels,
-        job.picture.channel_order,
-        job.pipeline.semantic_map(job.result),
-        job.pipeline.instance_map(job.result),
+        frame.image.pixels,
+        frame.image.channel_order,
+        frame.pipeline.semantic_map(frame.result),
+        frame.pipeline.instance_map(frame.result),
         depth,
         camera,
         stride,
     )
-    return cloud_message(job.header, points)
+    return cloud_message(frame.header, points)
 
 
 def cloud_message(header: Header, points: NDArray[np.void]) -> PointCloud2:

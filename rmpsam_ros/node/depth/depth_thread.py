@@ -6,38 +6,22 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
-
-from std_msgs.msg import Header
+from typing import Any
 
 from rmpsam_ros.node.depth.matching import Match, StampMatcher
-from rmpsam_ros.node.input.images import Picture
+from rmpsam_ros.node.results.processed_frame import ProcessedFrame
+from rmpsam_ros.node.threads.worker import Worker
 
-if TYPE_CHECKING:
-    from rmpsam_ros.pipeline import FrameResult, Pipeline
-
-WAITING = 4  # results that wait for their depth image
-PATIENCE = 1.0  # seconds that a result waits
+MAX_WAITING = 4  # results that wait for their depth image
+MAX_WAIT = 1.0  # seconds that a result waits
 
 
-@dataclass(frozen=True, slots=True)
-class Job:
-    """A result whose things are to be found in space. stamp: nanoseconds, of the image."""
-
-    header: Header
-    stamp: int
-    picture: Picture
-    result: FrameResult
-    pipeline: Pipeline
-
-
-class DepthThread:
+class DepthThread(Worker):
     """Works on the newest result that has its depth image; older ones are dropped.
 
     A result waits until a depth image of its time, or of a later time, has come, at most
-    `PATIENCE` seconds. At most `WAITING` wait; newer ones are dropped then, not older ones: where
-    depth always comes late, those would never be there when theirs comes.
+    `MAX_WAIT` seconds. At most `MAX_WAITING` wait; newer ones are dropped then, not older ones:
+    where depth always comes late, those would never be there when theirs comes.
 
     Args:
         work: the condition of the matcher.
@@ -51,41 +35,32 @@ class DepthThread:
         self,
         work: threading.Condition,
         matcher: StampMatcher[Any],
-        use: Callable[[Job, Match[Any]], None],
-        on_missing: Callable[[Job], None],
+        use: Callable[[ProcessedFrame, Match[Any]], None],
+        on_missing: Callable[[ProcessedFrame], None],
         on_error: Callable[[Exception], None],
     ) -> None:
-        self._work = work
+        super().__init__("depth", work)
         self._matcher = matcher
         self._use = use
         self._on_missing = on_missing
         self._on_error = on_error
-        self._closing = False
-        self._jobs: deque[tuple[float, Job]] = deque()  # with the end of patience
-        self._thread = threading.Thread(target=self._run, name="depth", daemon=True)
-        self._thread.start()
+        self._waiting: deque[tuple[float, ProcessedFrame]] = deque()  # with the end of patience
+        self._start()
 
-    def put(self, job: Job) -> None:
+    def submit(self, frame: ProcessedFrame) -> None:
         """Leave a result; from any thread."""
         with self._work:
-            if len(self._jobs) == WAITING:
-                if not any(self._matcher.settled(one.stamp) for _, one in self._jobs):
+            if len(self._waiting) == MAX_WAITING:
+                if not any(self._matcher.settled(other.stamp) for _, other in self._waiting):
                     return
-                self._jobs.popleft()  # there is a newer one to be worked on, or this one is late
-            self._jobs.append((time.monotonic() + PATIENCE, job))
+                self._waiting.popleft()  # a newer one can be worked on, or this one is late
+            self._waiting.append((time.monotonic() + MAX_WAIT, frame))
             self._work.notify_all()
 
     def clear(self) -> None:
         """Forget the results that wait."""
         with self._work:
-            self._jobs.clear()
-
-    def close(self, timeout: float) -> None:
-        """End the thread."""
-        with self._work:
-            self._closing = True
-            self._work.notify_all()
-        self._thread.join(timeout)
+            self._waiting.clear()
 
     def _run(self) -> None:
         while True:
@@ -94,35 +69,37 @@ class DepthThread:
                     self._work.wait(self._rest())
                 if self._closing:
                     return
-                job, match = self._take()
+                frame, match = self._take()
             try:
                 if match is None:
-                    self._on_missing(job)
+                    self._on_missing(frame)
                 else:
-                    self._use(job, match)
+                    self._use(frame, match)
             except Exception as error:
                 self._on_error(error)
-            del job, match  # images and a pipeline, which may be closed meanwhile
+            del frame, match  # images and a pipeline, which may be closed meanwhile
 
     def _ready(self) -> bool:
         now = time.monotonic()
-        return any(end <= now or self._matcher.settled(job.stamp) for end, job in self._jobs)
+        return any(
+            end <= now or self._matcher.settled(frame.stamp) for end, frame in self._waiting
+        )
 
     def _rest(self) -> float | None:
         """Seconds until the first result has waited long enough; None: nothing waits."""
-        if not self._jobs:
+        if not self._waiting:
             return None
-        return max(self._jobs[0][0] - time.monotonic(), 0.0)
+        return max(self._waiting[0][0] - time.monotonic(), 0.0)
 
-    def _take(self) -> tuple[Job, Match[Any] | None]:
+    def _take(self) -> tuple[ProcessedFrame, Match[Any] | None]:
         """Take the newest result that need not wait, if possible with depth; drop older ones."""
         now = time.monotonic()
         ready = [
-            (place, job, self._matcher.find(job.stamp))
-            for place, (end, job) in enumerate(self._jobs)
-            if end <= now or self._matcher.settled(job.stamp)
+            (place, frame, self._matcher.find(frame.stamp))
+            for place, (end, frame) in enumerate(self._waiting)
+            if end <= now or self._matcher.settled(frame.stamp)
         ]
-        place, job, match = next((one for one in reversed(ready) if one[2]), ready[-1])
+        place, frame, match = next((item for item in reversed(ready) if item[2]), ready[-1])
         for _ in range(place + 1):
-            self._jobs.popleft()
-        return job, match
+            self._waiting.popleft()
+        return frame, match

@@ -8,7 +8,7 @@ from rmpsam_ros.node.status import Level
 from rmpsam_ros.node.topic_health import InputState, Problem, input_problem
 
 FAILURE_MEMORY = 10.0  # seconds for which a refused depth image is warned about
-MANY_MISSING = 5  # results in a row without a depth image of their time that are worth a warning
+MIN_MISSING = 5  # results in a row without a depth image of their time that are worth a warning
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +46,7 @@ def depth_problem(state: DepthState) -> Problem | None:
         return Problem(
             Level.WARN, f"refused: {state.failure}", f"not found in space: {state.failure}"
         )
-    if state.missing >= MANY_MISSING:
+    if state.missing >= MIN_MISSING:
         return _no_match(state)
     if state.warning:
         return Problem(Level.WARN, state.warning, state.warning)
@@ -55,10 +55,10 @@ def depth_problem(state: DepthState) -> Problem | None:
 
 def _no_calibration(info: InputState) -> Problem:
     text = f"no camera_info on {info.topic}, without which nothing is found in space"
-    conflicts = [one for one in info.publishers if one.conflict]
+    conflicts = [peer for peer in info.publishers if peer.conflict]
     if conflicts:
-        one = conflicts[0]
-        text += f": {one.node} offers {one.offers} and cannot be heard ({one.conflict})"
+        peer = conflicts[0]
+        text += f": {peer.node} offers {peer.offers} and cannot be heard ({peer.conflict})"
     elif info.publishers:
         text += f", though {info.publishers[0].node} publishes there"
     else:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import threading
 import time
 import traceback
-from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from rclpy.callback_groups import MutuallyExclusiveCallbackGroup
@@ -26,17 +25,19 @@ from rmpsam_ros.msg import TrackPositionArray
 from rmpsam_ros.node import qos, topic_health
 from rmpsam_ros.node.depth.clouds import labelled_cloud
 from rmpsam_ros.node.depth.depth_images import decode_depth
-from rmpsam_ros.node.depth.depth_thread import DepthThread, Job
+from rmpsam_ros.node.depth.depth_thread import DepthThread
 from rmpsam_ros.node.depth.health import DepthState, depth_problem
 from rmpsam_ros.node.depth.markers import TrackMarkers
 from rmpsam_ros.node.depth.matching import Match, StampMatcher
 from rmpsam_ros.node.input.calibration import Calibration
 from rmpsam_ros.node.input.frame_headers import nanoseconds
 from rmpsam_ros.node.input.images import ImageError
+from rmpsam_ros.node.parameters.settings import LiveSettings
 from rmpsam_ros.node.results import detections
 from rmpsam_ros.node.results.messages import MESSAGES
+from rmpsam_ros.node.results.processed_frame import ProcessedFrame
 from rmpsam_ros.node.topic_health import InputState, Problem
-from rmpsam_ros.node.topic_names import CameraScope
+from rmpsam_ros.node.topic_names import TopicNames
 
 if TYPE_CHECKING:
     from rclpy.subscription import Subscription
@@ -48,7 +49,7 @@ class SpatialResults:
     """Finds tracks and pixels in space, beside the inference, while somebody subscribes.
 
     Args:
-        setting: returns the value of a parameter.
+        settings: of depth, tolerances and clouds.
         calibration: of the camera.
 
     Attributes:
@@ -58,16 +59,16 @@ class SpatialResults:
     def __init__(
         self,
         node: Node,
-        scope: CameraScope,
-        setting: Callable[[str], Any],
+        names: TopicNames,
+        settings: LiveSettings,
         calibration: Calibration,
     ) -> None:
         def create(message_type: type[Any], topic: str) -> Publisher:
             return node.create_publisher(
-                message_type, scope.own(topic), qos.result(), **qos.publisher_options()
+                message_type, names.private(topic), qos.result(), **qos.publisher_options()
             )
 
-        self._node, self._scope, self._setting = node, scope, setting
+        self._node, self._names, self._settings = node, names, settings
         self._logger, self._clock = node.get_logger(), node.get_clock()
         self._calibration = calibration
         self._positions = create(TrackPositionArray, "positions")
@@ -84,15 +85,13 @@ class SpatialResults:
         self._failure, self._failure_time, self._warning = "", 0.0, ""
         self._active, self._started, self._last_arrival = False, 0.0, 0.0
         work = threading.Condition()
-        self._matcher: StampMatcher[Any] = StampMatcher(
-            work, lambda: setting("depth_tolerance"), lambda: setting("backward_jump")
-        )
+        self._matcher: StampMatcher[Any] = StampMatcher(work, settings)
         self._thread = DepthThread(
             work, self._matcher, self._use, self._on_missing, self._on_error
         )
         self.subscription: Subscription = node.create_subscription(
             Image,
-            scope.input("depth"),
+            names.input("depth"),
             self._on_depth,
             qos.depth_input(),
             callback_group=MutuallyExclusiveCallbackGroup(),
@@ -131,10 +130,10 @@ class SpatialResults:
         if self._wanted():
             self._matcher.hold(stamp)
 
-    def put(self, job: Job) -> None:
+    def submit(self, frame: ProcessedFrame) -> None:
         """Leave a result to be found in space as soon as its depth is there."""
         if self._wanted():
-            self._thread.put(job)
+            self._thread.submit(frame)
         else:
             self._marker_memory.forget()
 
@@ -155,7 +154,7 @@ class SpatialResults:
             warning=self._warning,
             missing=self._missing,
             offset=self._offset,
-            tolerance=self._setting("depth_tolerance"),
+            tolerance=self._settings.current.depth_tolerance,
         )
         return depth_problem(state)
 
@@ -182,7 +181,7 @@ class SpatialResults:
             topic=topic,
             type_name=f"{package}/msg/{subscription.msg_type.__name__}",
             wants=qos.describe(profile),
-            remapped=self._scope.input(name),
+            remapped=self._names.input(name),
             publishers=topic_health.subscription_peers(self._node, topic, profile),
             received=received,
             lost=0.0,
@@ -192,13 +191,13 @@ class SpatialResults:
 
     def _wanted(self) -> bool:
         """Tell whether somebody would get something of the next result."""
-        others = (one for one in self.all if one is not self._cloud)
-        return any(one.get_subscription_count() for one in others) or self._cloud_is_due()
+        others = (topic for topic in self.all if topic is not self._cloud)
+        return any(topic.get_subscription_count() for topic in others) or self._cloud_is_due()
 
     def _cloud_is_due(self) -> bool:
         if not self._cloud.get_subscription_count():
             return False
-        return time.monotonic() - self._last_cloud >= 1.0 / self._setting("cloud_rate")
+        return time.monotonic() - self._last_cloud >= 1.0 / self._settings.current.cloud_rate
 
     # Callback of the executor ------------------------------------------------------------------
 
@@ -206,37 +205,37 @@ class SpatialResults:
         if self._active:
             self._last_arrival = time.monotonic()
             stamp = nanoseconds(message.header.stamp) or self._clock.now().nanoseconds
-            self._matcher.put(stamp, message)
+            self._matcher.keep(stamp, message)
 
     # In the depth thread -----------------------------------------------------------------------
 
-    def _use(self, job: Job, match: Match[Any]) -> None:
+    def _use(self, frame: ProcessedFrame, match: Match[Any]) -> None:
         """Publish what is subscribed to of one result."""
         self._missing, self._offset = 0, match.offset * 1e-9
-        height, width = job.result.height, job.result.width
+        height, width = frame.result.height, frame.result.width
         depth = decode_depth(match.item)
-        check_same_camera(job.header.frame_id, match.item.header.frame_id)
+        check_same_camera(frame.header.frame_id, match.item.header.frame_id)
         depth.check_fits(height, width)
         camera = self._calibration.model(height, width)
-        self._publish_tracks(job, match.offset, depth, camera)
+        self._publish_tracks(frame, match.offset, depth, camera)
         if self._cloud_is_due():
             self._last_cloud = time.monotonic()
-            stride = self._setting("cloud_stride")
-            self._cloud.publish(labelled_cloud(job, depth, camera, stride))
+            stride = self._settings.current.cloud_stride
+            self._cloud.publish(labelled_cloud(frame, depth, camera, stride))
         self.found += 1
-        self._failure, self._warning = "", _odd_frames(job.header, self._calibration)
+        self._failure, self._warning = "", _odd_frames(frame.header, self._calibration)
 
     def _publish_tracks(
-        self, job: Job, offset: int, depth: DepthImage, camera: CameraModel
+        self, frame: ProcessedFrame, offset: int, depth: DepthImage, camera: CameraModel
     ) -> None:
-        others = [one for one in self.all if one is not self._cloud]
-        wanted = {one for one in others if one.get_subscription_count()}
+        others = [topic for topic in self.all if topic is not self._cloud]
+        wanted = {topic for topic in others if topic.get_subscription_count()}
         if self._markers not in wanted:
             self._marker_memory.forget()
         if not wanted:
             return
-        header, labels = job.header, job.pipeline.label_set
-        found = locate_tracks(job.result.tracks, job.result.track_masks, depth, camera)
+        header, labels = frame.header, frame.pipeline.label_set
+        found = locate_tracks(frame.result.tracks, frame.result.track_masks, depth, camera)
         if self._positions in wanted:
             self._positions.publish(MESSAGES.positions(header, offset, found, labels))
         if self._markers in wanted:
@@ -244,16 +243,16 @@ class SpatialResults:
         if self._detections is not None and self._detections in wanted:
             self._detections.publish(detections.detections_3d_message(header, found, labels))
 
-    def _on_missing(self, job: Job) -> None:
+    def _on_missing(self, frame: ProcessedFrame) -> None:
         self._missing += 1
-        self._offset = self._matcher.distance(job.stamp)
+        self._offset = self._matcher.distance(frame.stamp)
 
     def _on_error(self, error: Exception) -> None:
         expected = isinstance(error, GeometryError | ImageError)
         self._failure = str(error) if expected else f"{type(error).__name__}: {error}"
         self._failure_time = time.monotonic()
         self._logger.warning(
-            f"{self._scope.about('result')} not found in space: {self._failure}",
+            f"{self._names.about('result')} not found in space: {self._failure}",
             throttle_duration_sec=LOG_PERIOD,
         )
         if not expected:

@@ -10,7 +10,7 @@ from sensor_msgs.msg import CameraInfo
 
 from rmpsam_ros.geometry import CameraModel, GeometryError, camera_model
 from rmpsam_ros.node import qos
-from rmpsam_ros.node.topic_names import CameraScope
+from rmpsam_ros.node.topic_names import TopicNames
 
 
 class Calibration:
@@ -27,7 +27,7 @@ class Calibration:
         received: how many have come.
     """
 
-    def __init__(self, node: Node, scope: CameraScope, rectified: bool) -> None:
+    def __init__(self, node: Node, names: TopicNames, rectified: bool) -> None:
         self._rectified = rectified
         self._model: CameraModel | GeometryError | None = None
         self._read: tuple[Any, ...] | None = None  # what `_model` was made from
@@ -35,7 +35,7 @@ class Calibration:
         self.received = 0
         self.subscription = node.create_subscription(
             CameraInfo,
-            calibration_topic(node, scope),
+            calibration_topic(node, names),
             self._on_message,
             qos.image_input(),
             callback_group=MutuallyExclusiveCallbackGroup(),
@@ -72,13 +72,13 @@ class Calibration:
         self.received += 1
 
 
-def calibration_topic(node: Node, scope: CameraScope) -> str:
+def calibration_topic(node: Node, names: TopicNames) -> str:
     """Return the full name of the topic of a camera's calibration."""
-    name = scope.input("camera_info")
+    name = names.input("camera_info")
     topic = node.resolve_topic_name(name)
     if topic != node.resolve_topic_name(name, only_expand=True):
         return topic  # remapped
-    images = node.resolve_topic_name(scope.input("image"))
+    images = node.resolve_topic_name(names.input("image"))
     return f"{images.rpartition('/')[0]}/camera_info"
 
 

@@ -13,7 +13,7 @@ from typing import Any
 import cv2
 import numpy as np
 
-from rmpsam_ros.node.input.images import ImageError, Picture, check_size
+from rmpsam_ros.node.input.images import DecodedImage, ImageError, check_size
 
 _PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
 _JPEG_START, _JPEG_END = b"\xff\xd8", b"\xff\xd9"
@@ -21,8 +21,8 @@ _JPEG_TRAILER = 4096  # bytes that drivers may append after the end of a JPEG
 _JPEG_FRAMES = {0xC0, 0xC1, 0xC2, 0xC3, 0xC5, 0xC6, 0xC7, 0xC9, 0xCA, 0xCB, 0xCD, 0xCE, 0xCF}
 
 
-def decode_compressed(message: Any) -> Picture:
-    """Read a ``sensor_msgs/CompressedImage`` that holds a JPEG or PNG picture.
+def decode_compressed(message: Any) -> DecodedImage:
+    """Read a ``sensor_msgs/CompressedImage`` that holds a JPEG or PNG image.
 
     What the data is is told by its first bytes; ``format`` is used in error messages only. 16 bit
     PNG is reduced to 8 bits, alpha is dropped, an orientation stored in the file is ignored.
@@ -49,7 +49,7 @@ def decode_compressed(message: Any) -> Picture:
         raise ImageError(
             f"compressed image of format '{message.format}' and {len(data)} bytes is corrupt"
         )
-    return Picture(np.asarray(pixels, np.uint8), "bgr")
+    return DecodedImage(np.asarray(pixels, np.uint8), "bgr")
 
 
 def _check_png(data: bytes) -> tuple[int, int]:

@@ -27,7 +27,7 @@ class FrameHeaders:
         self._lock = threading.Lock()
         self.newest = Header()
 
-    def put(self, stamp: float, header: Header) -> None:
+    def remember(self, stamp: float, header: Header) -> None:
         """Remember a frame that is about to be processed; ``stamp`` is the pipeline's."""
         with self._lock:
             self._headers.pop(stamp, None)
@@ -47,7 +47,7 @@ class FrameHeaders:
             header = self._headers.get(stamp)
         return Header(stamp=time_message(round(stamp * 1e9))) if header is None else header
 
-    def wanted(self, stamp: Time) -> float | None:
+    def resolve(self, stamp: Time) -> float | None:
         """Return the pipeline's stamp of the frame that a request names; None: the newest.
 
         Raises:

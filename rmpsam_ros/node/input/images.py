@@ -27,7 +27,7 @@ class ImageError(ValueError):
 
 
 @dataclass(frozen=True, slots=True)
-class Picture:
+class DecodedImage:
     """Pixels (H, W, 3) uint8, possibly a view of the message, and the order of their channels."""
 
     pixels: NDArray[np.uint8]
@@ -39,12 +39,12 @@ class _Encoding:
     """How one encoding lies in memory and becomes three channels.
 
     bytes_per_pixel: in one row. convert: from the rows (rows, bytes) uint8 and the byte order to
-    the picture. width_unit, height_unit: what the size must be a multiple of. color_rows: rows of
+    the image. width_unit, height_unit: what the size must be a multiple of. color_rows: rows of
     colour that follow every two rows of brightness.
     """
 
     bytes_per_pixel: int
-    convert: Callable[[NDArray[np.uint8], bool], Picture]
+    convert: Callable[[NDArray[np.uint8], bool], DecodedImage]
     width_unit: int = 1
     height_unit: int = 1
     color_rows: int = 0
@@ -53,9 +53,11 @@ class _Encoding:
 def _packed(order: ChannelOrder, channels: int) -> _Encoding:
     """Channels side by side: a view, or a copy without alpha."""
 
-    def convert(rows: NDArray[np.uint8], big_endian: bool) -> Picture:
+    def convert(rows: NDArray[np.uint8], big_endian: bool) -> DecodedImage:
         pixels = rows.reshape(len(rows), -1, channels)
-        return Picture(_opencv(pixels, cv2.COLOR_RGBA2RGB) if channels == 4 else pixels, order)
+        return DecodedImage(
+            _opencv(pixels, cv2.COLOR_RGBA2RGB) if channels == 4 else pixels, order
+        )
 
     return _Encoding(channels, convert)
 
@@ -63,17 +65,17 @@ def _packed(order: ChannelOrder, channels: int) -> _Encoding:
 def _converted(code: int, channels: int = 1, **layout: int) -> _Encoding:
     """One OpenCV colour conversion to RGB."""
 
-    def convert(rows: NDArray[np.uint8], big_endian: bool) -> Picture:
+    def convert(rows: NDArray[np.uint8], big_endian: bool) -> DecodedImage:
         pixels = rows.reshape(len(rows), -1, channels) if channels > 1 else rows
-        return Picture(_opencv(pixels, code), "rgb")
+        return DecodedImage(_opencv(pixels, code), "rgb")
 
     return _Encoding(channels, convert, **layout)
 
 
-def _mono16(rows: NDArray[np.uint8], big_endian: bool) -> Picture:
+def _mono16(rows: NDArray[np.uint8], big_endian: bool) -> DecodedImage:
     """Keep the upper 8 of 16 bits."""
     upper = np.ascontiguousarray(rows[:, 0 if big_endian else 1 :: 2])
-    return Picture(_opencv(upper, cv2.COLOR_GRAY2RGB), "rgb")
+    return DecodedImage(_opencv(upper, cv2.COLOR_GRAY2RGB), "rgb")
 
 
 def _opencv(pixels: NDArray[np.uint8], code: int) -> NDArray[np.uint8]:
@@ -105,14 +107,14 @@ ENCODINGS: dict[str, _Encoding] = {
 }
 
 
-def decode_image(message: Any) -> Picture:
+def decode_image(message: Any) -> DecodedImage:
     """Read a ``sensor_msgs/Image``.
 
     The rows may be padded (``step``). Encodings: the keys of `ENCODINGS`, and what cv_bridge
     converts to rgb8 where it is installed; of mono16 the upper 8 bits are used, alpha is dropped.
 
     Returns:
-        The picture at the size of the image; rgb8 and bgr8 are a view of ``message.data``.
+        Pixels at the size of the image; rgb8 and bgr8 are a view of ``message.data``.
 
     Raises:
         ImageError: unknown encoding, or size, step and data that do not fit together.
@@ -159,7 +161,7 @@ def check_size(height: int, width: int) -> None:
         )
 
 
-def _through_cv_bridge(message: Any) -> Picture:
+def _through_cv_bridge(message: Any) -> DecodedImage:
     """Read an image of an encoding that is not in `ENCODINGS`."""
     problem = (
         f"encoding '{message.encoding}' is not supported; expected one of {', '.join(ENCODINGS)}"
@@ -176,7 +178,7 @@ def _through_cv_bridge(message: Any) -> Picture:
         raise ImageError(f"{problem}; cv_bridge does not read it either: {error}") from None
     if pixels.shape != (message.height, message.width, 3) or pixels.dtype != np.uint8:
         raise ImageError(f"{problem}; cv_bridge makes {pixels.dtype} {pixels.shape} of it")
-    return Picture(pixels, "rgb")
+    return DecodedImage(pixels, "rgb")
 
 
 @functools.cache

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
-
+from rmpsam_ros.node.parameters.settings import Settings
 from rmpsam_ros.node.parameters.table import ParameterError
 from rmpsam_ros.pipeline import PipelineConfig, PromptingConfig
 from rmpsam_ros.runtime import EngineConfig
@@ -12,55 +10,53 @@ from rmpsam_ros.segmentation.labels import LabelSet
 from rmpsam_ros.segmentation.panoptic import FusionConfig
 from rmpsam_ros.tracking import TrackerConfig
 
-LIVE_NAMES = ("score_threshold", "overlap_threshold", "classes")
 
-
-def pipeline_config(values: Mapping[str, Any]) -> PipelineConfig:
+def pipeline_config(settings: Settings) -> PipelineConfig:
     """Return the configuration; the class filter is set later, when the label set is known."""
-    if values["short_side"] > values["long_side"]:
+    if settings.short_side > settings.long_side:
         raise ParameterError(
-            f"short_side is {values['short_side']}; expected at most long_side, "
-            f"{values['long_side']}"
+            f"short_side is {settings.short_side}; expected at most long_side, "
+            f"{settings.long_side}"
         )
     return PipelineConfig(
         network=EngineConfig(
-            model=values["model"],
-            weights=values["weights"],
-            text_embeddings=values["text_embeddings"],
-            engine=values["engine"],
-            device=values["device"],
-            num_threads=values["num_threads"],
-            clip_frames=values["clip_frames"],
+            model=settings.model,
+            weights=settings.weights,
+            text_embeddings=settings.text_embeddings,
+            engine=settings.engine,
+            device=settings.device,
+            num_threads=settings.num_threads,
+            clip_frames=settings.clip_frames,
         ),
-        labels=values["labels"],
-        long_side=values["long_side"],
-        short_side=values["short_side"],
+        labels=settings.labels,
+        long_side=settings.long_side,
+        short_side=settings.short_side,
         tracker=TrackerConfig(
-            confirm_hits=values["confirm_hits"],
-            memory_seconds=values["memory_seconds"],
-            backward_jump=values["backward_jump"],
+            confirm_hits=settings.confirm_hits,
+            memory_seconds=settings.memory_seconds,
+            backward_jump=settings.backward_jump,
         ),
         prompting=PromptingConfig(
-            engine=values["prompt_engine"],
-            weights=values["prompt_weights"],
-            keep_seconds=values["keep_seconds"],
-            keep_megabytes=values["keep_megabytes"],
-            max_objects=values["max_prompts"],
-            prompt_rate=values["prompt_rate"],
+            engine=settings.prompt_engine,
+            weights=settings.prompt_weights,
+            keep_seconds=settings.keep_seconds,
+            keep_megabytes=settings.keep_megabytes,
+            max_objects=settings.max_prompts,
+            prompt_rate=settings.prompt_rate,
         ),
     )
 
 
-def fusion_config(values: Mapping[str, Any], labels: LabelSet) -> FusionConfig:
+def fusion_config(settings: Settings, labels: LabelSet) -> FusionConfig:
     """Return the thresholds and the class filter that may change while the node runs.
 
     Raises:
         ParameterError: a class name is not in the label set.
     """
     return FusionConfig(
-        score_threshold=values["score_threshold"],
-        overlap_threshold=values["overlap_threshold"],
-        class_ids=class_ids(values["classes"], labels),
+        score_threshold=settings.score_threshold,
+        overlap_threshold=settings.overlap_threshold,
+        class_ids=class_ids(settings.classes, labels),
     )
 
 
@@ -75,7 +71,7 @@ def class_ids(names: str, labels: LabelSet, parameter: str = "classes") -> froze
     wanted = [name.strip() for name in names.split(",") if name.strip()]
     if not wanted:
         return None
-    known = {one.name: one.class_id for one in labels.labels}
+    known = {label.name: label.class_id for label in labels.labels}
     unknown = [name for name in wanted if name not in known]
     if unknown:
         raise ParameterError(

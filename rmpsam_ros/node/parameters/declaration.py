@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import difflib
+import threading
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 import rclpy.exceptions
 from rcl_interfaces.msg import (
@@ -17,16 +19,23 @@ from rclpy.node import Node
 
 from rmpsam_ros.node.parameters.table import Change, Parameter, ParameterError, Value
 
+if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
+
 _START_UP_ERRORS = (
     rclpy.exceptions.InvalidParameterTypeException,
     rclpy.exceptions.InvalidParameterValueException,
 )
 
 
-class RosParameters:
-    """Declares a table of parameters on a node and reads them.
+S = TypeVar("S", bound="DataclassInstance")
+
+
+class DeclaredParameters(Generic[S]):
+    """Declares a table of parameters on a node and hands out their values as settings.
 
     Args:
+        settings_type: dataclass with a field for every parameter of the table.
         is_configured: tells whether parameters that change in the unconfigured state are fixed.
         check: called with the name and new value of each change that the table accepts; raises
             ParameterError to refuse it.
@@ -39,24 +48,29 @@ class RosParameters:
         self,
         node: Node,
         table: Mapping[str, Sequence[Parameter]],
+        settings_type: type[S],
         is_configured: Callable[[], bool] = lambda: False,
         check: Callable[[str, Value], None] = lambda name, value: None,
     ) -> None:
         self._node = node
-        self._parameters = {one.name: one for group in table.values() for one in group}
+        self._parameters = {
+            parameter.name: parameter for group in table.values() for parameter in group
+        }
         self._is_configured = is_configured
         self._check = check
-        for parameter in self._parameters.values():
-            self._declare(parameter)
+        self._current = settings_type(
+            **{name: self._declare(parameter) for name, parameter in self._parameters.items()}
+        )
+        self._lock = threading.Lock()  # held while the settings are replaced
         node.add_on_set_parameters_callback(self._on_change)
+        self._tells_what_was_set = hasattr(node, "add_post_set_parameters_callback")
+        if self._tells_what_was_set:  # not in ROS 2 Humble
+            node.add_post_set_parameters_callback(self._apply)
 
-    def __getitem__(self, name: str) -> Any:
-        """Return the present value of a parameter."""
-        return self._node.get_parameter(name).value
-
-    def values(self) -> dict[str, Any]:
-        """Return the present values of all parameters of the table."""
-        return {name: self[name] for name in self._parameters}
+    @property
+    def current(self) -> S:
+        """The settings as they are now; a changed parameter gives another object."""
+        return self._current
 
     def unknown_names(self) -> list[str]:
         """Return one line for every parameter given at start that the node does not have."""
@@ -70,7 +84,7 @@ class RosParameters:
             lines.append(f"parameter '{name}' does not exist and is ignored{hint}")
         return lines
 
-    def _declare(self, parameter: Parameter) -> None:
+    def _declare(self, parameter: Parameter) -> Any:
         try:
             declared: Any = self._node.declare_parameter(
                 parameter.name, parameter.default, _descriptor(parameter)
@@ -78,6 +92,7 @@ class RosParameters:
         except _START_UP_ERRORS as error:
             raise ParameterError(f"parameter {parameter.name}: {error}") from error
         parameter.check(declared.value)
+        return declared.value
 
     def _on_change(self, changes: Sequence[Any]) -> SetParametersResult:
         try:
@@ -85,7 +100,16 @@ class RosParameters:
                 self._check_change(change.name, change.value)
         except ParameterError as error:
             return SetParametersResult(successful=False, reason=str(error))
+        if not self._tells_what_was_set:
+            self._apply(changes)
         return SetParametersResult(successful=True)
+
+    def _apply(self, changes: Sequence[Any]) -> None:
+        values = {
+            change.name: change.value for change in changes if change.name in self._parameters
+        }
+        with self._lock:
+            self._current = replace(self._current, **values)
 
     def _check_change(self, name: str, value: Value) -> None:
         parameter = self._parameters.get(name)

@@ -54,12 +54,12 @@ def configuration_yaml() -> str:
     groups = []
     for group, parameters in NODE_PARAMETERS.items():
         rows = [f"    # {f' {group} ':-^91}\n"]
-        for one in parameters:
-            accepted = _accepted(one)
-            sentences = [one.description, f"Accepts {accepted}." if accepted else ""]
-            text = " ".join([*filter(None, sentences), f"Changes {one.change.value}."])
+        for parameter in parameters:
+            accepted = _accepted(parameter)
+            sentences = [parameter.description, f"Accepts {accepted}." if accepted else ""]
+            text = " ".join([*filter(None, sentences), f"Changes {parameter.change.value}."])
             rows += [f"    # {line}\n" for line in textwrap.wrap(text, 91)]
-            rows.append(f"    {one.name}: {_yaml(one.default)}\n")
+            rows.append(f"    {parameter.name}: {_yaml(parameter.default)}\n")
         groups.append("".join(rows))
     return _CONFIGURATION.format(rows="\n".join(groups))
 
@@ -71,11 +71,12 @@ def _sections(table: Mapping[str, Iterable[Parameter]]) -> str:
 def parameter_rows(parameters: Iterable[Parameter]) -> str:
     """Return a table of parameters in Markdown."""
     rows = ["\n| name | type | default | accepts | changes | |\n", "|---|---|---|---|---|---|\n"]
-    rows += [
-        f"| `{one.name}` | {one.type_name} | `{_yaml(one.default)}` | {_accepted(one)} "
-        f"| {one.change.value} | {one.description} |\n"
-        for one in parameters
-    ]
+    for parameter in parameters:
+        default, accepted = _yaml(parameter.default), _accepted(parameter)
+        rows.append(
+            f"| `{parameter.name}` | {parameter.type_name} | `{default}` | {accepted} "
+            f"| {parameter.change.value} | {parameter.description} |\n"
+        )
     return "".join(rows)
 
 
@@ -94,7 +95,7 @@ def _yaml(value: Value) -> str:
 
 def main() -> None:
     """Write both files into the repository that this file lies in."""
-    root = Path(__file__).resolve().parents[2]
+    root = Path(__file__).resolve().parents[3]
     (root / "docs").mkdir(exist_ok=True)
     (root / "docs" / "parameters.md").write_text(parameters_markdown())
     (root / "config" / "rmpsam.yaml").write_text(configuration_yaml())

@@ -2,31 +2,32 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from rmpsam_ros.node.parameters.declaration import RosParameters
+from rmpsam_ros.node.parameters.settings import LiveSettings, Settings
 
 if TYPE_CHECKING:
     from rmpsam_ros.pipeline import Pipeline
+    from rmpsam_ros.segmentation.labels import LabelSet
     from rmpsam_ros.segmentation.panoptic import FusionConfig
 
 
 class LiveThresholds:
     """Carries changed thresholds and limits over to the pipelines."""
 
-    def __init__(self, settings: RosParameters) -> None:
+    def __init__(self, settings: LiveSettings) -> None:
         self._settings = settings
-        self._values: tuple[Any, ...] = ()
+        self._made_from: tuple[Settings, LabelSet] | None = None
         self._config: FusionConfig | None = None
 
     def apply(self, pipeline: Pipeline) -> None:
         """Give a pipeline the present thresholds and limits; runs before every frame."""
-        from rmpsam_ros.node.parameters.configuration import LIVE_NAMES, fusion_config
+        from rmpsam_ros.node.parameters.configuration import fusion_config
 
-        wanted = (pipeline.label_set.name, *(self._settings[name] for name in LIVE_NAMES))
-        if self._config is None or wanted != self._values:
-            values = dict(zip(LIVE_NAMES, wanted[1:], strict=True))
-            self._config = fusion_config(values, pipeline.label_set)
-            self._values = wanted
+        settings, labels = self._settings.current, pipeline.label_set
+        known = self._made_from
+        if self._config is None or known is None or known[0] is not settings or known[1] != labels:
+            self._config = fusion_config(settings, labels)
+            self._made_from = (settings, labels)
         pipeline.fusion = self._config
-        pipeline.limit_prompts(self._settings["max_prompts"])
+        pipeline.limit_prompts(settings.max_prompts)

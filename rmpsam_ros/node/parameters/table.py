@@ -1,13 +1,15 @@
 """The parameters of the node and of the camera source: one table each, and the checks.
 
-Declaration (`ros_parameters`), ``docs/parameters.md`` and ``config/rmpsam.yaml``
-(`parameter_docs`) are made from these tables. No ROS here.
+`declaration` declares them, `docs` writes ``docs/parameters.md`` and ``config/rmpsam.yaml``, and
+`settings` holds their values. No ROS here.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import Enum
+
+from rmpsam_ros import defaults
 
 Value = bool | int | float | str
 
@@ -100,33 +102,33 @@ NODE_PARAMETERS: dict[str, tuple[Parameter, ...]] = {
         ),
         Parameter(
             "engine",
-            "auto",
+            defaults.ENGINE,
             "What executes the network; auto takes the fastest that works here.",
             Change.UNCONFIGURED,
         ),
         Parameter(
             "device",
-            "auto",
+            defaults.DEVICE,
             "Where the network runs: auto, cpu, cuda or cuda:N.",
             Change.UNCONFIGURED,
         ),
         Parameter(
             "num_threads",
-            0,
+            defaults.NUM_THREADS,
             "Threads of the network on a CPU; 0: as many as the engine likes.",
             Change.UNCONFIGURED,
             range=(0, 256),
         ),
         Parameter(
             "long_side",
-            640,
+            defaults.LONG_SIDE,
             "The image is resized so that its long side does not exceed this, pixels.",
             Change.UNCONFIGURED,
             range=(32, 4096),
         ),
         Parameter(
             "short_side",
-            480,
+            defaults.SHORT_SIDE,
             "The image is resized so that its short side does not exceed this, pixels.",
             Change.UNCONFIGURED,
             range=(32, 4096),
@@ -135,7 +137,7 @@ NODE_PARAMETERS: dict[str, tuple[Parameter, ...]] = {
     "Results": (
         Parameter(
             "score_threshold",
-            0.4,
+            defaults.SCORE_THRESHOLD,
             "Class probability that an object needs to become a segment; the official evaluation "
             "has 0.8.",
             Change.LIVE,
@@ -143,7 +145,7 @@ NODE_PARAMETERS: dict[str, tuple[Parameter, ...]] = {
         ),
         Parameter(
             "overlap_threshold",
-            0.5,
+            defaults.OVERLAP_THRESHOLD,
             "Share of its mask that an object must win against the others to become a segment; "
             "the official evaluation has 0.8.",
             Change.LIVE,
@@ -159,21 +161,21 @@ NODE_PARAMETERS: dict[str, tuple[Parameter, ...]] = {
     "Tracks": (
         Parameter(
             "confirm_hits",
-            3,
+            defaults.CONFIRM_HITS,
             "Frames in which a thing must have been seen for its track to be confirmed.",
             Change.UNCONFIGURED,
             range=(1, 1000),
         ),
         Parameter(
             "memory_seconds",
-            10.0,
+            defaults.MEMORY_SECONDS,
             "A confirmed track that is unseen for longer is forgotten, seconds.",
             Change.UNCONFIGURED,
             range=(0.0, 3600.0),
         ),
         Parameter(
             "backward_jump",
-            0.5,
+            defaults.BACKWARD_JUMP,
             "An image stamp that goes back by more than this (restarted simulation, looped bag) "
             "ends all tracks, seconds.",
             Change.UNCONFIGURED,
@@ -181,7 +183,7 @@ NODE_PARAMETERS: dict[str, tuple[Parameter, ...]] = {
         ),
         Parameter(
             "clip_frames",
-            1,
+            defaults.CLIP_FRAMES,
             "1: objects are found in each image alone. More: in the clip of the newest so many "
             "images together, which is steadier and costs the decoder's time once more for each "
             "of them.",
@@ -269,6 +271,7 @@ NODE_PARAMETERS: dict[str, tuple[Parameter, ...]] = {
         ),
     ),
     "Prompts": (
+        # Not the default of PromptingConfig, rmpsam, which works without further weights.
         Parameter(
             "prompt_engine",
             "mobile_sam",
@@ -287,14 +290,14 @@ NODE_PARAMETERS: dict[str, tuple[Parameter, ...]] = {
         ),
         Parameter(
             "keep_seconds",
-            5.0,
+            defaults.KEEP_SECONDS,
             "Prompts are answered on the images of the last so many seconds.",
             Change.UNCONFIGURED,
             range=(0.0, 600.0),
         ),
         Parameter(
             "keep_megabytes",
-            512,
+            defaults.KEEP_MEGABYTES,
             "Most memory of the images of each camera that are kept for prompts, 10^6 bytes; the "
             "newest one is always kept.",
             Change.UNCONFIGURED,
@@ -302,7 +305,7 @@ NODE_PARAMETERS: dict[str, tuple[Parameter, ...]] = {
         ),
         Parameter(
             "max_prompts",
-            16,
+            defaults.MAX_PROMPTED_OBJECTS,
             "Prompted objects of each camera that are followed at the same time; more are "
             "refused. Of those that are followed already a lower value ends none.",
             Change.LIVE,
@@ -310,7 +313,7 @@ NODE_PARAMETERS: dict[str, tuple[Parameter, ...]] = {
         ),
         Parameter(
             "prompt_rate",
-            2.0,
+            defaults.PROMPT_RATE,
             "Times per second that prompted objects are looked for; 0: as often as possible. The "
             "prompt engine rmpsam looks in every image.",
             Change.UNCONFIGURED,

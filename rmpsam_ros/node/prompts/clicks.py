@@ -12,9 +12,9 @@ from rclpy.node import Node
 from rmpsam_ros.node import qos
 from rmpsam_ros.node.camera import LOG_PERIOD
 from rmpsam_ros.node.input.frame_headers import FrameHeaders
-from rmpsam_ros.node.prompts.dispatcher import PromptDesk
+from rmpsam_ros.node.prompts.dispatcher import PromptDispatcher
 from rmpsam_ros.node.prompts.requests import Code, click_prompt
-from rmpsam_ros.node.topic_names import CameraScope
+from rmpsam_ros.node.topic_names import TopicNames
 
 
 class ClickTopics:
@@ -26,18 +26,18 @@ class ClickTopics:
     """
 
     def __init__(
-        self, node: Node, scope: CameraScope, desk: PromptDesk, headers: FrameHeaders
+        self, node: Node, names: TopicNames, dispatcher: PromptDispatcher, headers: FrameHeaders
     ) -> None:
         self._logger = node.get_logger()
-        self._scope = scope
-        self._desk = desk
+        self._names = names
+        self._dispatcher = dispatcher
         self._headers = headers
         group = MutuallyExclusiveCallbackGroup()
-        image = node.resolve_topic_name(scope.input("image"))
+        image = node.resolve_topic_name(names.input("image"))
         topics = (
-            (PointStamped, scope.own("click"), self._on_stamped),
+            (PointStamped, names.private("click"), self._on_stamped),
             (Point, f"{image}_mouse_left", self._on_mouse),
-            (Point, scope.own("overlay_mouse_left"), self._on_mouse),
+            (Point, names.private("overlay_mouse_left"), self._on_mouse),
         )
         self._subscriptions = [
             node.create_subscription(
@@ -59,20 +59,20 @@ class ClickTopics:
 
     def _click(self, x: float, y: float, stamp: Time) -> None:
         click = f"click at ({x:g}, {y:g})"
-        code, reason = self._desk.attempt(click, lambda: self._answer(x, y, stamp))
+        code, reason = self._dispatcher.attempt(click, lambda: self._answer(x, y, stamp))
         if code is not Code.OK:  # nobody else is told
-            self._desk.show(f"{click} refused: {reason}")
+            self._dispatcher.show(f"{click} refused: {reason}")
 
     def _answer(self, x: float, y: float, stamp: Time) -> None:
-        self._desk.pipeline()
-        wanted, prompt = self._headers.wanted(stamp), click_prompt(x, y)
-        result = self._desk.ask(
+        self._dispatcher.pipeline()
+        wanted, prompt = self._headers.resolve(stamp), click_prompt(x, y)
+        result = self._dispatcher.ask(
             lambda pipeline: pipeline.prompt(
                 prompt, wanted, pipeline.prompted_at(x, y), track=True
             )
         )
         self._logger.info(
-            f"{self._scope.about('click')} at ({x:g}, {y:g}): {result.object_id}, "
+            f"{self._names.about('click')} at ({x:g}, {y:g}): {result.object_id}, "
             f"{result.mask.area} pixels, score {result.score:.2f}",
             throttle_duration_sec=LOG_PERIOD,
         )

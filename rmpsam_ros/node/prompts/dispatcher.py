@@ -7,17 +7,18 @@ import time
 import traceback
 from collections import Counter
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 from rclpy.node import Node
 
 from rmpsam_ros.node.camera import LOG_PERIOD
+from rmpsam_ros.node.parameters.settings import LiveSettings
 from rmpsam_ros.node.prompts.rate_limit import RateLimit
 from rmpsam_ros.node.prompts.requests import Code, Refusal, refusal
 from rmpsam_ros.node.status import Level, Status
 from rmpsam_ros.node.threads.inference_thread import InferenceThread
 from rmpsam_ros.node.threads.prompt_thread import PromptThread
-from rmpsam_ros.node.topic_names import CameraScope
+from rmpsam_ros.node.topic_names import TopicNames
 from rmpsam_ros.prompting.steps import Steps
 
 if TYPE_CHECKING:
@@ -27,27 +28,27 @@ T = TypeVar("T")
 ERROR_MEMORY = 10.0  # seconds for which an error is warned about
 
 
-class PromptDesk:
+class PromptDispatcher:
     """Has the pipeline of one camera answer requests, beside the inference where possible.
 
     Args:
-        scope: which camera it is.
+        names: which camera it is.
         active: returns whether requests are taken.
-        settings: returns the value of a parameter.
+        settings: limits of requests and of their waiting.
     """
 
     def __init__(
         self,
         node: Node,
-        scope: CameraScope,
+        names: TopicNames,
         active: Callable[[], bool],
-        settings: Callable[[str], Any],
+        settings: LiveSettings,
     ) -> None:
         self._logger = node.get_logger()
-        self._scope = scope
+        self._names = names
         self._active = active
         self._settings = settings
-        self._limit = RateLimit(lambda: settings("prompt_requests_rate"))
+        self._limit = RateLimit()
         self._pipeline: Pipeline | None = None
         self._inference: InferenceThread | None = None
         self._beside: PromptThread | None = None
@@ -118,8 +119,8 @@ class PromptDesk:
             Exception: as `CallQueue.call`.
         """
         pipeline = self.pipeline()
-        if not self._limit.take():
-            rate = self._settings("prompt_requests_rate")
+        rate = self._settings.current.prompt_requests_rate
+        if not self._limit.take(rate):
             raise Refusal(
                 Code.BUSY,
                 f"more than {rate:g} requests per second (prompt_requests_rate); try again later",
@@ -127,14 +128,14 @@ class PromptDesk:
         thread = self._beside or self._inference
         if thread is None:
             raise Refusal(Code.NOT_ACTIVE, "the network is not loaded")
-        return thread.call(pipeline, function, self._settings("prompt_timeout"))
+        return thread.calls.call(pipeline, function, self._settings.current.prompt_timeout)
 
     def ask_network(self, function: Callable[[Pipeline], T]) -> T:
         """Have the inference thread run a function between two frames, as `ask`."""
         pipeline, inference = self.pipeline(), self._inference
         if inference is None:
             raise Refusal(Code.NOT_ACTIVE, "the network is not loaded")
-        return inference.call(pipeline, function, self._settings("prompt_timeout"))
+        return inference.calls.call(pipeline, function, self._settings.current.prompt_timeout)
 
     def _refuse(self, what: str, error: Exception) -> tuple[Code, str]:
         """Log why a request is refused, and let go of what it has led to."""
@@ -143,7 +144,7 @@ class PromptDesk:
             known = Refusal(Code.INTERNAL_ERROR, f"{type(error).__name__}: {error}")
             self._logger.error(traceback.format_exc(), throttle_duration_sec=LOG_PERIOD)
         self._logger.info(
-            f"{self._scope.about(what)} refused ({known.code.name}): {known}",
+            f"{self._names.about(what)} refused ({known.code.name}): {known}",
             throttle_duration_sec=LOG_PERIOD,
         )
         # The error knows the calls that it came through, which know a kept image, and the error:
@@ -159,10 +160,10 @@ class PromptDesk:
 
     def status(self) -> Status:
         """Return how prompts do."""
-        pipeline, part = self._pipeline, self._scope.about("prompts")
+        pipeline, part = self._pipeline, self._names.about("prompts")
         if pipeline is None:
             return Status(part, Level.OK, "not loaded", {"last error": self._last_error})
-        states = Counter(one.state.name for one in pipeline.list_prompts())
+        states = Counter(prompted.state.name for prompted in pipeline.list_prompts())
         tracked, lost = states["TRACKED"], states["LOST"]
         level, message = Level.OK, f"{tracked + lost} followed, {lost} of them lost"
         if self._last_error and time.monotonic() - self._last_error_time < ERROR_MEMORY:
@@ -181,5 +182,5 @@ class PromptDesk:
 
     def _on_follow_error(self, error: Exception) -> None:
         text = f"prompted objects not followed: {type(error).__name__}: {error}"
-        self._logger.warning(self._scope.about(text), throttle_duration_sec=LOG_PERIOD)
+        self._logger.warning(self._names.about(text), throttle_duration_sec=LOG_PERIOD)
         self.show(text)

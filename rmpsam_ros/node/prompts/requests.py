@@ -56,11 +56,11 @@ def object_prompt(request: Any) -> ObjectPrompt:
     """Return the points and boxes of an AddPrompt request."""
     from rmpsam_ros.segmentation.prompt_types import ObjectPrompt
 
-    points = [(one.x, one.y) for one in request.points]
-    boxes = [(one.x_min, one.y_min, one.x_max, one.y_max) for one in request.boxes]
+    points = [(point.x, point.y) for point in request.points]
+    boxes = [(box.x_min, box.y_min, box.x_max, box.y_max) for box in request.boxes]
     return ObjectPrompt(
         points=np.array(points, np.float32).reshape(-1, 2),
-        labels=np.array([one.label for one in request.points], np.uint8),
+        labels=np.array([point.label for point in request.points], np.uint8),
         boxes=np.array(boxes, np.float32).reshape(-1, 4),
     )
 

@@ -12,10 +12,10 @@ from std_srvs.srv import Trigger
 
 from rmpsam_ros.node import qos
 from rmpsam_ros.node.input.frame_headers import FrameHeaders
-from rmpsam_ros.node.prompts.dispatcher import PromptDesk
+from rmpsam_ros.node.prompts.dispatcher import PromptDispatcher
 from rmpsam_ros.node.prompts.requests import Code, Refusal, check_request, object_prompt
 from rmpsam_ros.node.results.messages import MESSAGES
-from rmpsam_ros.node.topic_names import CameraScope
+from rmpsam_ros.node.topic_names import TopicNames
 from rmpsam_ros.srv import AddPrompt, ClearPrompts, ListPrompts, RemovePrompt, SegmentEverything
 
 if TYPE_CHECKING:  # importing it takes seconds, which belong to the configuration of the node
@@ -30,16 +30,16 @@ class PromptService:
     """
 
     def __init__(
-        self, node: Node, scope: CameraScope, desk: PromptDesk, headers: FrameHeaders
+        self, node: Node, names: TopicNames, dispatcher: PromptDispatcher, headers: FrameHeaders
     ) -> None:
-        self._desk = desk
+        self._dispatcher = dispatcher
         self._headers = headers
         self._everything = threading.Lock()
         group = ReentrantCallbackGroup()
         self._services = [
             node.create_service(
                 kind,
-                scope.own(name),
+                names.private(name),
                 self._handler(name, answer),
                 qos_profile=qos.requests(),
                 callback_group=group,
@@ -55,7 +55,7 @@ class PromptService:
         self._services.append(
             node.create_service(  # one at a time: they wait for the network's thread
                 Trigger,
-                scope.own("reset_tracks"),
+                names.private("reset_tracks"),
                 self._on_reset_tracks,
                 callback_group=MutuallyExclusiveCallbackGroup(),
             )
@@ -63,18 +63,18 @@ class PromptService:
 
     def _handler(self, name: str, answer: Callable[[Any, Any], None]) -> Callable[[Any, Any], Any]:
         def on_request(request: Any, response: Any) -> Any:
-            code, message = self._desk.attempt(name, lambda: answer(request, response))
+            code, message = self._dispatcher.attempt(name, lambda: answer(request, response))
             response.code, response.message = int(code), message
             return response
 
         return on_request
 
     def _add(self, request: Any, response: Any) -> None:
-        self._desk.pipeline()  # before all else: is the node active?
+        self._dispatcher.pipeline()  # before all else: is the node active?
         check_request(request)
-        stamp = self._headers.wanted(request.stamp)
+        stamp = self._headers.resolve(request.stamp)
         prompt = object_prompt(request)
-        result = self._desk.ask(
+        result = self._dispatcher.ask(
             lambda pipeline: pipeline.prompt(prompt, stamp, request.object_id, request.track)
         )
         header = self._headers.find(result.stamp)
@@ -83,41 +83,41 @@ class PromptService:
         response.object_id = result.object_id
 
     def _remove(self, request: Any, response: Any) -> None:
-        if not self._desk.pipeline().remove_prompt(request.object_id):
+        if not self._dispatcher.pipeline().remove_prompt(request.object_id):
             raise Refusal(
                 Code.NOT_FOUND,
                 f"there is no prompted object '{request.object_id[:128]}'; list_prompts names "
-                "those there are",
+                "those that exist",
             )
 
     def _list(self, request: Any, response: Any) -> None:
         response.masks = [
-            MESSAGES.prompted_mask(one, self._headers.find(one.stamp).stamp)
-            for one in self._desk.pipeline().list_prompts()
+            MESSAGES.prompted_mask(mask, self._headers.find(mask.stamp).stamp)
+            for mask in self._dispatcher.pipeline().list_prompts()
         ]
 
     def _clear(self, request: Any, response: Any) -> None:
-        response.removed = self._desk.pipeline().clear_prompts()
+        response.removed = self._dispatcher.pipeline().clear_prompts()
 
     def _segment_everything(self, request: Any, response: Any) -> None:
-        self._desk.pipeline()
-        stamp = self._headers.wanted(request.stamp)
+        self._dispatcher.pipeline()
+        stamp = self._headers.resolve(request.stamp)
         if not self._everything.acquire(blocking=False):  # clicks must find a place to wait
             raise Refusal(Code.BUSY, "everything is being segmented already; try again later")
         try:
-            masks: tuple[PromptedMask, ...] = self._desk.ask(
+            masks: tuple[PromptedMask, ...] = self._dispatcher.ask(
                 lambda pipeline: pipeline.everything_steps(stamp, request.points_per_side)
             )
         finally:
             self._everything.release()
         used = masks[0].stamp if masks else stamp
         header = self._headers.newest if used is None else self._headers.find(used)
-        response.masks = [MESSAGES.prompted_mask(one, header.stamp) for one in masks]
+        response.masks = [MESSAGES.prompted_mask(mask, header.stamp) for mask in masks]
         response.header = header
 
     def _on_reset_tracks(self, request: Any, response: Any) -> Any:
-        code, message = self._desk.attempt(
-            "reset_tracks", lambda: self._desk.ask_network(lambda pipeline: pipeline.reset())
+        code, message = self._dispatcher.attempt(
+            "reset_tracks", lambda: self._dispatcher.ask_network(lambda pipeline: pipeline.reset())
         )
         response.success = code is Code.OK
         response.message = message or "all tracks and prompted objects have ended"

@@ -14,9 +14,10 @@ from std_msgs.msg import Header
 
 from rmpsam_ros.node import qos
 from rmpsam_ros.node.input.calibration import Calibration
+from rmpsam_ros.node.parameters.settings import LiveSettings
 from rmpsam_ros.node.results import detections
 from rmpsam_ros.node.results.messages import MESSAGES
-from rmpsam_ros.node.topic_names import CameraScope
+from rmpsam_ros.node.topic_names import TopicNames
 
 if TYPE_CHECKING:
     from rmpsam_ros.pipeline import FrameResult
@@ -35,23 +36,23 @@ class ConsumerTopics:
     of the camera with the header of the mask, as long as it fits the size of the images.
 
     Args:
-        mask_classes: returns the names of the classes, separated by commas.
+        settings: with ``mask_classes``.
     """
 
     def __init__(
         self,
         node: Node,
-        scope: CameraScope,
-        mask_classes: Callable[[], str],
+        names: TopicNames,
+        settings: LiveSettings,
         calibration: Calibration,
     ) -> None:
         def create(message_type: type[Any], topic: str) -> Publisher:
             return node.create_publisher(
-                message_type, scope.own(topic), qos.result(), **qos.publisher_options()
+                message_type, names.private(topic), qos.result(), **qos.publisher_options()
             )
 
         self._logger = node.get_logger()
-        self._mask_classes = mask_classes
+        self._settings = settings
         self._calibration = calibration
         self._mask = create(Image, "mask/image")
         self._mask_info = create(CameraInfo, "mask/camera_info")
@@ -98,7 +99,7 @@ class ConsumerTopics:
     def _class_ids(self, labels: LabelSet) -> frozenset[int]:
         from rmpsam_ros.node.parameters.configuration import class_ids
 
-        wanted = (labels.name, self._mask_classes())
+        wanted = (labels.name, self._settings.current.mask_classes)
         if wanted != self._ids_of:
             self._ids = class_ids(wanted[1], labels, "mask_classes") or frozenset()
             self._ids_of = wanted

@@ -62,16 +62,16 @@ def detections_message(header: Header, result: FrameResult, labels: LabelSet) ->
 def detections_3d_message(header: Header, found: Sequence[LocatedTrack], labels: LabelSet) -> Any:
     """Fill a Detection3DArray; poses have the axes of the camera."""
     message = Detection3DArray(header=header)
-    for one in found:
-        detection = Detection3D(header=header, id=str(one.track.id))
-        hypothesis = _hypothesis(one.track, labels)
-        hypothesis.pose.pose.position = MESSAGES.point(one.place.position)
+    for located in found:
+        detection = Detection3D(header=header, id=str(located.track.id))
+        hypothesis = _hypothesis(located.track, labels)
+        hypothesis.pose.pose.position = MESSAGES.point(located.place.position)
         covariance = hypothesis.pose.covariance.reshape(6, 6)
-        covariance[:3, :3] = one.place.covariance
+        covariance[:3, :3] = located.place.covariance
         hypothesis.pose.covariance = covariance.reshape(36)
         detection.results = [hypothesis]
-        detection.bbox.center.position = MESSAGES.point(one.place.box_center)
-        detection.bbox.size = MESSAGES.vector(one.place.box_size)
+        detection.bbox.center.position = MESSAGES.point(located.place.box_center)
+        detection.bbox.size = MESSAGES.vector(located.place.box_size)
         message.detections.append(detection)
     return message
 

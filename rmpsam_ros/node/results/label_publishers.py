@@ -10,7 +10,7 @@ from rclpy.node import Node
 from rmpsam_ros.msg import LabelTable
 from rmpsam_ros.node import qos
 from rmpsam_ros.node.results.messages import MESSAGES
-from rmpsam_ros.node.topic_names import CameraScope
+from rmpsam_ros.node.topic_names import TopicNames
 
 try:
     from vision_msgs.msg import LabelInfo, VisionClass
@@ -24,15 +24,15 @@ if TYPE_CHECKING:
 class LabelPublishers:
     """Publishes ``~/label_info``, and ``panoptic/label_info`` of cameras where vision_msgs is."""
 
-    def __init__(self, node: Node, scopes: Sequence[CameraScope]) -> None:
+    def __init__(self, node: Node, cameras: Sequence[TopicNames]) -> None:
         self._node = node
         options = qos.publisher_options(overridable=False)
         self._table = node.create_publisher(LabelTable, "~/label_info", qos.latched(), **options)
         self._vision = [
             node.create_publisher(
-                LabelInfo, scope.own("panoptic/label_info"), qos.latched(), **options
+                LabelInfo, names.private("panoptic/label_info"), qos.latched(), **options
             )
-            for scope in (scopes if LabelInfo is not None else ())
+            for names in (cameras if LabelInfo is not None else ())
         ]
 
     def publish(self, labels: LabelSet, threshold: float) -> None:
@@ -42,6 +42,7 @@ class LabelPublishers:
             message = LabelInfo(threshold=threshold)
             message.header.stamp = self._node.get_clock().now().to_msg()
             message.class_map = [
-                VisionClass(class_id=one.class_id, class_name=one.name) for one in labels.labels
+                VisionClass(class_id=label.class_id, class_name=label.name)
+                for label in labels.labels
             ]
             publisher.publish(message)

@@ -2,89 +2,65 @@
 
 from __future__ import annotations
 
-import threading
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import cv2
 import numpy as np
 from rclpy.publisher import Publisher
 from sensor_msgs.msg import Image
-from std_msgs.msg import Header
 
-from rmpsam_ros.node.input.images import Picture
+from rmpsam_ros.node.parameters.settings import LiveSettings
 from rmpsam_ros.node.results.messages import MESSAGES
+from rmpsam_ros.node.results.processed_frame import ProcessedFrame
 from rmpsam_ros.node.threads.frame_slot import FrameSlot
-
-if TYPE_CHECKING:
-    from rmpsam_ros.pipeline import FrameResult, Pipeline
+from rmpsam_ros.node.threads.worker import Worker
 
 
-@dataclass(frozen=True, slots=True)
-class Drawing:
-    """One overlay to be drawn."""
-
-    header: Header
-    picture: Picture
-    result: FrameResult
-    pipeline: Pipeline
-
-
-class OverlayThread:
-    """Takes the newest drawing, draws and publishes it, and waits until the next may be drawn.
+class OverlayThread(Worker):
+    """Draws and publishes the newest frame, and waits until the next may be drawn.
 
     Args:
         publisher: of sensor_msgs/Image.
-        rate: returns how many overlays per second there may be.
+        settings: with ``overlay_rate``.
         on_error: called with the reason when a drawing fails.
     """
 
     def __init__(
         self,
         publisher: Publisher,
-        rate: Callable[[], float],
+        settings: LiveSettings,
         on_error: Callable[[Exception], None],
     ) -> None:
+        super().__init__("overlay")
         self._publisher = publisher
-        self._rate = rate
+        self._settings = settings
         self._on_error = on_error
-        self._work = threading.Condition()
-        self._closing = False
         self._message = Image()
-        self.slot: FrameSlot[Drawing] = FrameSlot(self._work)
-        self._thread = threading.Thread(target=self._run, name="overlay", daemon=True)
-        self._thread.start()
-
-    def close(self, timeout: float) -> None:
-        """End the thread."""
-        with self._work:
-            self._closing = True
-            self._work.notify_all()
-        self._thread.join(timeout)
+        self.slot: FrameSlot[ProcessedFrame] = FrameSlot(self._work)
+        self._start()
 
     def _run(self) -> None:
         while True:
             with self._work:
                 self._work.wait_for(lambda: self._closing or self.slot)
-                drawing = self.slot.take()
-            if self._closing or drawing is None:
+                frame = self.slot.take()
+            if self._closing or frame is None:
                 return
             started = time.monotonic()
             try:
-                self._draw(drawing)
+                self._draw(frame)
             except Exception as error:
                 self._on_error(error)
-            del drawing  # an image and a pipeline, which may be closed meanwhile
+            del frame  # an image and a pipeline, which may be closed meanwhile
             with self._work:
-                rest = started + 1.0 / self._rate() - time.monotonic()
+                rest = started + 1.0 / self._settings.current.overlay_rate - time.monotonic()
                 self._work.wait_for(lambda: self._closing, max(rest, 0.0))
 
-    def _draw(self, drawing: Drawing) -> None:
-        pixels = drawing.picture.pixels
-        if drawing.picture.channel_order == "bgr":
+    def _draw(self, frame: ProcessedFrame) -> None:
+        pixels = frame.image.pixels
+        if frame.image.channel_order == "bgr":
             pixels = np.asarray(cv2.cvtColor(pixels, cv2.COLOR_BGR2RGB), np.uint8)
-        overlay = drawing.pipeline.overlay(pixels, drawing.result)
-        MESSAGES.fill_image(self._message, drawing.header, overlay, "rgb8")
+        overlay = frame.pipeline.overlay(pixels, frame.result)
+        MESSAGES.fill_image(self._message, frame.header, overlay, "rgb8")
         self._publisher.publish(self._message)

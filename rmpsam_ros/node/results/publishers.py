@@ -18,25 +18,25 @@ from rmpsam_ros.msg import (
     PromptedMaskArray,
 )
 from rmpsam_ros.node import qos
-from rmpsam_ros.node.depth.depth_thread import Job
 from rmpsam_ros.node.depth.spatial_results import SpatialResults
 from rmpsam_ros.node.input.frame_headers import FrameHeaders
-from rmpsam_ros.node.input.images import Picture
+from rmpsam_ros.node.parameters.settings import LiveSettings
 from rmpsam_ros.node.results.consumers import ConsumerTopics
 from rmpsam_ros.node.results.messages import MESSAGES
-from rmpsam_ros.node.results.overlay_thread import Drawing, OverlayThread
-from rmpsam_ros.node.topic_names import CameraScope
+from rmpsam_ros.node.results.overlay_thread import OverlayThread
+from rmpsam_ros.node.results.processed_frame import ProcessedFrame
+from rmpsam_ros.node.topic_names import TopicNames
 
 if TYPE_CHECKING:
-    from rmpsam_ros.pipeline import FrameResult, Pipeline
+    from rmpsam_ros.pipeline import FrameResult
 
 
 class ResultPublishers:
     """Publishes what somebody subscribes to; nothing is computed for the other topics.
 
     Args:
-        scope: which camera it is.
-        overlay_rate: returns how many overlays per second there may be.
+        names: which camera it is.
+        settings: with ``overlay_rate``.
         on_overlay_error: called with the reason when an overlay fails.
         headers: headers of the newest frames, to which prompted masks may belong.
         consumers: topics in the forms of other packages.
@@ -46,8 +46,8 @@ class ResultPublishers:
     def __init__(
         self,
         node: Node,
-        scope: CameraScope,
-        overlay_rate: Callable[[], float],
+        names: TopicNames,
+        settings: LiveSettings,
         on_overlay_error: Callable[[Exception], None],
         headers: FrameHeaders,
         consumers: ConsumerTopics,
@@ -55,7 +55,7 @@ class ResultPublishers:
     ) -> None:
         def create(message_type: type[Any], topic: str) -> Publisher:
             return node.create_publisher(
-                message_type, scope.own(topic), qos.result(), **qos.publisher_options()
+                message_type, names.private(topic), qos.result(), **qos.publisher_options()
             )
 
         self._panoptic = create(PanopticSegmentation, "panoptic")
@@ -70,7 +70,7 @@ class ResultPublishers:
         self._prompts_shown = False
         self._panoptic_message, self._tracks_message = PanopticSegmentation(), InstanceTrackArray()
         self._semantic_message, self._instance_message = Image(), Image()
-        self._overlay_thread = OverlayThread(self._overlay, overlay_rate, on_overlay_error)
+        self._overlay_thread = OverlayThread(self._overlay, settings, on_overlay_error)
 
     @property
     def all(self) -> tuple[Publisher, ...]:
@@ -87,17 +87,13 @@ class ResultPublishers:
             *(() if self._spatial is None else self._spatial.all),
         )
 
-    def publish(
-        self, header: Header, stamp: int, picture: Picture, result: FrameResult, pipeline: Pipeline
-    ) -> tuple[float, float]:
+    def publish(self, frame: ProcessedFrame) -> tuple[float, float]:
         """Fill and publish everything that is subscribed to; other threads draw, and use depth.
-
-        Args:
-            stamp: of the frame in the pipeline's time, nanoseconds.
 
         Returns:
             Seconds spent filling messages and seconds spent publishing them.
         """
+        header, result, pipeline = frame.header, frame.result, frame.pipeline
         labels = pipeline.label_set
         panoptic, tracks = self._panoptic_message, self._tracks_message
         semantic, instance = self._semantic_message, self._instance_message
@@ -124,9 +120,9 @@ class ResultPublishers:
             publish_seconds += time.perf_counter() - filled
         # Last, because the other threads begin at once and would take turns with this one.
         if self._overlay.get_subscription_count():
-            self._overlay_thread.slot.put(Drawing(header, picture, result, pipeline))
+            self._overlay_thread.slot.offer(frame)
         if self._spatial is not None:
-            self._spatial.put(Job(header, stamp, picture, result, pipeline))
+            self._spatial.submit(frame)
         return fill_seconds, publish_seconds
 
     def publish_latency(self, message: Latency) -> None:

@@ -11,11 +11,11 @@ Item = TypeVar("Item")
 class FrameSlot(Generic[Item]):
     """Hands the newest item to another thread; one that nobody fetched in time is dropped.
 
-    All methods may be called from any thread. `condition` is notified by `put`; it may be shared
+    All methods may be called from any thread. `condition` is notified by `offer`; it may be shared
     with other sources of work, so that one thread can wait for all of them.
 
     Attributes:
-        received: items put.
+        received: items offered.
         dropped: items that were replaced or cleared before they were taken.
     """
 
@@ -25,7 +25,7 @@ class FrameSlot(Generic[Item]):
         self.received = 0
         self.dropped = 0
 
-    def put(self, item: Item) -> None:
+    def offer(self, item: Item) -> None:
         """Leave an item in place of the one that may still wait."""
         with self._condition:
             self.clear()

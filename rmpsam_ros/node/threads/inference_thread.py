@@ -6,16 +6,14 @@ import threading
 from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent import futures
-from typing import TYPE_CHECKING, Any, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, Protocol
 
 from rmpsam_ros.node.threads.call_queue import CallQueue
 from rmpsam_ros.node.threads.frame_slot import FrameSlot
-from rmpsam_ros.prompting.steps import Steps
+from rmpsam_ros.node.threads.worker import Worker
 
 if TYPE_CHECKING:  # importing it takes seconds, which belong to the configuration of the node
     from rmpsam_ros.pipeline import PendingFrame, Pipeline
-
-T = TypeVar("T")
 
 
 class BegunFrame(Protocol):
@@ -44,7 +42,7 @@ class FrameConsumer(Protocol):
         """Do what comes behind the network, of which `output` may be an error; never raises."""
 
 
-class InferenceThread:
+class InferenceThread(Worker):
     """Makes the pipelines, hands them frames and calls one at a time, and closes them.
 
     Everything that touches the network happens in this thread, because a GPU context belongs to
@@ -58,6 +56,10 @@ class InferenceThread:
         create: makes one pipeline for each camera.
         work: the condition of the cameras' slots.
         max_pending: calls of each pipeline that may be waiting or running at the same time.
+
+    Attributes:
+        calls: run between two frames; when the thread is closed, those that wait raise
+            StoppedError.
     """
 
     def __init__(
@@ -67,14 +69,12 @@ class InferenceThread:
         work: threading.Condition,
         max_pending: int,
     ) -> None:
+        super().__init__("inference", work)
         self._create = create
         self._cameras = cameras
-        self._work = work
-        self._calls = CallQueue(work, max_pending)
+        self.calls = CallQueue(work, max_pending)
         self._pipelines: futures.Future[Sequence[Pipeline]] = futures.Future()
-        # A daemon: a network that is being built cannot be interrupted, the process can end.
-        self._thread = threading.Thread(target=self._run, name="inference", daemon=True)
-        self._thread.start()
+        self._start()
 
     def wait_until_ready(self, timeout: float) -> Sequence[Pipeline] | None:
         """Return the pipelines, or None if they are not there yet after `timeout` seconds.
@@ -85,24 +85,10 @@ class InferenceThread:
         futures.wait([self._pipelines], timeout)
         return self._pipelines.result() if self._pipelines.done() else None
 
-    def call(
-        self, pipeline: Pipeline, function: Callable[[Pipeline], T | Steps[T]], timeout: float
-    ) -> T:
-        """Run a function in the thread, before the next frame, and return what it returns.
-
-        See `CallQueue.call`.
-        """
-        return self._calls.call(pipeline, function, timeout)
-
     def close(self, timeout: float) -> bool:
-        """End the thread and the pipelines; waiting calls raise StoppedError.
-
-        Returns:
-            False if the thread still runs after `timeout` seconds.
-        """
-        self._calls.close()
-        self._thread.join(timeout)
-        return not self._thread.is_alive()
+        """End the thread; waiting calls raise StoppedError. Returns as `Worker.close`."""
+        self.calls.close()
+        return super().close(timeout)
 
     def _run(self) -> None:
         try:
@@ -121,11 +107,11 @@ class InferenceThread:
         while True:
             with self._work:
                 self._work.wait_for(self._has_work)
-                if self._calls.closed:
+                if self._closing:
                     return
-                waiting = len(self._calls)
+                waiting = len(self.calls)
             for _ in range(waiting):
-                self._calls.work_on_next()
+                self.calls.work_on_next()
             self._process_next(turns)
 
     def _process_next(self, turns: deque[tuple[FrameConsumer, Pipeline]]) -> None:
@@ -135,21 +121,21 @@ class InferenceThread:
             camera, pipeline = turns[0]
             turns.rotate(-1)
             frame = camera.slot.take()
-            one = None if frame is None else camera.begin(pipeline, frame)
-            if one is None:
+            started = None if frame is None else camera.begin(pipeline, frame)
+            if started is None:
                 continue
-            begun.append((camera, pipeline, one))
-            if not one.together:
+            begun.append((camera, pipeline, started))
+            if not started.together:
                 break
         if not begun:
             return
-        outputs = _infer(begun[0][1], [one.pending for _, _, one in begun])
-        for (camera, pipeline, one), output in zip(begun, outputs, strict=True):
-            camera.finish(pipeline, one, output)
+        outputs = _infer(begun[0][1], [frame.pending for _, _, frame in begun])
+        for (camera, pipeline, frame), output in zip(begun, outputs, strict=True):
+            camera.finish(pipeline, frame, output)
         del outputs, output  # an error among them knows this frame, and all that is in it
 
     def _has_work(self) -> bool:
-        return self._calls.closed or bool(self._calls) or any(one.slot for one in self._cameras)
+        return self._closing or bool(self.calls) or any(camera.slot for camera in self._cameras)
 
 
 def _infer(pipeline: Pipeline, frames: Sequence[PendingFrame]) -> Sequence[Any]:

@@ -9,8 +9,9 @@ pytest.importorskip("rclpy", reason="needs ROS 2 (rclpy)")
 pytest.importorskip("rmpsam_ros.msg", reason="needs the built package (make build)")
 
 from rmpsam_ros.node.depth import depth_thread
-from rmpsam_ros.node.depth.depth_thread import WAITING, DepthThread, Job
+from rmpsam_ros.node.depth.depth_thread import MAX_WAITING, DepthThread
 from rmpsam_ros.node.depth.matching import StampMatcher
+from rmpsam_ros.node.results.processed_frame import ProcessedFrame
 
 MS = 1_000_000
 
@@ -18,9 +19,9 @@ MS = 1_000_000
 class Harness:
     """A thread whose work, misses and errors are lists; the gate holds its work up."""
 
-    def __init__(self):
+    def __init__(self, settings):
         work = threading.Condition()
-        self.matcher = StampMatcher(work, lambda: 0.02, lambda: 0.5)
+        self.matcher = StampMatcher(work, settings)
         self.used, self.missing, self.errors = [], [], []
         self.gate, self.error = threading.Event(), None
         self.gate.set()
@@ -39,15 +40,15 @@ class Harness:
         self.used.append((job.stamp // MS, match.item))
 
     def result(self, stamp):
-        self.thread.put(Job(None, stamp * MS, None, None, None))
+        self.thread.submit(ProcessedFrame(None, stamp * MS, None, None, None))
 
     def depth(self, stamp):
-        self.matcher.put(stamp * MS, f"depth {stamp}")
+        self.matcher.keep(stamp * MS, f"depth {stamp}")
 
 
 @pytest.fixture
-def harness():
-    one = Harness()
+def harness(live_settings):
+    one = Harness(live_settings(depth_tolerance=0.02))
     yield one
     one.gate.set()
     one.thread.close(10.0)
@@ -56,7 +57,7 @@ def harness():
 
 @pytest.fixture
 def patience(monkeypatch):
-    monkeypatch.setattr(depth_thread, "PATIENCE", 0.2)
+    monkeypatch.setattr(depth_thread, "MAX_WAIT", 0.2)
 
 
 def test_depth_that_is_there_is_used_at_once(harness, wait_for):
@@ -84,7 +85,7 @@ def test_depth_one_frame_late_leaves_no_result_without(harness, wait_for):
 
 def test_depth_many_frames_late_is_still_used(harness, wait_for):
     """More results come in the meantime than may wait: then the older ones stay."""
-    late = 3 * WAITING * 33
+    late = 3 * MAX_WAITING * 33
     for stamp in range(0, 100 * 33, 33):
         harness.result(stamp)
         if stamp >= late:
@@ -98,11 +99,11 @@ def test_while_work_takes_long_newer_results_replace_older_ones(harness, wait_fo
     harness.gate.clear()
     harness.depth(0)
     harness.result(0)
-    wait_for(lambda: not harness.thread._jobs)
+    wait_for(lambda: not harness.thread._waiting)
     for stamp in range(33, 33 * 20, 33):
         harness.depth(stamp)
         harness.result(stamp)
-    assert len(harness.thread._jobs) == WAITING
+    assert len(harness.thread._waiting) == MAX_WAITING
     harness.gate.set()
     wait_for(lambda: harness.used[-1:] == [(33 * 19, f"depth {33 * 19}")])
 
@@ -111,7 +112,7 @@ def test_the_newest_result_with_depth_is_taken_and_older_ones_dropped(harness, w
     harness.gate.clear()
     harness.depth(0)
     harness.result(0)
-    wait_for(lambda: not harness.thread._jobs)
+    wait_for(lambda: not harness.thread._waiting)
     for stamp in (100, 200, 300):
         harness.result(stamp)
         harness.depth(stamp)
@@ -126,7 +127,7 @@ def test_a_result_with_depth_goes_before_a_newer_one_without(harness, wait_for):
     harness.gate.clear()
     harness.depth(0)
     harness.result(0)
-    wait_for(lambda: not harness.thread._jobs)
+    wait_for(lambda: not harness.thread._waiting)
     harness.depth(100)
     harness.result(100)
     harness.result(150)
@@ -160,7 +161,7 @@ def test_a_gap_in_depth_is_known_at_once(harness, wait_for):
 def test_what_waits_is_bounded(harness):
     for stamp in range(1000):
         harness.result(1000 + stamp)
-    assert len(harness.thread._jobs) == WAITING
+    assert len(harness.thread._waiting) == MAX_WAITING
 
 
 def test_an_error_ends_nothing(harness, wait_for):

@@ -6,22 +6,23 @@ import pytest
 
 pytest.importorskip("rclpy", reason="needs ROS 2 (rclpy)")
 
-from rmpsam_ros.node.depth.matching import CAPACITY, HELD, StampMatcher
+from rmpsam_ros.node.depth.matching import MAX_HELD, MAX_ITEMS, StampMatcher
 
 MS = 1_000_000
 
 
 @pytest.fixture
-def make_matcher():
-    def make(tolerance=0.05, backward_jump=0.5):
-        return StampMatcher(threading.Condition(), lambda: tolerance, lambda: backward_jump)
+def make_matcher(live_settings):
+    def make(tolerance=0.05, backward_jump=0.5, work=None):
+        settings = live_settings(depth_tolerance=tolerance, backward_jump=backward_jump)
+        return StampMatcher(work or threading.Condition(), settings)
 
     return make
 
 
 def put_all(matcher, *stamps):
     for stamp in stamps:
-        matcher.put(stamp * MS, f"at {stamp}")
+        matcher.keep(stamp * MS, f"at {stamp}")
 
 
 def found(matcher, stamp):
@@ -52,8 +53,8 @@ def test_the_nearest_within_the_tolerance_is_found(make_matcher, stamps, wanted,
 
 def test_a_stamp_that_comes_again_replaces_its_item(make_matcher):
     matcher = make_matcher()
-    matcher.put(5, "first")
-    matcher.put(5, "second")
+    matcher.keep(5, "first")
+    matcher.keep(5, "second")
     assert matcher.find(5).item == "second"
     assert matcher.received == 2
 
@@ -112,7 +113,7 @@ def test_a_jump_ahead_harms_nothing(make_matcher):
 def test_the_number_of_items_is_bounded(make_matcher):
     matcher = make_matcher()
     put_all(matcher, *range(0, 100_000, 33))
-    assert len(matcher._items) == CAPACITY
+    assert len(matcher._items) == MAX_ITEMS
     assert found(matcher, 0) is None
 
 
@@ -122,7 +123,7 @@ def test_the_item_of_a_held_stamp_stays(make_matcher):
     matcher.hold(330 * MS)
     put_all(matcher, *range(0, 100_000, 33))
     assert found(matcher, 330) == ("at 330", 0)
-    assert len(matcher._items) == CAPACITY
+    assert len(matcher._items) == MAX_ITEMS
 
 
 def test_held_stamps_are_bounded_too(make_matcher):
@@ -130,9 +131,9 @@ def test_held_stamps_are_bounded_too(make_matcher):
     for stamp in range(0, 1000, 50):
         matcher.hold(stamp * MS)
     put_all(matcher, *range(0, 5000, 10))
-    assert len(matcher._items) == CAPACITY
+    assert len(matcher._items) == MAX_ITEMS
     assert found(matcher, 950) == ("at 950", 0)
-    assert found(matcher, 50 * (20 - HELD - 3)) is None
+    assert found(matcher, 50 * (20 - MAX_HELD - 3)) is None
 
 
 def test_the_distance_is_known_beyond_the_tolerance(make_matcher):
@@ -149,9 +150,9 @@ def test_clear(make_matcher):
     assert found(matcher, 100) is None
 
 
-def test_waiting_threads_are_woken():
+def test_waiting_threads_are_woken(make_matcher):
     work = threading.Condition()
-    matcher = StampMatcher(work, lambda: 0.1, lambda: 0.5)
+    matcher = make_matcher(0.1, work=work)
     woken = threading.Event()
 
     def wait():
@@ -161,6 +162,6 @@ def test_waiting_threads_are_woken():
 
     thread = threading.Thread(target=wait)
     thread.start()
-    matcher.put(5, "item")
+    matcher.keep(5, "item")
     assert woken.wait(5.0)
     thread.join()

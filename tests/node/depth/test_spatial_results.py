@@ -118,7 +118,7 @@ def test_the_thing_is_where_it_is(rig, wait_for, encoding):
 
 
 def test_without_depth_tracks_flow_and_nothing_is_computed(rig, wait_for, monkeypatch):
-    monkeypatch.setattr(depth_thread, "PATIENCE", 0.1)
+    monkeypatch.setattr(depth_thread, "MAX_WAIT", 0.1)
     one = rig()
     tracks = one.listener.subscribe(InstanceTrackArray, "/rmpsam/tracks")
     positions = one.subscribe(TrackPositionArray, "/rmpsam/positions")
@@ -221,7 +221,7 @@ def test_the_cloud_has_every_pixel_with_a_depth(rig, fake_pipeline, wait_for):
     assert (wall["z"] == WALL).all()
     assert (wall["class_id"] == len(fake_pipeline.label_set.labels) - 1).all()
     np.testing.assert_allclose(thing["x"].min(), (1 - CX) / FOCAL * THING, rtol=1e-5)
-    pixels = fake_pipeline.pictures[-1][0]
+    pixels = fake_pipeline.images[-1][0]
     red, green, blue = (int(one) for one in pixels[1, 1])
     assert points["rgb"][0] == red << 16 | green << 8 | blue
 

@@ -1,5 +1,7 @@
 """From parameter values to the configuration of the pipeline, without ROS."""
 
+from dataclasses import replace
+
 import pytest
 
 from rmpsam_ros.node.parameters.configuration import (
@@ -7,10 +9,11 @@ from rmpsam_ros.node.parameters.configuration import (
     fusion_config,
     pipeline_config,
 )
-from rmpsam_ros.node.parameters.table import NODE_PARAMETERS, ParameterError
+from rmpsam_ros.node.parameters.settings import Settings, defaults
+from rmpsam_ros.node.parameters.table import ParameterError
 from rmpsam_ros.segmentation.labels import load_label_set
 
-DEFAULTS = {one.name: one.default for rows in NODE_PARAMETERS.values() for one in rows}
+DEFAULTS = Settings(**defaults())
 LABELS = load_label_set("coco_panoptic")
 
 
@@ -44,8 +47,8 @@ def test_every_parameter_has_its_place(name, value, place):
             config = getattr(config, part)
         return config
 
-    assert at(pipeline_config(DEFAULTS)) == DEFAULTS[name] != value
-    assert at(pipeline_config(DEFAULTS | {name: value})) == value
+    assert at(pipeline_config(DEFAULTS)) == getattr(DEFAULTS, name) != value
+    assert at(pipeline_config(replace(DEFAULTS, **{name: value}))) == value
 
 
 def test_single_frames_are_the_default():
@@ -54,14 +57,16 @@ def test_single_frames_are_the_default():
 
 def test_sides_that_are_exchanged_are_refused():
     with pytest.raises(ParameterError, match="short_side is 641; expected at most long_side, 640"):
-        pipeline_config(DEFAULTS | {"short_side": 641})
+        pipeline_config(replace(DEFAULTS, short_side=641))
 
 
 def test_thresholds_and_classes():
-    values = {"score_threshold": 0.3, "overlap_threshold": 0.4, "classes": " person, car,"}
-    config = fusion_config(values, LABELS)
+    settings = replace(
+        DEFAULTS, score_threshold=0.3, overlap_threshold=0.4, classes=" person, car,"
+    )
+    config = fusion_config(settings, LABELS)
     assert (config.score_threshold, config.overlap_threshold) == (0.3, 0.4)
     assert {LABELS.labels[k].name for k in config.class_ids} == {"person", "car"}
     assert class_ids("", LABELS) is None
     with pytest.raises(ParameterError, match="names 'unicorn', which is not in label set"):
-        fusion_config(values | {"classes": "person,unicorn"}, LABELS)
+        fusion_config(replace(settings, classes="person,unicorn"), LABELS)

@@ -50,7 +50,7 @@ def test_the_refusal_names_the_window(camera, ask):
 
 def test_a_stamp_that_differs_by_less_than_seconds_can_tell_is_refused(start, ask):
     camera = start()
-    camera.node.cameras[0].headers.put(1.7e9 + 1e-9, Header(stamp=Time(sec=1_700_000_000)))
+    camera.node.cameras[0].headers.remember(1.7e9 + 1e-9, Header(stamp=Time(sec=1_700_000_000)))
     answer = ask(stamp=Time(sec=1_700_000_000, nanosec=1))
     assert answer.code == Code.FRAME_NOT_KEPT
     assert "1700000000.000000001 s is not kept" in answer.message
@@ -259,8 +259,8 @@ def test_who_waits_for_an_answer_gets_one_when_the_node_stops(start, ask, fake_p
     ]
     for thread in threads:
         thread.start()
-    desk = camera.node._stations[0].desk
-    wait_for(lambda: len(desk._beside._calls) == 2, "two waiting requests")
+    dispatcher = camera.node._camera_services[0].dispatcher
+    wait_for(lambda: len(dispatcher._beside.calls) == 2, "two waiting requests")
     assert not camera.node._release(0.1), "one is being answered"
     wait_for(lambda: len(codes) == 2, "the answers of those that waited")
     assert set(codes) == {Code.NOT_ACTIVE}

@@ -195,7 +195,7 @@ def test_images_come_in_and_more_requests_are_refused_while_some_wait(
 ):
     hold(fake_pipeline, node, feed, make_image)
     waiting = [Caller(ask, points=[point()]) for _ in range(2)]
-    wait_for(lambda: len(node._thread._calls) == 2, "two waiting requests")
+    wait_for(lambda: len(node._thread.calls) == 2, "two waiting requests")
     for _ in range(5):
         answer = ask(points=[point()])
         assert answer.code == AddPrompt.Response.BUSY
@@ -226,7 +226,7 @@ def test_requests_that_wait_when_the_network_is_unloaded_are_answered(
 ):
     hold(fake_pipeline, node, feed, make_image)
     caller = Caller(ask, points=[point()])
-    wait_for(lambda: node._thread._calls, "a waiting request")
+    wait_for(lambda: node._thread.calls, "a waiting request")
     closer = threading.Thread(target=node._release)
     closer.start()
     assert caller.result().code == AddPrompt.Response.NOT_ACTIVE

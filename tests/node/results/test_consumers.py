@@ -12,7 +12,7 @@ from sensor_msgs.msg import CameraInfo, Image
 
 from rmpsam_ros.node.input.calibration import calibration_topic
 from rmpsam_ros.node.results import detections
-from rmpsam_ros.node.topic_names import CameraScope
+from rmpsam_ros.node.topic_names import TopicNames
 
 
 @pytest.fixture
@@ -108,7 +108,7 @@ def test_where_camera_info_is_expected(ros, remappings, expected):
     rules = [word for old, new in remappings.items() for word in ("-r", f"{old}:={new}")]
     node = ros.create_node("named", cli_args=["--ros-args", *rules] if rules else None)
     try:
-        assert calibration_topic(node, CameraScope()) == expected
+        assert calibration_topic(node, TopicNames()) == expected
     finally:
         node.destroy_node()
 
@@ -116,8 +116,8 @@ def test_where_camera_info_is_expected(ros, remappings, expected):
 def test_camera_info_of_one_of_several_cameras(ros):
     node = ros.create_node("named", cli_args=["--ros-args", "-r", "front/image:=/f/image_raw"])
     try:
-        assert calibration_topic(node, CameraScope("front")) == "/f/camera_info"
-        assert calibration_topic(node, CameraScope("rear")) == "/rear/camera_info"
+        assert calibration_topic(node, TopicNames("front")) == "/f/camera_info"
+        assert calibration_topic(node, TopicNames("rear")) == "/rear/camera_info"
     finally:
         node.destroy_node()
 

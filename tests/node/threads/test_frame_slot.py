@@ -19,7 +19,7 @@ def test_an_empty_slot_gives_nothing():
 def test_the_newest_wins():
     slot = make_slot()
     for item in "abc":
-        slot.put(item)
+        slot.offer(item)
     assert slot
     assert slot.take() == "c"
     assert slot.take() is None
@@ -28,7 +28,7 @@ def test_the_newest_wins():
 
 def test_a_cleared_item_counts_as_dropped_once():
     slot = make_slot()
-    slot.put("a")
+    slot.offer("a")
     slot.clear()
     slot.clear()
     assert slot.take() is None
@@ -37,8 +37,8 @@ def test_a_cleared_item_counts_as_dropped_once():
 
 def test_counts_start_again():
     slot = make_slot()
-    slot.put("a")
-    slot.put("b")
+    slot.offer("a")
+    slot.offer("b")
     slot.reset_counts()
     assert (slot.received, slot.dropped) == (0, 0)
 
@@ -75,7 +75,7 @@ def test_nothing_is_lost_or_doubled_between_threads():
     thread = threading.Thread(target=take)
     thread.start()
     for number in range(1, count + 1):
-        slot.put(number)
+        slot.offer(number)
     done.set()
     thread.join(60.0)
     assert not thread.is_alive()

@@ -73,12 +73,12 @@ class Rig:
         return self.thread.wait_until_ready(SOON)
 
     def call(self, function, timeout=SOON, camera=0):
-        return self.thread.call(self.pipelines[camera], function, timeout)
+        return self.thread.calls.call(self.pipelines[camera], function, timeout)
 
     def hold(self):
         """Have the thread process a frame of the first camera until `go_on` is released."""
         self.cameras[0].go_on = threading.Semaphore(0)
-        self.cameras[0].slot.put("held")
+        self.cameras[0].slot.offer("held")
         assert self.cameras[0].started.acquire(timeout=SOON)
 
     def let_go(self):
@@ -123,7 +123,7 @@ def in_background(function):
 def test_one_thread_makes_uses_and_closes_the_pipeline(make_rig):
     rig = make_rig()
     (pipeline,) = rig.pipelines
-    rig.cameras[0].slot.put("a")
+    rig.cameras[0].slot.offer("a")
     rig.call(lambda one: one.touch())
     assert rig.cameras[0].started.acquire(timeout=SOON)
     assert rig.thread.close(SOON)
@@ -177,7 +177,7 @@ def test_only_the_newest_frame_is_processed(make_rig):
     rig = make_rig()
     rig.hold()
     for frame in "abc":
-        rig.cameras[0].slot.put(frame)
+        rig.cameras[0].slot.offer(frame)
     rig.let_go()
     assert rig.cameras[0].started.acquire(timeout=SOON)
     assert rig.thread.close(SOON)
@@ -188,8 +188,8 @@ def test_a_fast_camera_does_not_keep_a_slow_one_waiting(make_rig):
     rig = make_rig(cameras=2)
     rig.hold()
     for number in range(10):
-        rig.cameras[0].slot.put(number)
-    rig.cameras[1].slot.put("slow")
+        rig.cameras[0].slot.offer(number)
+    rig.cameras[1].slot.offer("slow")
     rig.let_go()
     assert rig.cameras[1].started.acquire(timeout=SOON)
     assert rig.thread.close(SOON)
@@ -206,12 +206,12 @@ def test_two_fast_cameras_are_served_in_turn(make_rig):
             order.append((number, begun.pending))
             if len(order) < 20:
                 for extra in range(3 if number == 0 else 1):  # the first is three times as fast
-                    slot.put(f"{len(order)} {extra}")
+                    slot.offer(f"{len(order)} {extra}")
 
         camera.finish = finish
     rig.hold()
-    rig.cameras[0].slot.put("newest of the first")
-    rig.cameras[1].slot.put("first of the second")
+    rig.cameras[0].slot.offer("newest of the first")
+    rig.cameras[1].slot.offer("first of the second")
     rig.let_go()
     with rig.work:
         assert rig.work.wait_for(lambda: len(order) >= 20, SOON)
@@ -228,7 +228,7 @@ def test_waiting_frames_go_through_the_network_together_where_that_is_faster(mak
     rig.hold()
     rig.cameras[2].bad = ("bad",)
     for camera, frame in zip(rig.cameras, ("a", "b", "bad"), strict=True):
-        camera.slot.put(frame)
+        camera.slot.offer(frame)
     rig.let_go()
     for camera in rig.cameras[1:]:
         assert camera.started.acquire(timeout=SOON)
@@ -243,8 +243,8 @@ def test_waiting_frames_go_through_the_network_together_where_that_is_faster(mak
 def test_a_network_that_raises_fails_the_frames_and_nothing_else(make_rig):
     rig = make_rig(cameras=2)
     rig.pipelines[0].error = RuntimeError("out of memory")
-    rig.cameras[0].slot.put("a")
-    rig.cameras[1].slot.put("b")
+    rig.cameras[0].slot.offer("a")
+    rig.cameras[1].slot.offer("b")
     rig.call(lambda _: None)
     rig.call(lambda _: None)
     rig.call(lambda _: None)
@@ -263,10 +263,10 @@ def test_calls_return_and_raise_what_the_function_does(make_rig):
 def test_calls_come_before_the_next_frame(make_rig):
     rig = make_rig()
     rig.hold()
-    rig.cameras[0].slot.put("next")
+    rig.cameras[0].slot.offer("next")
     join = in_background(lambda: rig.call(lambda _: list(rig.cameras[0].done)))
     with rig.work:
-        rig.work.wait_for(lambda: rig.thread._calls, SOON)
+        rig.work.wait_for(lambda: rig.thread.calls, SOON)
     rig.let_go()
     assert join() == ["held"]
 
@@ -278,7 +278,7 @@ def test_calls_and_frames_have_their_turn_between_the_steps_of_a_call(make_rig):
         for step in range(3):
             order.append(step)
             if step == 0:
-                rig.cameras[0].slot.put("frame")
+                rig.cameras[0].slot.offer("frame")
                 join.append(in_background(lambda: rig.call(lambda _: order.append("call"))))
                 wait_for_calls(rig, 1)
             yield
@@ -317,7 +317,7 @@ def test_steps_end_when_nobody_waits_for_them_any_more(make_rig):
         rig.call(endless, 0.05)
     assert ended.wait(SOON)
     with rig.work:
-        assert rig.work.wait_for(lambda: not rig.thread._calls._pending.total(), SOON)
+        assert rig.work.wait_for(lambda: not rig.thread.calls._pending.total(), SOON)
     assert rig.call(lambda _: "its place is free") == "its place is free"
 
 
@@ -337,7 +337,7 @@ def test_closing_ends_a_call_between_two_steps(make_rig):
 
 def wait_for_calls(rig, number):
     with rig.work:
-        assert rig.work.wait_for(lambda: len(rig.thread._calls) == number, SOON)
+        assert rig.work.wait_for(lambda: len(rig.thread.calls) == number, SOON)
 
 
 def test_too_many_waiting_calls_are_refused_at_once(make_rig):

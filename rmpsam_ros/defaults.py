@@ -1,0 +1,18 @@
+"""Defaults that the configurations of the pipeline and the node's parameters share.
+
+A module of its own without imports: the node declares its parameters before it loads PyTorch.
+"""
+
+ENGINE = "auto"
+DEVICE = "auto"
+NUM_THREADS = 0  # as many as the engine likes
+CLIP_FRAMES = 1
+LONG_SIDE, SHORT_SIDE = 640, 480  # pixels
+SCORE_THRESHOLD, OVERLAP_THRESHOLD = 0.4, 0.5  # lower than the official 0.8: a less sure model
+CONFIRM_HITS = 3  # frames
+MEMORY_SECONDS = 10.0
+BACKWARD_JUMP = 0.5  # seconds
+KEEP_SECONDS = 5.0
+KEEP_MEGABYTES = 512  # 10^6 bytes
+MAX_PROMPTED_OBJECTS = 16
+PROMPT_RATE = 2.0  # times per second
