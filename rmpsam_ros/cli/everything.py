@@ -46,13 +46,13 @@ def run_everything(options: argparse.Namespace) -> None:
     listing = options.json or output.with_suffix(".json")
     prompting = PromptingConfig(engine=options.prompt_engine, weights=options.prompt_weights)
     pipeline = make_pipeline(options, prompting=prompting)
-    print(f"prompts: {pipeline.prompt_engine_info}")
+    print(f"prompts: {pipeline.prompts.engine.info}")
     if not options.grid and "random" in pipeline.engine_info.weights:
         print("the boxes come from random weights and mean nothing: use --weights, or --grid")
     try:
         result = pipeline.process(image, 0.0, "bgr")
         started = time.perf_counter()
-        found = pipeline.segment_everything(points_per_side=options.grid)
+        found = pipeline.prompts.segment_everything(points_per_side=options.grid)
         seconds = time.perf_counter() - started
     except (EngineError, PromptError, FloatingPointError, ValueError) as error:
         raise CommandError(str(error)) from error
@@ -63,7 +63,7 @@ def run_everything(options: argparse.Namespace) -> None:
     document = {
         "image": {"file_name": options.input.name, "height": len(image), "width": image.shape[1]},
         "prompts": prompts,
-        "engine": pipeline.prompt_engine_info,
+        "engine": pipeline.prompts.engine.info,
         "annotations": annotations(found),
     }
     try:

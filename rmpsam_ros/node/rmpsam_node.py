@@ -182,7 +182,7 @@ class RmpsamNode(LifecycleNode):
             model=info.model,
             weights=info.weights,
             labels=pipeline.label_set.name,
-            prompts=pipeline.prompt_engine_info,
+            prompts=pipeline.prompts.engine.info,
         )
         log = self.get_logger().warning if random else self.get_logger().info
         log(f"network: {info}; loaded in {time.monotonic() - started:.1f} s")
@@ -305,7 +305,7 @@ class RmpsamNode(LifecycleNode):
                 )
         with self._starting:
             self._raise_if_stopping()
-            if pipelines[0].prompts_run_beside:
+            if pipelines[0].prompts.engine.runs_beside:
                 self._prompt_thread = PromptThread(settings.max_waiting_prompts)
         for services, pipeline in zip(self._camera_services, pipelines, strict=True):
             services.dispatcher.open(pipeline, thread, self._prompt_thread)

@@ -14,20 +14,16 @@ from rmpsam_ros.pipeline.results import FrameResult, StageTimes
 from rmpsam_ros.prompting import (
     FollowPass,
     KeptFrame,
-    PromptedMask,
-    PromptedObject,
     PromptEngine,
     Prompter,
     SharedDecoder,
     pack_queries,
 )
-from rmpsam_ros.prompting.steps import Steps, finished
 from rmpsam_ros.runtime import Engine, EngineError, EngineInfo, FrameOutput, ObjectOutput
 from rmpsam_ros.runtime.engine import ChannelOrder
 from rmpsam_ros.segmentation.labels import LabelSet
 from rmpsam_ros.segmentation.panoptic import semantic_map
 from rmpsam_ros.segmentation.preprocess import Geometry
-from rmpsam_ros.segmentation.prompt_types import ObjectPrompt
 from rmpsam_ros.segmentation.run_length import encode_segments
 from rmpsam_ros.tracking import ClipWindow, Detection, QueryTracker, TrackState
 
@@ -57,12 +53,15 @@ class PendingFrame:
 class Pipeline:
     """Pre-processing, network, fusion, tracks and prompts of one camera.
 
-    Threads: `process` is called from one thread, the network's. `prompt`, `segment_everything`
-    and `follow` are called from one thread, too: the same one, or, if `prompts_run_beside`,
-    another, so that an image encoder of the prompt engine's own does not hold up the frames.
-    `remove_prompt`, `list_prompts`, `prompted_at`, `clear_prompts`, `limit_prompts` and everything
-    that takes a `FrameResult` may be called from any thread, `reset` and `close` from the
-    network's, `close` while no prompt is being answered.
+    Threads: `process` is called from one thread, the network's; `Prompter` says which thread calls
+    what of `prompts`. Everything that takes a `FrameResult` may be called from any thread, `reset`
+    and `close` from the network's, `close` while no prompt is being answered.
+
+    Attributes:
+        label_set: classes of the network.
+        engine_info: which engine executes the network, and where.
+        fusion: thresholds of the panoptic fusion; another one counts from the next frame on.
+        prompts: answers prompts on the frames of the last seconds, and follows prompted objects.
     """
 
     def __init__(
@@ -85,7 +84,7 @@ class Pipeline:
         self._tracker = QueryTracker(config.tracker)
         self._clip_frames = config.network.clip_frames
         self._clip = ClipWindow[Any](self._clip_frames)
-        self._prompter = Prompter(prompt_engine or SharedDecoder(engine), config.prompting)
+        self.prompts = Prompter(prompt_engine or SharedDecoder(engine), config.prompting)
         self._newest_stamp = -np.inf
 
     def for_another_camera(self) -> "Pipeline":
@@ -104,16 +103,6 @@ class Pipeline:
     def engine(self) -> Engine:
         """What executes the network, for whole-video procedures; in the network's thread."""
         return self._engine
-
-    @property
-    def prompts_run_beside(self) -> bool:
-        """Whether `prompt`, `segment_everything` and `follow` may run in a second thread."""
-        return self._prompter.engine.runs_beside
-
-    @property
-    def prompt_engine_info(self) -> str:
-        """Prompt engine, its weights and what executes it, for people."""
-        return self._prompter.engine.info
 
     def process(
         self, image: NDArray[np.uint8], stamp: float, channel_order: ChannelOrder = "rgb"
@@ -148,7 +137,7 @@ class Pipeline:
         started = time.perf_counter()
         self._advance(stamp)
         prepared, geometry = self._engine.prepare(image, self._limits, channel_order)
-        followed = self._prompter.begin_pass(stamp, geometry)
+        followed = self.prompts.begin_pass(stamp, geometry)
         seconds = time.perf_counter() - started
         return PendingFrame(stamp, image, channel_order, prepared, geometry, followed, seconds)
 
@@ -194,11 +183,11 @@ class Pipeline:
             image=frame.image,
             channel_order=frame.channel_order,
             geometry=frame.geometry,
-            features=None if self.prompts_run_beside else output.features,
+            features=None if self.prompts.engine.runs_beside else output.features,
             queries=pack_queries(objects, self._tracker.embeddings),
             tracks={one: mask for one, mask in track_masks.items() if one in confirmed},
         )
-        prompted = self._prompter.keep(kept, frame.followed, objects, output.prompts)
+        prompted = self.prompts.keep(kept, frame.followed, objects, output.prompts)
         height, width = frame.geometry.image_size
         return FrameResult(
             stamp=frame.stamp,
@@ -225,94 +214,6 @@ class Pipeline:
         objects = self._engine.decode_tube(clip)[-1]
         frame.inference += time.perf_counter() - started
         return objects
-
-    def prompt(
-        self,
-        prompt: ObjectPrompt,
-        stamp: float | None = None,
-        object_id: str = "",
-        track: bool = False,
-    ) -> PromptedMask:
-        """Give the mask of one object on a kept frame, and follow the object if wanted.
-
-        Args:
-            stamp: of the frame, exactly as it was given to `process`; None: the newest one.
-            object_id: empty: one is made. A known one is refined: its earlier clicks on the same
-                frame count, too; on another frame its place there does instead (the rules are in
-                `prompting.refinement`).
-            track: look for the object in every later frame; see `FrameResult.prompted`. An object
-                that is followed already stays so: `remove_prompt` ends it.
-
-        Raises:
-            NoFrameError: no frame has been processed yet.
-            FrameNotKeptError: there is no frame of this stamp any more; the message says which
-                frames there are.
-            PromptError: the prompt is not acceptable; the message says why.
-            TooManyPromptsError: as many objects as allowed are followed already.
-            EngineError, FloatingPointError: the engine failed, or its answer is not finite.
-
-        When it raises, nothing has changed.
-        """
-        return self._prompter.prompt(prompt, stamp, object_id, track)
-
-    def follow(self) -> tuple[PromptedMask, ...] | None:
-        """Look for all followed objects in the newest frame, with an engine of its own encoder.
-
-        To be called again and again, after every frame or request, where `prompts_run_beside`;
-        it does something at most ``PromptingConfig.prompt_rate`` times a second.
-
-        Returns:
-            The newest mask of every followed object, all of the newest frame unless one was
-            prompted meanwhile; None if nothing was due.
-        """
-        return self._prompter.follow()
-
-    def segment_everything(
-        self, stamp: float | None = None, points_per_side: int = 0
-    ) -> tuple[PromptedMask, ...]:
-        """Give class-agnostic masks of everything in a kept frame, largest first.
-
-        The prompts are boxes around the network's own object queries, with any prompt engine;
-        masks that say the same are given once.
-
-        Args:
-            stamp: as in `prompt`.
-            points_per_side: 1 to 64: prompt with a square grid of points instead, as SAM does.
-
-        Raises:
-            NoFrameError, FrameNotKeptError: as in `prompt`.
-            PromptError: points_per_side is out of range.
-        """
-        return finished(self.everything_steps(stamp, points_per_side))
-
-    def everything_steps(
-        self, stamp: float | None = None, points_per_side: int = 0
-    ) -> Steps[tuple[PromptedMask, ...]]:
-        """Do what `segment_everything` does, in steps between which the thread may do more."""
-        return self._prompter.everything_steps(stamp, points_per_side)
-
-    def remove_prompt(self, object_id: str) -> bool:
-        """Forget a prompted object; False if it is unknown."""
-        return self._prompter.remove(object_id)
-
-    def list_prompts(self) -> tuple[PromptedObject, ...]:
-        """Return all prompted objects as they are now, oldest first."""
-        return self._prompter.objects()
-
-    def prompted_at(self, x: float, y: float) -> str:
-        """Return the id of the followed object whose newest mask has a pixel there; empty: none.
-
-        Of several it is the smallest.
-        """
-        return self._prompter.at(x, y)
-
-    def limit_prompts(self, max_objects: int) -> None:
-        """Limit new followed objects to ``max_objects`` in all; those already followed stay."""
-        self._prompter.limit(max_objects)
-
-    def clear_prompts(self) -> int:
-        """Forget all prompted objects and return how many there were."""
-        return self._prompter.clear()
 
     def semantic_map(
         self, result: FrameResult, out: NDArray[np.uint8 | np.uint16] | None = None
@@ -358,7 +259,7 @@ class Pipeline:
     def reset(self) -> None:
         """Forget tracks, prompted objects and kept frames; ids are still never used again."""
         self._tracker.reset()
-        self._prompter.reset()
+        self.prompts.reset()
         self._clip.clear()
         self._newest_stamp = -np.inf
 
@@ -367,16 +268,16 @@ class Pipeline:
 
         The pipeline is not used afterwards.
         """
-        self._prompter.reset()
+        self.prompts.reset()
         self._sharers.discard(self)
         if not self._sharers:
-            self._prompter.engine.close()
+            self.prompts.engine.close()
             self._engine.close()
 
     def _advance(self, stamp: float) -> None:
         """Forget what belongs to another run of time, as the tracker does."""
         if stamp < self._newest_stamp - self._backward_jump:
-            self._prompter.reset()
+            self.prompts.reset()
             self._clip.clear()
             self._newest_stamp = stamp
         self._newest_stamp = max(stamp, self._newest_stamp)

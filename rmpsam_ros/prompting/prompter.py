@@ -1,9 +1,9 @@
 """Answers prompts on kept frames and follows prompted objects, with any prompt engine.
 
 Two threads may share a `Prompter`: the network's own, which hands in every frame (`begin_pass`,
-`keep`), and the one that runs the prompt engine (`prompt`, `follow`, `everything_steps`). They
-are one and the same for an engine that does not run beside the network. Everything else may be
-called from anywhere.
+`keep`), and the one that runs the prompt engine (`prompt`, `follow`, `segment_everything`). They
+are one and the same thread unless `PromptEngine.runs_beside`, so that an image encoder of the
+prompt engine's own does not hold up the frames. Everything else may be called from any thread.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from rmpsam_ros.prompting.refinement import add_clicks, correct_place, prompt_an
 from rmpsam_ros.prompting.results import PromptedMask, prompted_mask
 from rmpsam_ros.prompting.segment_everything import everything_from_boxes, everything_from_grid
 from rmpsam_ros.prompting.shared_decoder import SharedDecoder
-from rmpsam_ros.prompting.steps import Steps
+from rmpsam_ros.prompting.steps import Steps, finished
 from rmpsam_ros.runtime import EngineError, ObjectOutput, PromptOutput
 from rmpsam_ros.segmentation.preprocess import Geometry
 from rmpsam_ros.segmentation.prompt_types import ObjectPrompt, PromptError, validate_prompt
@@ -121,9 +121,32 @@ class Prompter:
     # --- the thread of the prompt engine ---
 
     def prompt(
-        self, prompt: ObjectPrompt, stamp: float | None, object_id: str, track: bool
+        self,
+        prompt: ObjectPrompt,
+        stamp: float | None = None,
+        object_id: str = "",
+        track: bool = False,
     ) -> PromptedMask:
-        """Answer a prompt, see `Pipeline.prompt`."""
+        """Give the mask of one object on a kept frame, and follow the object if wanted.
+
+        Args:
+            stamp: of the frame, exactly as it was given to `Pipeline.process`; None: the newest.
+            object_id: empty: one is made. A known one is refined: its earlier clicks on the same
+                frame count, too; on another frame its place there does instead (the rules are in
+                `prompting.refinement`).
+            track: look for the object in every later frame; see `FrameResult.prompted`. An object
+                that is followed already stays so: `remove` ends it.
+
+        Raises:
+            NoFrameError: no frame has been processed yet.
+            FrameNotKeptError: there is no frame of this stamp any more; the message says which
+                frames there are.
+            PromptError: the prompt is not acceptable; the message says why.
+            TooManyPromptsError: as many objects as allowed are followed already.
+            EngineError, FloatingPointError: the engine failed, or its answer is not finite.
+
+        When it raises, nothing has changed.
+        """
         if len(object_id) > MAX_ID_LENGTH:
             raise PromptError(
                 f"object_id has {len(object_id)} characters; expected at most {MAX_ID_LENGTH}"
@@ -143,7 +166,15 @@ class Prompter:
         return prompted_mask(known)
 
     def follow(self) -> tuple[PromptedMask, ...] | None:
-        """Look for all followed objects in the newest frame, see `Pipeline.follow`."""
+        """Look for all followed objects in the newest frame, with an engine of its own encoder.
+
+        To be called again and again, after every frame or request, of an engine that runs beside
+        the network; it does something at most ``PromptingConfig.prompt_rate`` times a second.
+
+        Returns:
+            The newest mask of every followed object, all of the newest frame unless one was
+            prompted meanwhile; None if nothing was due.
+        """
         frame = self._frames.newest()
         if frame is None or not self.engine.runs_beside:
             return None
@@ -161,10 +192,28 @@ class Prompter:
         self._frames.drop_excess()
         return self.masks()
 
+    def segment_everything(
+        self, stamp: float | None = None, points_per_side: int = 0
+    ) -> tuple[PromptedMask, ...]:
+        """Give class-agnostic masks of everything in a kept frame, largest first.
+
+        The prompts are boxes around the network's own object queries, with any prompt engine;
+        masks that say the same are given once.
+
+        Args:
+            stamp: as in `prompt`.
+            points_per_side: 1 to 64: prompt with a square grid of points instead, as SAM does.
+
+        Raises:
+            NoFrameError, FrameNotKeptError: as in `prompt`.
+            PromptError: points_per_side is out of range.
+        """
+        return finished(self.everything_steps(stamp, points_per_side))
+
     def everything_steps(
-        self, stamp: float | None, points_per_side: int
+        self, stamp: float | None = None, points_per_side: int = 0
     ) -> Steps[tuple[PromptedMask, ...]]:
-        """Return masks of everything, see `Pipeline.everything_steps`."""
+        """Do what `segment_everything` does, in steps between which the thread may do more."""
         frame = self._frames.find(stamp)
         if points_per_side:
             found = yield from everything_from_grid(self.engine, frame, points_per_side)
@@ -183,8 +232,11 @@ class Prompter:
         """Return all objects, oldest first."""
         return self._objects.reports()
 
-    def at(self, x: float, y: float) -> str:
-        """Return the id of the smallest followed object that has this pixel; empty: none."""
+    def object_at(self, x: float, y: float) -> str:
+        """Return the id of the followed object whose newest mask has a pixel there; empty: none.
+
+        Of several it is the smallest.
+        """
         hit = [
             one
             for one in self._objects.reports()

@@ -133,12 +133,14 @@ class CameraRun:
 
     def _prompted(self, stamp: int, result: FrameResult) -> tuple[Any, ...]:
         """Follow objects in a frame that was just processed, and answer the prompts on it."""
-        masks = self._pipeline.follow() or result.prompted
+        masks = self._pipeline.prompts.follow() or result.prompted
         found = {one.object_id: one for one in masks}
         while self._prompts and self._prompts[0].stamp <= stamp:
             one = self._prompts.pop(0)
             try:
-                answer = self._pipeline.prompt(one.prompt, result.stamp, one.name, track=True)
+                answer = self._pipeline.prompts.prompt(
+                    one.prompt, result.stamp, one.name, track=True
+                )
             except (PromptError, EngineError, FloatingPointError) as error:
                 raise RecordingError(f"{one.place}: {error}") from error
             found[answer.object_id] = answer

@@ -62,7 +62,7 @@ class Processing:
         self._pipelines = [pipeline.for_another_camera() for _ in cameras]
         for one in self._pipelines:
             one.fusion = fusion
-            one.limit_prompts(values["max_prompts"])
+            one.prompts.limit(values["max_prompts"])
         self.runs = {
             camera.name: CameraRun(camera, one, values, types, by_camera[camera.name])
             for camera, one in zip(cameras, self._pipelines, strict=True)

@@ -72,10 +72,10 @@ class FollowedObjects:
             PromptError: a prompt is not acceptable, for example outside the image.
             EngineError, FloatingPointError: the prompt engine failed.
         """
-        found = {one.object_id: one for one in pipeline.follow() or result.prompted}
+        found = {one.object_id: one for one in pipeline.prompts.follow() or result.prompted}
         while self._waiting and self._waiting[0].time <= result.stamp:
             one = self._waiting.pop(0)
-            answer = pipeline.prompt(one.prompt, result.stamp, track=True)
+            answer = pipeline.prompts.prompt(one.prompt, result.stamp, track=True)
             found[answer.object_id] = answer
             self._texts[answer.object_id] = one.text
         for object_id, mask in found.items():

@@ -186,7 +186,7 @@ def make_node(ros, fake_pipeline):
     yield make
     for pipeline in (fake_pipeline, *fake_pipeline.others):
         pipeline.gate.set()
-    fake_pipeline.prompts.gate.set()
+    fake_pipeline.prompt_engine.gate.set()
     for one in running:
         one.stop.set()
         stopped = one.node.stop(DEADLINE)

@@ -76,13 +76,13 @@ class FakePipeline(Pipeline):
         self.gate = threading.Event()  # frames and prompts wait for it
         self.gate.set()
         self.entered = threading.Semaphore(0)
-        self.prompts = FakePrompts()
-        self._prompter = Prompter(self.prompts, PromptingConfig(prompt_rate=0))
+        self.prompt_engine = FakePrompts()
+        self.prompts = Prompter(self.prompt_engine, PromptingConfig(prompt_rate=0))
 
     def for_another_camera(self):
         other = FakePipeline(self.labels)
-        other.prompts = self.prompts
-        other._prompter = Prompter(self.prompts, PromptingConfig(prompt_rate=0))
+        other.prompt_engine = self.prompt_engine
+        other.prompts = Prompter(self.prompt_engine, PromptingConfig(prompt_rate=0))
         self.others.append(other)
         return other
 
@@ -139,9 +139,9 @@ class FakePipeline(Pipeline):
                 np.eye(1, 8, dtype=np.float32),
             ),
         )
-        if not self.prompts_run_beside:  # as the real one does it, in the pass of the frame
-            for one in self._prompter._objects.followed(stamp):
-                self._prompter._look(one, frame)
+        if not self.prompt_engine.runs_beside:  # as the real one does it, in the pass of the frame
+            for one in self.prompts._objects.followed(stamp):
+                self.prompts._look(one, frame)
         return FrameResult(
             stamp=stamp,
             height=height,
@@ -153,11 +153,11 @@ class FakePipeline(Pipeline):
             track_masks={7: encode_mask(id_map == 2)},
             track_ids={2: 7},
             times=StageTimes(0.001, 0.002, 0.003),
-            prompted=self._prompter.keep(frame, FollowPass(), None, None),
+            prompted=self.prompts.keep(frame, FollowPass(), None, None),
         )
 
     def reset(self):
-        self._prompter.reset()
+        self.prompts.reset()
         self.resets += 1
 
     def close(self):

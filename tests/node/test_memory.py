@@ -86,9 +86,9 @@ class Robot:
         self._pipeline.error = None
 
     def prompt_error(self):
-        self._pipeline.prompts.error = EngineError("out of memory")
+        self._pipeline.prompt_engine.error = EngineError("out of memory")
         self.add(5.0)
-        self._pipeline.prompts.error = None
+        self._pipeline.prompt_engine.error = None
 
     def add(self, x, **more):
         points = [PromptPoint(x=x, y=5.0, label=1)]

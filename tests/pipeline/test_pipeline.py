@@ -159,7 +159,7 @@ def test_channel_order_is_respected(engine):
 def test_a_prompt_is_answered_on_the_newest_frame(pipeline):
     pipeline.process(frame(), 1.0)
     pipeline.process(frame(), 2.0)
-    answer = pipeline.prompt(click(100, 60))
+    answer = pipeline.prompts.prompt(click(100, 60))
     mask = decode_mask(answer.mask)
     assert answer.stamp == 2.0
     assert mask.shape == (HEIGHT, WIDTH) and mask[60, 100] and mask.sum() < 200
@@ -168,23 +168,23 @@ def test_a_prompt_is_answered_on_the_newest_frame(pipeline):
 
 def test_a_prompt_before_any_frame_says_so(pipeline):
     with pytest.raises(NoFrameError, match="no image"):
-        pipeline.prompt(click(1, 1))
+        pipeline.prompts.prompt(click(1, 1))
 
 
 @pytest.mark.parametrize("x", [float("nan"), -5.0, WIDTH + 5.0])
 def test_a_bad_prompt_is_refused_and_changes_nothing(pipeline, x):
     pipeline.process(frame(), 1.0)
     with pytest.raises(PromptError):
-        pipeline.prompt(click(x, 10))
-    assert pipeline.prompt(click(10, 10)).stamp == 1.0
+        pipeline.prompts.prompt(click(x, 10))
+    assert pipeline.prompts.prompt(click(10, 10)).stamp == 1.0
 
 
 def test_the_image_is_kept_without_a_copy(pipeline):
     message = np.zeros((HEIGHT, WIDTH + 8, 3), np.uint8)
     image = message[:, :WIDTH]  # rows with padding, as in a message
     pipeline.process(image, 1.0)
-    assert pipeline._prompter._frames.newest().image is image
-    assert pipeline.prompt(click(100, 60)).mask.width == WIDTH
+    assert pipeline.prompts._frames.newest().image is image
+    assert pipeline.prompts.prompt(click(100, 60)).mask.width == WIDTH
 
 
 @pytest.mark.parametrize(
@@ -229,14 +229,14 @@ def test_frames_of_several_cameras_go_through_the_network_together(pipeline, eng
 def test_cameras_share_the_engine_and_nothing_else(pipeline, engine):
     other = pipeline.for_another_camera()
     pipeline.process(frame(), 1.0)
-    assert pipeline.prompt(click(100, 60), object_id="one").object_id == "one"
-    assert other.list_prompts() == ()
+    assert pipeline.prompts.prompt(click(100, 60), object_id="one").object_id == "one"
+    assert other.prompts.objects() == ()
     with pytest.raises(NoFrameError):
-        other.prompt(click(1, 1))
+        other.prompts.prompt(click(1, 1))
     other.process(frame(64, 96), 100.0)
     other.reset()
     assert pipeline.process(frame(), 2.0).tracks[0].hits == 2  # neither their time nor their reset
-    assert [one.object_id for one in pipeline.list_prompts()] == ["one"]
+    assert [one.object_id for one in pipeline.prompts.objects()] == ["one"]
 
     other.close()
     assert not engine.closed and pipeline.process(frame(), 3.0).tracks
@@ -275,13 +275,16 @@ def test_the_real_network_runs_end_to_end():
     image = np.random.default_rng(0).integers(0, 256, (120, 160, 3), np.uint8)
     result = pipeline.process(image, 0.0)
     assert int(result.run_lengths.sum()) == 120 * 160
-    assert decode_mask(pipeline.prompt(click(80, 60)).mask).shape == (120, 160)
-    pipeline.prompt(click(80, 60), object_id="thing", track=True)
+    assert decode_mask(pipeline.prompts.prompt(click(80, 60)).mask).shape == (120, 160)
+    pipeline.prompts.prompt(click(80, 60), object_id="thing", track=True)
     (followed,) = pipeline.process(image, 0.1).prompted
     assert followed.object_id == "thing" and decode_mask(followed.mask).shape == (120, 160)
-    late, early = pipeline.prompt(click(80, 60), stamp=0.0), pipeline.prompt(click(80, 60))
+    late, early = (
+        pipeline.prompts.prompt(click(80, 60), stamp=0.0),
+        pipeline.prompts.prompt(click(80, 60)),
+    )
     np.testing.assert_array_equal(late.mask.counts, early.mask.counts)  # of one image
-    assert all(one.mask.area for one in pipeline.segment_everything(stamp=0.0))
+    assert all(one.mask.area for one in pipeline.prompts.segment_everything(stamp=0.0))
     pipeline.close()
 
 

@@ -50,11 +50,11 @@ def test_the_mask_of_frame_t_while_twenty_more_were_processed(engine, clip_frame
     stamp = 100.0 + 0.1 * clicked
     offline.process(picture(clicked), stamp)
     click = ask([(2 * clicked + 12, 32, 1)])
-    late, alone = live.prompt(click, stamp), offline.prompt(click, stamp)
+    late, alone = live.prompts.prompt(click, stamp), offline.prompts.prompt(click, stamp)
     assert late.stamp == alone.stamp == stamp
     np.testing.assert_array_equal(decode_mask(late.mask), decode_mask(alone.mask))
     assert late.score == alone.score and late.mask.area > 0
-    newest = live.prompt(click)
+    newest = live.prompts.prompt(click)
     assert newest.stamp == result.stamp
     if engine == "mobile_sam":  # the network's weights are random
         square = picture(clicked).max(axis=2) > 100

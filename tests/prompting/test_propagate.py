@@ -93,7 +93,7 @@ def test_a_prompted_object_stays_itself(pipeline, blocks, ask, name):
     """At every frame it is where the block of its shade is, and lost where there is none."""
     frames = SCENES[name]
     pipeline.process(scene(blocks, frames[0]), 0.0)
-    pipeline.prompt(ask(points=[(30, 50, 1)]), object_id="it", track=True)
+    pipeline.prompts.prompt(ask(points=[(30, 50, 1)]), object_id="it", track=True)
     found = []
     for k, places in enumerate(frames[1:], start=1):
         (mask,) = pipeline.process(scene(blocks, places), 0.1 * k).prompted
@@ -109,8 +109,8 @@ def test_the_query_that_shows_another_followed_object_is_not_taken(pipeline, blo
     """Two that look the same: when one is hidden, it is lost and not the other one."""
     both = {"a": 20, "twin of a": 120}
     pipeline.process(scene(blocks, both), 0.0)
-    pipeline.prompt(ask(points=[(30, 50, 1)]), object_id="it", track=True)
-    pipeline.prompt(ask(points=[(130, 50, 1)]), object_id="twin", track=True)
+    pipeline.prompts.prompt(ask(points=[(30, 50, 1)]), object_id="it", track=True)
+    pipeline.prompts.prompt(ask(points=[(130, 50, 1)]), object_id="twin", track=True)
     for k in range(1, 4):
         prompted = pipeline.process(scene(blocks, {"twin of a": 120}), 0.1 * k).prompted
         states = {one.object_id: one.state for one in prompted}
@@ -124,7 +124,7 @@ def test_without_an_object_query_it_is_followed_by_its_prompt_alone(
 ):
     network.objects_found = False
     pipeline.process(scene(blocks, STILL), 0.0)
-    pipeline.prompt(ask(points=[(30, 50, 1)]), object_id="it", track=True)
+    pipeline.prompts.prompt(ask(points=[(30, 50, 1)]), object_id="it", track=True)
     for k in range(1, 5):
         (mask,) = pipeline.process(scene(blocks, {"a": 20 + 4 * k, "b": 120}), 0.1 * k).prompted
         assert mask.state is PromptState.TRACKED and abs(mask.mask.box[0] - 20 - 4 * k) <= 3
@@ -134,7 +134,7 @@ def test_without_an_object_query_it_is_followed_by_its_prompt_alone(
 
 def test_a_query_whose_mask_is_not_finite_is_no_candidate(pipeline, network, blocks, ask):
     pipeline.process(scene(blocks, STILL), 0.0)
-    pipeline.prompt(ask(points=[(30, 50, 1)]), object_id="it", track=True)
+    pipeline.prompts.prompt(ask(points=[(30, 50, 1)]), object_id="it", track=True)
     run = network.run
 
     def broken(image, boxes=None):

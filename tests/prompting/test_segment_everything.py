@@ -105,29 +105,29 @@ def pipeline(request, make_pipeline, beside):
 
 def test_everything_is_found_largest_first(pipeline, blocks, colors):
     with pytest.raises(NoFrameError):
-        pipeline.segment_everything()
+        pipeline.prompts.segment_everything()
     image = blocks((8, 40, 16, colors[0]), (60, 40, 48, colors[1]), (140, 40, 32, colors[2]))
     pipeline.process(image, 1.0)
     pipeline.process(blocks(), 1.1)
-    assert pipeline.segment_everything() == ()
-    found = pipeline.segment_everything(stamp=1.0)
+    assert pipeline.prompts.segment_everything() == ()
+    found = pipeline.prompts.segment_everything(stamp=1.0)
     assert [one.mask.box[0] for one in found] == pytest.approx([60, 140, 8], abs=2)
     for one in found:
         assert (one.object_id, one.state, one.stamp) == ("", PromptState.SINGLE, 1.0)
         assert decode_mask(one.mask).shape == (128, 192) and 0.5 <= one.score <= 1.0
-    assert pipeline.list_prompts() == ()
+    assert pipeline.prompts.objects() == ()
 
 
 def test_a_grid_of_points_finds_the_same(pipeline, blocks, colors):
     pipeline.process(blocks((60, 40, 48, colors[1]), (140, 40, 32, colors[2])), 1.0)
-    found = pipeline.segment_everything(points_per_side=12)
+    found = pipeline.prompts.segment_everything(points_per_side=12)
     assert [one.mask.box[0] for one in found] == pytest.approx([60, 140], abs=2)
 
 
 @pytest.mark.parametrize("grid", [0, 12])
 def test_everything_in_steps_is_the_same(pipeline, blocks, colors, grid):
     pipeline.process(blocks((60, 40, 48, colors[1]), (140, 40, 32, colors[2])), 1.0)
-    steps = pipeline.everything_steps(points_per_side=grid)
+    steps = pipeline.prompts.everything_steps(points_per_side=grid)
     next(steps)
     pipeline.process(blocks(), 1.1)  # what happens between two steps does not matter
     while True:
@@ -146,7 +146,7 @@ def test_no_step_asks_for_many_boxes(make_pipeline, network, blocks, colors):
     network.num_queries = 60
     squares = [(32 * (k % 6), 16 * (k // 6), 12, colors[0]) for k in range(42)]
     pipeline.process(blocks(*squares), 1.0)
-    number = sum(1 for _ in pipeline.everything_steps())
+    number = sum(1 for _ in pipeline.prompts.everything_steps())
     assert number == -(-42 // 16)
     assert max(len(one) for one in network.asked) == 16
 
@@ -155,11 +155,11 @@ def test_no_step_asks_for_many_boxes(make_pipeline, network, blocks, colors):
 def test_a_grid_too_fine_is_refused(pipeline, blocks, side):
     pipeline.process(blocks(), 1.0)
     with pytest.raises(PromptError, match="points_per_side"):
-        pipeline.segment_everything(points_per_side=side)
+        pipeline.prompts.segment_everything(points_per_side=side)
 
 
 def test_poor_masks_are_left_out(make_pipeline, network, blocks, colors):
     pipeline = make_pipeline()
     pipeline.process(blocks((60, 40, 48, colors[1])), 1.0)
     network.iou = 0.3
-    assert pipeline.segment_everything() == ()
+    assert pipeline.prompts.segment_everything() == ()

@@ -37,12 +37,12 @@ def clicks(options: argparse.Namespace) -> None:
         pipeline = Pipeline(network, labels, PipelineConfig(prompting=prompting), engine)
         pipeline.process(image, 0.0)
         started = time.perf_counter()
-        pipeline.prompt(prompt)
+        pipeline.prompts.prompt(prompt)
         first = time.perf_counter() - started
         times = []
         for _ in range(options.rounds):
             started = time.perf_counter()
-            pipeline.prompt(prompt)
+            pipeline.prompts.prompt(prompt)
             times.append(time.perf_counter() - started)
         print(
             f"{name:11} click {1e3 * min(times):6.1f} ms least, "

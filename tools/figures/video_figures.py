@@ -116,10 +116,10 @@ def davis_sequence(
         count_tracks(counter, result, {1: truth} if truth.any() else {})
         if index == 0:
             for name, prompt in first_prompts(truth).items():
-                pipeline.prompt(prompt, object_id=name, track=True)
+                pipeline.prompts.prompt(prompt, object_id=name, track=True)
                 scores[name] = PromptedScore()
             continue
-        for found in pipeline.follow() or result.prompted:
+        for found in pipeline.prompts.follow() or result.prompted:
             assert found.stamp == result.stamp, "every frame is searched"
             scores[found.object_id].add(found, truth)
     return counter, scores

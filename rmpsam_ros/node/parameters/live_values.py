@@ -30,4 +30,4 @@ class LiveThresholds:
             self._config = fusion_config(settings, labels)
             self._made_from = (settings, labels)
         pipeline.fusion = self._config
-        pipeline.limit_prompts(settings.max_prompts)
+        pipeline.prompts.limit(settings.max_prompts)

@@ -67,8 +67,8 @@ class ClickTopics:
         self._dispatcher.pipeline()
         wanted, prompt = self._headers.resolve(stamp), click_prompt(x, y)
         result = self._dispatcher.ask(
-            lambda pipeline: pipeline.prompt(
-                prompt, wanted, pipeline.prompted_at(x, y), track=True
+            lambda pipeline: pipeline.prompts.prompt(
+                prompt, wanted, pipeline.prompts.object_at(x, y), track=True
             )
         )
         self._logger.info(

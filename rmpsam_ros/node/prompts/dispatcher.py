@@ -163,7 +163,7 @@ class PromptDispatcher:
         pipeline, part = self._pipeline, self._names.about("prompts")
         if pipeline is None:
             return Status(part, Level.OK, "not loaded", {"last error": self._last_error})
-        states = Counter(prompted.state.name for prompted in pipeline.list_prompts())
+        states = Counter(prompted.state.name for prompted in pipeline.prompts.objects())
         tracked, lost = states["TRACKED"], states["LOST"]
         level, message = Level.OK, f"{tracked + lost} followed, {lost} of them lost"
         if self._last_error and time.monotonic() - self._last_error_time < ERROR_MEMORY:
@@ -171,7 +171,7 @@ class PromptDispatcher:
         with self._lock:
             answered = dict(self._answered)
         values: dict[str, object] = {
-            "engine": pipeline.prompt_engine_info,
+            "engine": pipeline.prompts.engine.info,
             "live": states.total(),
             "tracked": tracked,
             "lost": lost,

@@ -75,7 +75,9 @@ class PromptService:
         stamp = self._headers.resolve(request.stamp)
         prompt = object_prompt(request)
         result = self._dispatcher.ask(
-            lambda pipeline: pipeline.prompt(prompt, stamp, request.object_id, request.track)
+            lambda pipeline: pipeline.prompts.prompt(
+                prompt, stamp, request.object_id, request.track
+            )
         )
         header = self._headers.find(result.stamp)
         response.mask = MESSAGES.prompted_mask(result, header.stamp)
@@ -83,7 +85,7 @@ class PromptService:
         response.object_id = result.object_id
 
     def _remove(self, request: Any, response: Any) -> None:
-        if not self._dispatcher.pipeline().remove_prompt(request.object_id):
+        if not self._dispatcher.pipeline().prompts.remove(request.object_id):
             raise Refusal(
                 Code.NOT_FOUND,
                 f"there is no prompted object '{request.object_id[:128]}'; list_prompts names "
@@ -93,11 +95,11 @@ class PromptService:
     def _list(self, request: Any, response: Any) -> None:
         response.masks = [
             MESSAGES.prompted_mask(mask, self._headers.find(mask.stamp).stamp)
-            for mask in self._dispatcher.pipeline().list_prompts()
+            for mask in self._dispatcher.pipeline().prompts.objects()
         ]
 
     def _clear(self, request: Any, response: Any) -> None:
-        response.removed = self._dispatcher.pipeline().clear_prompts()
+        response.removed = self._dispatcher.pipeline().prompts.clear()
 
     def _segment_everything(self, request: Any, response: Any) -> None:
         self._dispatcher.pipeline()
@@ -106,7 +108,7 @@ class PromptService:
             raise Refusal(Code.BUSY, "everything is being segmented already; try again later")
         try:
             masks: tuple[PromptedMask, ...] = self._dispatcher.ask(
-                lambda pipeline: pipeline.everything_steps(stamp, request.points_per_side)
+                lambda pipeline: pipeline.prompts.everything_steps(stamp, request.points_per_side)
             )
         finally:
             self._everything.release()

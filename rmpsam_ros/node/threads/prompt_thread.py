@@ -65,6 +65,6 @@ class PromptThread(Worker):
             pipeline = next(iter(self._to_follow))
             on_error = self._to_follow.pop(pipeline)
         try:
-            pipeline.follow()
+            pipeline.prompts.follow()
         except Exception as error:
             on_error(error)

@@ -5,7 +5,7 @@ import pytest
 
 @pytest.fixture(params=[False, True], ids=["in the network's thread", "beside"])
 def beside(request, fake_pipeline):
-    fake_pipeline.prompts.runs_beside = request.param
+    fake_pipeline.prompt_engine.runs_beside = request.param
     return request.param
 
 

@@ -38,7 +38,7 @@ def test_a_click_is_answered_on_the_image_of_its_stamp(camera, listener, wait_fo
     clicks = listener.publisher(PointStamped, "/rmpsam/click")
     clicks.publish(PointStamped(header=Header(stamp=Time(sec=2)), point=Point(x=5.0, y=3.0)))
     wait_for(camera.node._pipelines[0].list_prompts, "an object")
-    assert camera.node._pipelines[0].list_prompts()[0].prompt_stamp == 2.0
+    assert camera.node._pipelines[0].prompts.objects()[0].prompt_stamp == 2.0
 
 
 @pytest.mark.parametrize(
@@ -56,4 +56,4 @@ def test_clicks_that_cannot_be_answered_are_on_diagnostics(
     clicks = listener.publisher(PointStamped, "/rmpsam/click")
     clicks.publish(PointStamped(header=Header(stamp=Time(sec=stamp)), point=Point(x=x, y=3.0)))
     wait_for_status("prompts", {1}, words)
-    assert camera.node._pipelines[0].list_prompts() == ()
+    assert camera.node._pipelines[0].prompts.objects() == ()

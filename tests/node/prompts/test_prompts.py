@@ -59,7 +59,7 @@ def test_a_stamp_that_differs_by_less_than_seconds_can_tell_is_refused(start, as
 def test_the_right_thread_answers(camera, ask, beside, fake_pipeline):
     assert ask(track=True).code == Code.OK
     camera.frame(4.0)
-    assert fake_pipeline.prompts.threads == {"prompts" if beside else "inference"}
+    assert fake_pipeline.prompt_engine.threads == {"prompts" if beside else "inference"}
 
 
 def test_a_followed_object_is_on_the_topic_for_every_image_until_it_is_removed(
@@ -80,7 +80,7 @@ def test_a_followed_object_is_on_the_topic_for_every_image_until_it_is_removed(
         assert mask.stamp == message.header.stamp
         if not beside:
             assert message.header == Header(stamp=Time(sec=stamp), frame_id="hand")
-    fake_pipeline.prompts.visible = False
+    fake_pipeline.prompt_engine.visible = False
 
     def lost():
         camera.frame(camera.node.cameras[0]._newest_stamp * 1e-9 + 0.25)
@@ -99,23 +99,23 @@ def test_a_followed_object_is_on_the_topic_for_every_image_until_it_is_removed(
 
 
 def test_frames_go_on_while_a_prompt_is_answered(start, ask, fake_pipeline, wait_for):
-    fake_pipeline.prompts.runs_beside = True
+    fake_pipeline.prompt_engine.runs_beside = True
     camera = start()
     camera.frame(1.0)
-    fake_pipeline.prompts.gate.clear()
+    fake_pipeline.prompt_engine.gate.clear()
     answers = []
     thread = threading.Thread(target=lambda: answers.append(ask(track=True)))
     thread.start()
-    assert fake_pipeline.prompts.entered.acquire(timeout=60.0)
+    assert fake_pipeline.prompt_engine.entered.acquire(timeout=60.0)
     for stamp in (2.0, 3.0, 4.0):
         camera.frame(stamp)
     assert not answers
-    fake_pipeline.prompts.gate.set()
+    fake_pipeline.prompt_engine.gate.set()
     thread.join(60.0)
     assert answers[0].header.stamp == Time(sec=1)
 
     def newest():
-        return camera.node._pipelines[0].list_prompts()[0].stamp
+        return camera.node._pipelines[0].prompts.objects()[0].stamp
 
     wait_for(lambda: newest() == 4.0, "the object in the newest frame")
 
@@ -130,7 +130,7 @@ def test_objects_are_refined_listed_removed_and_cleared(camera, ask):
         ("b", PromptedMask.SINGLE),
     ]
     assert [one.stamp.sec for one in answer.masks] == [3, 1]
-    known = camera.node._pipelines[0].list_prompts()[0].prompt
+    known = camera.node._pipelines[0].prompts.objects()[0].prompt
     assert known.labels.tolist() == [1, 0]
     assert ask(RemovePrompt, object_id="a").code == Code.OK
     gone = ask(RemovePrompt, object_id="a")
@@ -176,18 +176,18 @@ def test_everything(camera, ask, points_per_side):
 
 
 def test_one_request_for_everything_at_a_time_and_prompts_meanwhile(start, ask, fake_pipeline):
-    fake_pipeline.prompts.runs_beside = True
+    fake_pipeline.prompt_engine.runs_beside = True
     start().frame(1.0)
-    fake_pipeline.prompts.gate.clear()
+    fake_pipeline.prompt_engine.gate.clear()
     answers = []
     grid = threading.Thread(
         target=lambda: answers.append(ask(SegmentEverything, points_per_side=3))
     )
     grid.start()
-    assert fake_pipeline.prompts.entered.acquire(timeout=60.0)
+    assert fake_pipeline.prompt_engine.entered.acquire(timeout=60.0)
     refused = ask(SegmentEverything)
     assert refused.code == Code.BUSY and "already" in refused.message
-    fake_pipeline.prompts.gate.set()
+    fake_pipeline.prompt_engine.gate.set()
     assert ask().code == Code.OK
     grid.join(60.0)
     assert [one.code for one in answers] == [Code.OK]
@@ -201,10 +201,10 @@ def test_many_requests_in_one_moment_are_all_answered(start, ask, listener, fake
         AddPrompt, "/rmpsam/add_prompt", qos_profile=QoSProfile(depth=1000)
     )
     assert client.wait_for_service(60.0)
-    fake_pipeline.prompts.gate.clear()
+    fake_pipeline.prompt_engine.gate.clear()
     request = AddPrompt.Request(points=[PromptPoint(x=5.0, y=3.0, label=1)])
     futures = [client.call_async(request) for _ in range(300)]
-    fake_pipeline.prompts.gate.set()
+    fake_pipeline.prompt_engine.gate.set()
     deadline = time.monotonic() + 60.0
     while not all(one.done() for one in futures) and time.monotonic() < deadline:
         time.sleep(0.01)
@@ -249,10 +249,10 @@ def test_requests_beyond_the_rate_are_refused(start, ask, wait_for):
 
 
 def test_who_waits_for_an_answer_gets_one_when_the_node_stops(start, ask, fake_pipeline, wait_for):
-    fake_pipeline.prompts.runs_beside = True
+    fake_pipeline.prompt_engine.runs_beside = True
     camera = start()
     camera.frame(1.0)
-    fake_pipeline.prompts.gate.clear()
+    fake_pipeline.prompt_engine.gate.clear()
     codes = []
     threads = [
         threading.Thread(target=lambda: codes.append(ask(object_id="a").code)) for _ in range(3)
@@ -264,7 +264,7 @@ def test_who_waits_for_an_answer_gets_one_when_the_node_stops(start, ask, fake_p
     assert not camera.node._release(0.1), "one is being answered"
     wait_for(lambda: len(codes) == 2, "the answers of those that waited")
     assert set(codes) == {Code.NOT_ACTIVE}
-    fake_pipeline.prompts.gate.set()
+    fake_pipeline.prompt_engine.gate.set()
     for thread in threads:
         thread.join(60.0)
     assert sorted(codes) == [Code.OK, Code.NOT_ACTIVE, Code.NOT_ACTIVE]
@@ -275,16 +275,16 @@ def test_who_waits_for_an_answer_gets_one_when_the_node_stops(start, ask, fake_p
 def test_following_that_fails_is_reported_and_goes_on(
     start, ask, fake_pipeline, wait_for_status, wait_for
 ):
-    fake_pipeline.prompts.runs_beside = True
+    fake_pipeline.prompt_engine.runs_beside = True
     camera = start()
     camera.frame(1.0)
     assert ask(track=True).code == Code.OK
-    fake_pipeline.prompts.error = RuntimeError("device lost")
+    fake_pipeline.prompt_engine.error = RuntimeError("device lost")
     camera.frame(2.0)
     wait_for_status("prompts", {1}, "not followed: RuntimeError: device lost")
-    fake_pipeline.prompts.error = None
+    fake_pipeline.prompt_engine.error = None
     camera.frame(3.0)
-    wait_for(lambda: camera.node._pipelines[0].list_prompts()[0].stamp == 3.0, "the object")
+    wait_for(lambda: camera.node._pipelines[0].prompts.objects()[0].stamp == 3.0, "the object")
 
 
 def test_diagnostics_tell_engine_objects_and_answers(camera, ask, wait_for, wait_for_status):

@@ -158,11 +158,11 @@ def test_while_not_active(make_node, ask):
     ],
 )
 def test_a_failing_engine_is_an_answer(node, ask, fake_pipeline, wait_for_status, error, reason):
-    fake_pipeline.prompts.error = error
+    fake_pipeline.prompt_engine.error = error
     answer = ask(points=[point()])
     assert answer.code == AddPrompt.Response.INTERNAL_ERROR
     assert reason in answer.message
-    fake_pipeline.prompts.error = None
+    fake_pipeline.prompt_engine.error = None
     assert ask(points=[point()]).code == OK
     wait_for_status("prompts", {1}, reason)
 
