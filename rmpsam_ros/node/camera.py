@@ -9,7 +9,6 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from rclpy.callback_groups import MutuallyExclusiveCallbackGroup
 from rclpy.node import Node
 from sensor_msgs.msg import CompressedImage, Image
 
@@ -125,13 +124,12 @@ class Camera:
         self._clock = node.get_clock()
         # A remapped `image` moves the compressed topic along, as image_transport does it.
         topic = node.resolve_topic_name(names.input("image"))
-        self.subscription = node.create_subscription(
+        self.subscription = qos.create_subscription(
+            node,
             CompressedImage if compressed else Image,
             f"{topic}/compressed" if compressed else topic,
             self._on_image,
             qos.image_input(),
-            callback_group=MutuallyExclusiveCallbackGroup(),
-            **qos.subscription_options(),
         )
 
     def start(self) -> None:

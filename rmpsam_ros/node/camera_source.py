@@ -57,13 +57,13 @@ class CameraSource(Node):
         compressed = self._encoding in FILE_SUFFIXES
         topic = self.resolve_topic_name("image")
         self._reliable = settings.reliability == "reliable"
-        self._publisher = self.create_publisher(
+        self._publisher = qos.create_publisher(
+            self,
             CompressedImage if compressed else Image,
             f"{topic}/compressed" if compressed else topic,
             qos.result(
                 ReliabilityPolicy.RELIABLE if self._reliable else ReliabilityPolicy.BEST_EFFORT
             ),
-            **qos.publisher_options(),
         )
         self._message = CompressedImage() if compressed else Image()
         self.published = 0

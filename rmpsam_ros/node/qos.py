@@ -1,4 +1,4 @@
-"""Quality of service of every topic, in one place.
+"""Quality of service of every topic and service, in one place: nothing is created without it.
 
 Images come in best effort, which every publisher can serve, and only the newest counts. Results go
 out reliable, which every subscriber can take. Tables are latched: who comes later gets them too.
@@ -6,8 +6,12 @@ out reliable, which every subscriber can take. Tables are latched: who comes lat
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
+from rclpy.callback_groups import CallbackGroup, MutuallyExclusiveCallbackGroup
+from rclpy.node import Node
+from rclpy.publisher import Publisher
 from rclpy.qos import (
     DurabilityPolicy,
     HistoryPolicy,
@@ -15,6 +19,8 @@ from rclpy.qos import (
     ReliabilityPolicy,
 )
 from rclpy.qos_overriding_options import QoSOverridingOptions
+from rclpy.service import Service
+from rclpy.subscription import Subscription
 
 try:
     from rclpy.event_handler import PublisherEventCallbacks, SubscriptionEventCallbacks
@@ -62,25 +68,70 @@ def latched() -> QoSProfile:
     )
 
 
-def subscription_options() -> dict[str, Any]:
-    """Return further arguments of ``create_subscription``: overrides on, events off.
+def create_publisher(
+    node: Node,
+    message_type: type[Any],
+    topic: str,
+    profile: QoSProfile | None = None,
+    overridable: bool = True,
+) -> Publisher:
+    """Create a publisher.
+
+    Args:
+        profile: None: that of a `result`.
+        overridable: whether parameters ``qos_overrides`` may change the profile.
+    """
+    return node.create_publisher(
+        message_type,
+        topic,
+        result() if profile is None else profile,
+        qos_overriding_options=_overrides() if overridable else None,
+        event_callbacks=PublisherEventCallbacks(use_default_callbacks=False),
+    )
+
+
+def create_subscription(
+    node: Node,
+    message_type: type[Any],
+    topic: str,
+    callback: Callable[..., None],
+    profile: QoSProfile,
+    group: CallbackGroup | None = None,
+) -> Subscription:
+    """Create a subscription whose profile parameters ``qos_overrides`` may change.
 
     Incompatible profiles are found by looking at the graph (`topic_health`), not by events: each
     event is one more thing that the executor looks at before every callback.
+
+    Args:
+        group: None: a group of its own, so that it waits for no other callback.
     """
-    return {
-        "qos_overriding_options": QoSOverridingOptions.with_default_policies(),
-        "event_callbacks": SubscriptionEventCallbacks(use_default_callbacks=False),
-    }
+    return node.create_subscription(
+        message_type,
+        topic,
+        callback,
+        profile,
+        callback_group=group or MutuallyExclusiveCallbackGroup(),
+        qos_overriding_options=_overrides(),
+        event_callbacks=SubscriptionEventCallbacks(use_default_callbacks=False),
+    )
 
 
-def publisher_options(overridable: bool = True) -> dict[str, Any]:
-    """Return further arguments of ``create_publisher``, as `subscription_options`."""
-    options = QoSOverridingOptions.with_default_policies() if overridable else None
-    return {
-        "qos_overriding_options": options,
-        "event_callbacks": PublisherEventCallbacks(use_default_callbacks=False),
-    }
+def create_service(
+    node: Node,
+    service_type: type[Any],
+    name: str,
+    callback: Callable[[Any, Any], Any],
+    group: CallbackGroup,
+) -> Service:
+    """Create a service that keeps all `requests` until the executor gets to them."""
+    return node.create_service(
+        service_type, name, callback, qos_profile=requests(), callback_group=group
+    )
+
+
+def _overrides() -> QoSOverridingOptions:
+    return QoSOverridingOptions.with_default_policies()
 
 
 def describe(profile: QoSProfile) -> str:

@@ -46,8 +46,8 @@ class SelfReport:
         self._cameras = cameras
         self._network = network
         self._hardware_id = hardware_id
-        self._publisher = node.create_publisher(
-            DiagnosticArray, "/diagnostics", qos.result(), **qos.publisher_options(False)
+        self._publisher = qos.create_publisher(
+            node, DiagnosticArray, "/diagnostics", overridable=False
         )
         # Its own group, so that it also reports while the node configures; a steady clock, so that
         # it also reports while simulated time stands still.

@@ -7,7 +7,6 @@ import time
 import traceback
 from typing import TYPE_CHECKING, Any
 
-from rclpy.callback_groups import MutuallyExclusiveCallbackGroup
 from rclpy.node import Node
 from rclpy.publisher import Publisher
 from sensor_msgs.msg import Image, PointCloud2
@@ -63,20 +62,19 @@ class SpatialResults:
         settings: LiveSettings,
         calibration: Calibration,
     ) -> None:
-        def create(message_type: type[Any], topic: str) -> Publisher:
-            return node.create_publisher(
-                message_type, names.private(topic), qos.result(), **qos.publisher_options()
-            )
-
         self._node, self._names, self._settings = node, names, settings
         self._logger, self._clock = node.get_logger(), node.get_clock()
         self._calibration = calibration
-        self._positions = create(TrackPositionArray, "positions")
-        self._markers = create(MarkerArray, "markers")
-        self._cloud = create(PointCloud2, "labelled_cloud")
+        self._positions = qos.create_publisher(
+            node, TrackPositionArray, names.private("positions")
+        )
+        self._markers = qos.create_publisher(node, MarkerArray, names.private("markers"))
+        self._cloud = qos.create_publisher(node, PointCloud2, names.private("labelled_cloud"))
         self._detections: Publisher | None = None
         if detections.installed():
-            self._detections = create(detections.Detection3DArray, "detections_3d")
+            self._detections = qos.create_publisher(
+                node, detections.Detection3DArray, names.private("detections_3d")
+            )
         self._marker_memory = TrackMarkers()
         self._last_cloud = 0.0
         self.found = 0
@@ -89,13 +87,8 @@ class SpatialResults:
         self._thread = DepthThread(
             work, self._matcher, self._use, self._on_missing, self._on_error
         )
-        self.subscription: Subscription = node.create_subscription(
-            Image,
-            names.input("depth"),
-            self._on_depth,
-            qos.depth_input(),
-            callback_group=MutuallyExclusiveCallbackGroup(),
-            **qos.subscription_options(),
+        self.subscription: Subscription = qos.create_subscription(
+            node, Image, names.input("depth"), self._on_depth, qos.depth_input()
         )
 
     @property

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-from rclpy.callback_groups import MutuallyExclusiveCallbackGroup
 from rclpy.node import Node
 from sensor_msgs.msg import CameraInfo
 
@@ -33,13 +32,8 @@ class Calibration:
         self._read: tuple[Any, ...] | None = None  # what `_model` was made from
         self.message: CameraInfo | None = None
         self.received = 0
-        self.subscription = node.create_subscription(
-            CameraInfo,
-            calibration_topic(node, names),
-            self._on_message,
-            qos.image_input(),
-            callback_group=MutuallyExclusiveCallbackGroup(),
-            **qos.subscription_options(),
+        self.subscription = qos.create_subscription(
+            node, CameraInfo, calibration_topic(node, names), self._on_message, qos.image_input()
         )
 
     def model(self, height: int, width: int) -> CameraModel:

@@ -40,14 +40,7 @@ class ClickTopics:
             (Point, names.private("overlay_mouse_left"), self._on_mouse),
         )
         self._subscriptions = [
-            node.create_subscription(
-                kind,
-                topic,
-                callback,
-                qos.result(),
-                callback_group=group,
-                **qos.subscription_options(),
-            )
+            qos.create_subscription(node, kind, topic, callback, qos.result(), group)
             for kind, topic, callback in topics
         ]
 

@@ -37,13 +37,7 @@ class PromptService:
         self._everything = threading.Lock()
         group = ReentrantCallbackGroup()
         self._services = [
-            node.create_service(
-                kind,
-                names.private(name),
-                self._handler(name, answer),
-                qos_profile=qos.requests(),
-                callback_group=group,
-            )
+            qos.create_service(node, kind, names.private(name), self._handler(name, answer), group)
             for kind, name, answer in (
                 (AddPrompt, "add_prompt", self._add),
                 (RemovePrompt, "remove_prompt", self._remove),
@@ -53,11 +47,12 @@ class PromptService:
             )
         ]
         self._services.append(
-            node.create_service(  # one at a time: they wait for the network's thread
+            qos.create_service(
+                node,
                 Trigger,
                 names.private("reset_tracks"),
                 self._on_reset_tracks,
-                callback_group=MutuallyExclusiveCallbackGroup(),
+                MutuallyExclusiveCallbackGroup(),  # one at a time: they wait for the network
             )
         )
 

@@ -46,19 +46,16 @@ class ConsumerTopics:
         settings: LiveSettings,
         calibration: Calibration,
     ) -> None:
-        def create(message_type: type[Any], topic: str) -> Publisher:
-            return node.create_publisher(
-                message_type, names.private(topic), qos.result(), **qos.publisher_options()
-            )
-
         self._logger = node.get_logger()
         self._settings = settings
         self._calibration = calibration
-        self._mask = create(Image, "mask/image")
-        self._mask_info = create(CameraInfo, "mask/camera_info")
+        self._mask = qos.create_publisher(node, Image, names.private("mask/image"))
+        self._mask_info = qos.create_publisher(node, CameraInfo, names.private("mask/camera_info"))
         self._detections: Publisher | None = None
         if detections.installed():
-            self._detections = create(detections.Detection2DArray, "detections")
+            self._detections = qos.create_publisher(
+                node, detections.Detection2DArray, names.private("detections")
+            )
         self._mask_message = Image()
         self._ids: frozenset[int] = frozenset()
         self._ids_of: tuple[str, str] | None = None  # label set and names that they belong to

@@ -26,11 +26,16 @@ class LabelPublishers:
 
     def __init__(self, node: Node, cameras: Sequence[TopicNames]) -> None:
         self._node = node
-        options = qos.publisher_options(overridable=False)
-        self._table = node.create_publisher(LabelTable, "~/label_info", qos.latched(), **options)
+        self._table = qos.create_publisher(
+            node, LabelTable, "~/label_info", qos.latched(), overridable=False
+        )
         self._vision = [
-            node.create_publisher(
-                LabelInfo, names.private("panoptic/label_info"), qos.latched(), **options
+            qos.create_publisher(
+                node,
+                LabelInfo,
+                names.private("panoptic/label_info"),
+                qos.latched(),
+                overridable=False,
             )
             for names in (cameras if LabelInfo is not None else ())
         ]

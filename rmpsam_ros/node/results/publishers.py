@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from rclpy.node import Node
 from rclpy.publisher import Publisher
@@ -53,18 +53,17 @@ class ResultPublishers:
         consumers: ConsumerTopics,
         spatial: SpatialResults | None,
     ) -> None:
-        def create(message_type: type[Any], topic: str) -> Publisher:
-            return node.create_publisher(
-                message_type, names.private(topic), qos.result(), **qos.publisher_options()
-            )
-
-        self._panoptic = create(PanopticSegmentation, "panoptic")
-        self._tracks = create(InstanceTrackArray, "tracks")
-        self._semantic = create(Image, "panoptic/semantic")
-        self._instance = create(Image, "panoptic/instance")
-        self._prompted = create(PromptedMaskArray, "prompted_masks")
-        self._overlay = create(Image, "overlay")
-        self._latency = create(Latency, "latency")
+        self._panoptic = qos.create_publisher(
+            node, PanopticSegmentation, names.private("panoptic")
+        )
+        self._tracks = qos.create_publisher(node, InstanceTrackArray, names.private("tracks"))
+        self._semantic = qos.create_publisher(node, Image, names.private("panoptic/semantic"))
+        self._instance = qos.create_publisher(node, Image, names.private("panoptic/instance"))
+        self._prompted = qos.create_publisher(
+            node, PromptedMaskArray, names.private("prompted_masks")
+        )
+        self._overlay = qos.create_publisher(node, Image, names.private("overlay"))
+        self._latency = qos.create_publisher(node, Latency, names.private("latency"))
         self._headers = headers
         self._consumers, self._spatial = consumers, spatial
         self._prompts_shown = False

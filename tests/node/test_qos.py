@@ -1,0 +1,122 @@
+"""Every topic and service of the node with its quality of service, which come from one file."""
+
+import ast
+import threading
+from pathlib import Path
+
+import pytest
+
+pytest.importorskip("rclpy", reason="needs ROS 2 (rclpy)")
+pytest.importorskip("rmpsam_ros.msg", reason="needs the built package (make build)")
+
+from std_srvs.srv import Trigger
+
+from rmpsam_ros.node import qos
+from rmpsam_ros.node.results import detections
+
+SOURCES = Path(__file__).resolve().parents[2] / "rmpsam_ros" / "node"
+RELIABLE, LATCHED = "reliable, keep last 5", "reliable, latched, keep last 1"
+IMAGES, DEPTH = "best effort, keep last 1", "best effort, keep last 5"
+REQUESTS = "reliable, keep last 1000"
+ANSWERED = 30  # clients at the same moment, three times what a service keeps by default
+
+PUBLISHERS = {
+    "/diagnostics": RELIABLE,
+    "/rmpsam/label_info": LATCHED,
+    "/rmpsam/panoptic": RELIABLE,
+    "/rmpsam/panoptic/semantic": RELIABLE,
+    "/rmpsam/panoptic/instance": RELIABLE,
+    "/rmpsam/tracks": RELIABLE,
+    "/rmpsam/prompted_masks": RELIABLE,
+    "/rmpsam/overlay": RELIABLE,
+    "/rmpsam/latency": RELIABLE,
+    "/rmpsam/mask/image": RELIABLE,
+    "/rmpsam/mask/camera_info": RELIABLE,
+    "/rmpsam/positions": RELIABLE,
+    "/rmpsam/markers": RELIABLE,
+    "/rmpsam/labelled_cloud": RELIABLE,
+}
+WITH_VISION_MSGS = {
+    "/rmpsam/detections": RELIABLE,
+    "/rmpsam/detections_3d": RELIABLE,
+    "/rmpsam/panoptic/label_info": LATCHED,
+}
+SUBSCRIPTIONS = {
+    "/image": IMAGES,
+    "/camera_info": IMAGES,
+    "/depth": DEPTH,
+    "/rmpsam/click": RELIABLE,
+    "/image_mouse_left": RELIABLE,
+    "/rmpsam/overlay_mouse_left": RELIABLE,
+}
+SERVICES = dict.fromkeys(
+    (
+        "/rmpsam/add_prompt",
+        "/rmpsam/remove_prompt",
+        "/rmpsam/list_prompts",
+        "/rmpsam/clear_prompts",
+        "/rmpsam/segment_everything",
+        "/rmpsam/reset_tracks",
+    ),
+    REQUESTS,
+)
+# Topics and services that every node or every managed node of ROS 2 has.
+OF_ROS = ("parameter", "get_", "change_state", "transition_event", "rosout", "clock")
+
+
+def described(entities, name_of):
+    found = {name_of(entity): qos.describe(entity.qos_profile) for entity in entities}
+    return {
+        name: profile
+        for name, profile in found.items()
+        if not any(part in name.rpartition("/")[2] for part in OF_ROS)
+    }
+
+
+def test_topics_and_services_with_their_quality_of_service(make_node):
+    node = make_node(use_depth=True, autostart=False)
+    expected = PUBLISHERS | (WITH_VISION_MSGS if detections.installed() else {})
+    assert described(node.publishers, lambda entity: entity.topic_name) == expected
+    assert described(node.subscriptions, lambda entity: entity.topic_name) == SUBSCRIPTIONS
+    assert described(node.services, lambda entity: entity.srv_name) == SERVICES
+
+
+@pytest.mark.parametrize("file", sorted(SOURCES.rglob("*.py")), ids=lambda file: file.stem)
+def test_nothing_is_created_but_through_one_file(file):
+    if file.name == "qos.py":
+        return
+    created = [
+        ast.unparse(call.func)
+        for call in ast.walk(ast.parse(file.read_text()))
+        if isinstance(call, ast.Call) and isinstance(call.func, ast.Attribute)
+    ]
+    wild = {"create_publisher", "create_subscription", "create_service", "create_client"}
+    assert not [
+        name for name in created if name.rpartition(".")[2] in wild and not name.startswith("qos.")
+    ]
+
+
+def test_every_client_of_reset_tracks_is_answered(make_node, ros, wait_for):
+    """All ask before the executor has looked: a service that keeps 10 loses the other 20."""
+    from rclpy.executors import SingleThreadedExecutor
+
+    node = make_node(spinning=False)
+    clients = ros.create_node("clients")
+    executor = SingleThreadedExecutor()
+    executor.add_node(clients)
+    thread = threading.Thread(target=executor.spin, daemon=True)
+    try:
+        client = clients.create_client(
+            Trigger, "/rmpsam/reset_tracks", qos_profile=qos.requests()
+        )
+        thread.start()
+        assert client.wait_for_service(timeout_sec=60.0)
+        futures = [client.call_async(Trigger.Request()) for _ in range(ANSWERED)]
+        running = threading.Thread(target=node.executor.spin, daemon=True)
+        running.start()
+        wait_for(lambda: all(future.done() for future in futures), "every answer")
+    finally:
+        node.executor.shutdown()
+        executor.shutdown()
+        thread.join(60.0)
+        clients.destroy_node()
