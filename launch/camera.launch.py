@@ -7,31 +7,19 @@ ros2 launch rmpsam_ros camera.launch.py driver:=realsense2_camera depth_topic:=/
 
 from ament_index_python.packages import PackageNotFoundError, get_package_prefix
 from launch import Condition, LaunchContext, LaunchDescription, Substitution
-from launch.actions import (
-    DeclareLaunchArgument,
-    ExecuteProcess,
-    SetLaunchConfiguration,
-)
-from launch.conditions import IfCondition
-from launch.substitutions import LaunchConfiguration, PathJoinSubstitution
+from launch.actions import DeclareLaunchArgument, ExecuteProcess
+from launch.substitutions import LaunchConfiguration
 from launch_ros.actions import Node
 from launch_ros.parameter_descriptions import ParameterValue
-from launch_ros.substitutions import FindPackageShare
 
-PACKAGE = "rmpsam_ros"
-
-# Arguments that replace the node parameter of the same name in params_file, if they are given.
-OVERRIDES = (
-    "image_transport",
-    "weights",
-    "text_embeddings",
-    "labels",
-    "model",
-    "engine",
-    "device",
+from rmpsam_ros.launching import (
+    PACKAGE,
+    console_node,
+    exactly,
+    given,
+    node_arguments,
+    perception_node,
 )
-# Node parameters that are set by a value if an argument is given.
-GIVEN_BY = {**{name: name for name in OVERRIDES}, "use_depth": "depth_topic"}
 
 
 class Installed(Substitution):
@@ -71,25 +59,6 @@ class Beside(Substitution):
         return named or f"{folder}{slash}{self._name}"
 
 
-class FullName(Substitution):
-    """The perception node's name with its namespace."""
-
-    def perform(self, context: LaunchContext) -> str:
-        """Return the name; it begins with a slash."""
-        namespace = LaunchConfiguration("namespace").perform(context).strip("/")
-        name = LaunchConfiguration("node_name").perform(context)
-        return f"/{namespace}/{name}" if namespace else f"/{name}"
-
-
-def given(argument: str) -> Condition:
-    """True if the argument is not empty."""
-
-    def is_given(context: LaunchContext) -> bool:
-        return LaunchConfiguration(argument).perform(context) != ""
-
-    return Condition(predicate=is_given)
-
-
 def chosen(driver: str) -> Condition:
     """True if this is the driver to start."""
     return Condition(
@@ -97,38 +66,9 @@ def chosen(driver: str) -> Condition:
     )
 
 
-def parameter_names() -> list[SetLaunchConfiguration]:
-    """Sets, for every parameter of GIVEN_BY, the name under which the node gets its value.
-
-    Parameters cannot be left out conditionally, but the node ignores names that it does not
-    declare: one whose argument is not given goes to such a name.
-    """
-    nowhere = [
-        SetLaunchConfiguration(f"{name}_parameter", f"not_given.{name}") for name in GIVEN_BY
-    ]
-    own_names = [
-        SetLaunchConfiguration(f"{name}_parameter", name, condition=given(argument))
-        for name, argument in GIVEN_BY.items()
-    ]
-    return nowhere + own_names
-
-
-def text(argument: str) -> ParameterValue:
-    """The argument as a string parameter, even if it looks like a number."""
-    return ParameterValue(LaunchConfiguration(argument), value_type=str)
-
-
-def console() -> Node:
-    """The page for a browser, if argument console says so; console.launch.py has more options."""
-    return Node(
-        package=PACKAGE,
-        executable="rmpsam_console",
-        name="rmpsam_console",
-        parameters=[{"node": ParameterValue(FullName(), value_type=str)}],
-        ros_arguments=["--log-level", LaunchConfiguration("log_level")],
-        output="screen",
-        condition=IfCondition(LaunchConfiguration("console")),
-    )
+def use_depth(context: LaunchContext) -> dict[str, bool]:
+    """The node uses depth if its topic is given."""
+    return {"use_depth": True} if LaunchConfiguration("depth_topic").perform(context) else {}
 
 
 def drivers() -> list[Node | ExecuteProcess]:
@@ -147,7 +87,7 @@ def drivers() -> list[Node | ExecuteProcess]:
         package=Installed("usb_cam"),
         executable="usb_cam_node_exe",
         name="usb_cam",
-        parameters=[{"video_device": text("video_device")}],
+        parameters=[{"video_device": exactly(LaunchConfiguration("video_device"))}],
         remappings=topics,
         condition=chosen("usb_cam"),
         **common,
@@ -156,7 +96,7 @@ def drivers() -> list[Node | ExecuteProcess]:
         package=Installed("v4l2_camera"),
         executable="v4l2_camera_node",
         name="v4l2_camera",
-        parameters=[{"video_device": text("video_device")}],
+        parameters=[{"video_device": exactly(LaunchConfiguration("video_device"))}],
         remappings=topics,
         condition=chosen("v4l2_camera"),
         **common,
@@ -198,80 +138,7 @@ def generate_launch_description() -> LaunchDescription:
             "aligned_depth_to_color or depth_registered; sets use_depth. Empty: as in "
             "params_file.",
         ),
-        DeclareLaunchArgument(
-            "image_transport",
-            default_value="",
-            choices=["", "raw", "compressed"],
-            description="raw, or compressed for JPEG or PNG on <image topic>/compressed; "
-            "empty: as in params_file.",
-        ),
-        DeclareLaunchArgument(
-            "params_file",
-            default_value=PathJoinSubstitution(
-                [FindPackageShare(PACKAGE), "config", "rmpsam.yaml"]
-            ),
-            description="YAML file with the parameters of the perception node. The arguments that "
-            "say so replace single values.",
-        ),
-        DeclareLaunchArgument(
-            "weights",
-            default_value="",
-            description="Checkpoint (.safetensors or .pth), demo or random; empty: as "
-            "in params_file.",
-        ),
-        DeclareLaunchArgument(
-            "text_embeddings",
-            default_value="",
-            description="Class table that belongs to the weights; empty: as in params_file.",
-        ),
-        DeclareLaunchArgument(
-            "labels",
-            default_value="",
-            description="Label set, by name or file; empty: as in params_file.",
-        ),
-        DeclareLaunchArgument(
-            "model",
-            default_value="",
-            description="Network: rmpsam_r18 or rmpsam_r50; empty: as in params_file.",
-        ),
-        DeclareLaunchArgument(
-            "engine",
-            default_value="",
-            description="What executes the network; empty: as in params_file.",
-        ),
-        DeclareLaunchArgument(
-            "device",
-            default_value="",
-            description="Where the network runs: auto, cpu, cuda, cuda:N; empty: as in "
-            "params_file.",
-        ),
-        DeclareLaunchArgument(
-            "autostart",
-            default_value="true",
-            choices=["true", "false"],
-            description="Configure and activate the node at once; false: a lifecycle manager "
-            "does it.",
-        ),
-        DeclareLaunchArgument(
-            "namespace", default_value="", description="Namespace of the nodes."
-        ),
-        DeclareLaunchArgument(
-            "node_name",
-            default_value="rmpsam",
-            description="Name of the perception node; its topics and services are below it.",
-        ),
-        DeclareLaunchArgument(
-            "console",
-            default_value="false",
-            choices=["true", "false"],
-            description="Also serve the page for a browser; its address is in the log.",
-        ),
-        DeclareLaunchArgument(
-            "log_level",
-            default_value="info",
-            choices=["debug", "info", "warn", "error", "fatal"],
-            description="The least severe messages that are logged.",
-        ),
+        *node_arguments(),
         DeclareLaunchArgument(
             "driver",
             default_value="none",
@@ -313,29 +180,12 @@ def generate_launch_description() -> LaunchDescription:
             "<image_topic>/compressed.",
         ),
     ]
-    overrides = {
-        LaunchConfiguration(f"{name}_parameter"): text(name) if name in OVERRIDES else True
-        for name in GIVEN_BY
-    }
     remappings = [
         ("image", LaunchConfiguration("image_topic")),
         ("camera_info", Beside("camera_info_topic", "camera_info")),
         ("depth", Beside("depth_topic", "depth")),
     ]
-    autostart = ParameterValue(LaunchConfiguration("autostart"), value_type=bool)
-    perception = Node(
-        package=PACKAGE,
-        executable="rmpsam_node",
-        name=LaunchConfiguration("node_name"),
-        namespace=LaunchConfiguration("namespace"),
-        parameters=[
-            LaunchConfiguration("params_file"),
-            {"autostart": autostart, **overrides},
-        ],
-        remappings=remappings,
-        ros_arguments=["--log-level", LaunchConfiguration("log_level")],
-        output="screen",
-    )
+    perception = perception_node(use_depth, remappings=remappings)
     camera_source = Node(
         package=PACKAGE,
         executable="camera_source",
@@ -343,18 +193,16 @@ def generate_launch_description() -> LaunchDescription:
         namespace=LaunchConfiguration("namespace"),
         parameters=[
             {
-                "source": text("source"),
+                "source": exactly(LaunchConfiguration("source")),
                 "rate": ParameterValue(LaunchConfiguration("source_rate"), value_type=float),
                 "loop": ParameterValue(LaunchConfiguration("source_loop"), value_type=bool),
-                "encoding": text("source_encoding"),
+                "encoding": exactly(LaunchConfiguration("source_encoding")),
             }
         ],
         remappings=remappings,
         ros_arguments=["--log-level", LaunchConfiguration("log_level")],
         output="screen",
-        condition=given("source"),
+        condition=given(LaunchConfiguration("source")),
     )
     # Drivers first: if one is not installed, nothing is started.
-    return LaunchDescription(
-        [*arguments, *parameter_names(), *drivers(), perception, camera_source, console()]
-    )
+    return LaunchDescription([*arguments, *drivers(), perception, camera_source, console_node()])

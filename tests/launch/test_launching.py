@@ -23,8 +23,12 @@ import pytest
 pytest.importorskip("launch_ros", reason="launch_ros is not installed; it comes with ROS 2")
 
 from launch import LaunchContext
-from launch.actions import DeclareLaunchArgument, ExecuteProcess, SetLaunchConfiguration
+from launch.actions import DeclareLaunchArgument, ExecuteProcess, GroupAction, OpaqueFunction
 from launch_ros.actions import Node
+from launch_ros.utilities import evaluate_parameters
+
+from rmpsam_ros.launching import COMMON_ARGUMENTS, OWN_ARGUMENTS
+from rmpsam_ros.node.parameters.table import ParameterError
 
 START_UP_SECONDS = 120.0
 
@@ -40,7 +44,15 @@ def describe(path: Path) -> Any:
 def test_show_args_lists_every_argument(launch_file: Path) -> None:
     listed = [argument.name for argument in describe(launch_file).get_launch_arguments()]
     text = launch_file.read_text()
-    assert len(listed) == text.count("DeclareLaunchArgument(")
+    shared = (*OWN_ARGUMENTS, *COMMON_ARGUMENTS) if "*node_arguments()" in text else ()
+    assert len(listed) == text.count(" DeclareLaunchArgument(") + len(shared)
+    assert set(shared) <= set(listed)
+
+
+def test_every_argument_of_the_node_is_described(source_root: Path) -> None:
+    description = describe(source_root / "launch" / "camera.launch.py")
+    for argument in description.get_launch_arguments():
+        assert len(argument.description) > 20 and "." in argument.description
 
 
 def test_arguments_are_at_top_level(launch_file: Path) -> None:
@@ -72,9 +84,8 @@ def execute(path: Path, **arguments: str) -> tuple[LaunchContext, list[Any]]:
         if isinstance(entity, DeclareLaunchArgument):
             continue
         if entity.condition is None or entity.condition.evaluate(context):
-            if isinstance(entity, SetLaunchConfiguration):
-                entity.execute(context)
-            actions.append(entity)
+            opaque = isinstance(entity, OpaqueFunction)
+            actions += (entity.execute(context) or []) if opaque else [entity]
     return context, actions
 
 
@@ -101,44 +112,95 @@ def test_other_drivers_start_no_node(source_root: Path, driver: str) -> None:
     )
 
 
+def perception(path: Path, **arguments: str) -> tuple[Node, dict[str, Any]]:
+    """The perception node of a launch file, and the parameters that it sets by value."""
+    context, actions = execute(path, params_file=os.devnull, **arguments)
+    groups = [one for one in actions if isinstance(one, GroupAction)]
+    for group in groups:
+        for entity in group.get_sub_entities():
+            if isinstance(entity, OpaqueFunction):
+                actions += entity.execute(context) or []
+    (node,) = (
+        one for one in actions if isinstance(one, Node) and one.node_executable == "rmpsam_node"
+    )
+    values = evaluate_parameters(context, node._Node__parameters)
+    return node, next(one for one in values if isinstance(one, dict))
+
+
 @pytest.mark.parametrize(
     ("arguments", "expected"),
     [
-        ({}, ("/camera/camera_info", "/camera/depth", "not_given.use_depth")),
-        ({"image_topic": "image"}, ("camera_info", "depth", "not_given.use_depth")),
+        ({}, ("/camera/camera_info", "/camera/depth", {})),
+        ({"image_topic": "image"}, ("camera_info", "depth", {})),
         (
             {"image_topic": "/a/b/image_raw", "depth_topic": "/a/d/image_raw"},
-            ("/a/b/camera_info", "/a/d/image_raw", "use_depth"),
+            ("/a/b/camera_info", "/a/d/image_raw", {"use_depth": True}),
         ),
-        (
-            {"camera_info_topic": "/info"},
-            ("/info", "/camera/depth", "not_given.use_depth"),
-        ),
+        ({"camera_info_topic": "/info"}, ("/info", "/camera/depth", {})),
     ],
 )
 def test_topics_of_depth(
-    source_root: Path, arguments: dict[str, str], expected: tuple[str, str, str]
+    source_root: Path, arguments: dict[str, str], expected: tuple[str, str, dict[str, bool]]
 ) -> None:
     path = source_root / "launch" / "camera.launch.py"
-    context, actions = execute(path, params_file="any.yaml", **arguments)
-    (perception,) = (one for one in actions if isinstance(one, Node))
+    context, _ = execute(path, params_file=os.devnull, **arguments)
+    node, values = perception(path, **arguments)
     remappings = {
         "".join(part.perform(context) for part in old): "".join(
             part.perform(context) for part in new
         )
-        for old, new in perception._Node__remappings
+        for old, new in node._Node__remappings
     }
-    parameter = context.launch_configurations["use_depth_parameter"]
-    assert (remappings["camera_info"], remappings["depth"], parameter) == expected
+    assert (remappings["camera_info"], remappings["depth"], values) == expected
 
 
-@pytest.mark.parametrize(("given", "name"), [("", "not_given.use_depth"), ("/d", "use_depth")])
+@pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [
+        ({}, {}),
+        ({"params": "score_threshold:=0.5"}, {"score_threshold": 0.5}),
+        (
+            {"params": "long_side:=320 classes:='person, car'", "weights": "007"},
+            {"long_side": 320, "classes": "person, car", "weights": "007"},
+        ),
+        ({"engine": "torch", "params": "engine:=openvino"}, {"engine": "openvino"}),
+        ({"autostart": "false"}, {"autostart": False}),
+        ({"params": "text_embeddings:='' labels:=1.5"}, {"text_embeddings": "", "labels": "1.5"}),
+    ],
+)
+@pytest.mark.parametrize("name", ["camera", "multi_camera"])
+def test_parameters_reach_the_node_in_their_types(
+    source_root: Path, name: str, arguments: dict[str, str], expected: dict[str, Any]
+) -> None:
+    _, values = perception(source_root / "launch" / f"{name}.launch.py", **arguments)
+    cameras = {} if name == "camera" else {"cameras": "front,rear"}
+    assert values == cameras | expected
+    assert [type(values[key]) for key in expected] == [type(one) for one in expected.values()]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "reason"),
+    [
+        ({"params": "score_treshold:=0.5"}, "did you mean 'score_threshold'"),
+        ({"params": "score_threshold:=2"}, "score_threshold is 2.0; expected 0 to 1"),
+        ({"params": "score_threshold"}, "expected name:=value"),
+    ],
+)
+@pytest.mark.parametrize("name", ["camera", "multi_camera"])
+def test_a_parameter_that_the_node_would_not_take_is_refused(
+    source_root: Path, name: str, arguments: dict[str, str], reason: str
+) -> None:
+    with pytest.raises(ParameterError, match=reason):
+        perception(source_root / "launch" / f"{name}.launch.py", **arguments)
+
+
+@pytest.mark.parametrize(("given", "used"), [("", False), ("/d", True)])
 def test_depth_of_several_cameras_is_used_when_it_is_named(
-    source_root: Path, given: str, name: str
+    source_root: Path, given: str, used: bool
 ) -> None:
     path = source_root / "launch" / "multi_camera.launch.py"
-    context, _ = execute(path, params_file="any.yaml", depth_topics=given)
-    assert context.launch_configurations["use_depth_parameter"] == name
+    _, values = perception(path, depth_topics=given)
+    assert ("use_depth" in values) == used
 
 
 COMMON = ("namespace:=/robot", "node_name:=eyes", "source_rate:=5.0", "engine:=torch")

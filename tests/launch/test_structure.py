@@ -11,15 +11,16 @@ import pytest
 import yaml
 
 from rmpsam_ros.node.parameters.table import CAMERA_SOURCE_PARAMETERS, NODE_PARAMETERS
-from rmpsam_ros.node.topic_names import MAX_CAMERAS
 
 Calls = Callable[[Path, str], list[ast.Call]]
 Keyword = Callable[[ast.Call, str], object]
 
 ARGUMENT = "DeclareLaunchArgument"
+LAUNCHING = Path(__file__).resolve().parents[2] / "rmpsam_ros" / "launching.py"
 CAMERAS = ("camera.launch.py", "multi_camera.launch.py")
 
-# They hide arguments from --show-args, run other programs, or evaluate text as code.
+# They hide arguments from --show-args, run other programs, or evaluate text as code. The one
+# OpaqueFunction is in `rmpsam_ros.launching`, and declares nothing.
 FORBIDDEN = {"OpaqueFunction", "PythonExpression", "Command", "eval", "exec", "subprocess"}
 # The one program that is started: it has no executable of a package.
 ALLOWED_PROGRAM = ["ros2", "bag", "play", "--loop"]
@@ -76,7 +77,8 @@ def test_every_argument_is_used_and_every_used_one_is_declared(
         for call in calls(launch_file, "LaunchConfiguration")
         if isinstance(call.args[0], ast.Constant)
     }
-    assert used <= set(declared)
+    shared = constant(LAUNCHING, "OWN_ARGUMENTS") + constant(LAUNCHING, "COMMON_ARGUMENTS")
+    assert used <= {*declared, *(shared if "*node_arguments()" in launch_file.read_text() else ())}
 
 
 def test_nothing_is_evaluated_or_installed(launch_file: Path) -> None:
@@ -94,7 +96,7 @@ def test_nothing_is_evaluated_or_installed(launch_file: Path) -> None:
     assert not foreign
 
 
-WELCOME = {"launch", "launch_ros", "ament_index_python", "__future__"}
+WELCOME = {"launch", "launch_ros", "ament_index_python", "rmpsam_ros", "__future__"}
 
 
 def test_programs_are_started_without_a_shell(launch_file: Path, calls: Calls) -> None:
@@ -113,6 +115,8 @@ def test_executables_are_installed(
     install_rules = (source_root / "CMakeLists.txt").read_text()
     nodes = calls(launch_file, "Node")
     assert nodes
+    if calls(launch_file, "perception_node"):
+        nodes += calls(LAUNCHING, "Node")
     for node in nodes:
         executable = keyword(node, "executable")
         words = {word.arg: word.value for word in node.keywords}
@@ -142,31 +146,20 @@ def test_camera_arguments_are_parameters_of_the_nodes(
     name: str, source_root: Path, calls: Calls
 ) -> None:
     path = source_root / "launch" / name
-    overrides = {*constant(path, "OVERRIDES"), "autostart"}
+    assert set(constant(LAUNCHING, "OWN_ARGUMENTS")) <= table_names(NODE_PARAMETERS)
     declared = set(declared_arguments(path, calls))
-    assert overrides <= declared
-    assert overrides <= table_names(NODE_PARAMETERS)
     source = {name.removeprefix("source_") for name in declared if name.startswith("source_")}
     assert source <= table_names(CAMERA_SOURCE_PARAMETERS)
 
 
-def test_what_both_launch_files_of_cameras_take_means_the_same(
-    source_root: Path, calls: Calls
+@pytest.mark.parametrize("name", CAMERAS)
+def test_launch_files_of_cameras_share_what_the_node_takes(
+    name: str, source_root: Path, calls: Calls
 ) -> None:
-    """They stay files of their own, to be read and copied; so the text of one is in the other."""
-    one, several = (
-        {ast.literal_eval(call.args[0]): ast.unparse(call) for call in calls(path, ARGUMENT)}
-        for path in (source_root / "launch" / name for name in CAMERAS)
-    )
-    common = one.keys() & several.keys()
-    assert {name: one[name] for name in common} == {name: several[name] for name in common}
-    assert common >= {"params_file", "autostart", "namespace", "node_name", "log_level"}
-    overrides = [constant(source_root / "launch" / name, "OVERRIDES") for name in CAMERAS]
-    assert overrides[0] == overrides[1] and common >= set(overrides[0])
-
-
-def test_as_many_cameras_are_launched_as_the_node_takes(source_root: Path) -> None:
-    assert constant(source_root / "launch" / CAMERAS[1], "MAX_CAMERAS") == MAX_CAMERAS
+    path = source_root / "launch" / name
+    shared = constant(LAUNCHING, "OWN_ARGUMENTS") + constant(LAUNCHING, "COMMON_ARGUMENTS")
+    assert len(calls(path, "node_arguments")) == len(calls(path, "perception_node")) == 1
+    assert not set(declared_arguments(path, calls)) & set(shared)
 
 
 def test_rviz_shows_topics_of_the_node(source_root: Path) -> None:

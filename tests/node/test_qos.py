@@ -75,10 +75,14 @@ def described(entities, name_of):
 
 def test_topics_and_services_with_their_quality_of_service(make_node):
     node = make_node(use_depth=True, autostart=False)
+
+    def service_name(service):
+        return node.resolve_service_name(service.srv_name)
+
     expected = PUBLISHERS | (WITH_VISION_MSGS if detections.installed() else {})
     assert described(node.publishers, lambda entity: entity.topic_name) == expected
     assert described(node.subscriptions, lambda entity: entity.topic_name) == SUBSCRIPTIONS
-    assert described(node.services, lambda entity: entity.srv_name) == SERVICES
+    assert described(node.services, service_name) == SERVICES
 
 
 @pytest.mark.parametrize("file", sorted(SOURCES.rglob("*.py")), ids=lambda file: file.stem)
@@ -106,9 +110,7 @@ def test_every_client_of_reset_tracks_is_answered(make_node, ros, wait_for):
     executor.add_node(clients)
     thread = threading.Thread(target=executor.spin, daemon=True)
     try:
-        client = clients.create_client(
-            Trigger, "/rmpsam/reset_tracks", qos_profile=qos.requests()
-        )
+        client = clients.create_client(Trigger, "/rmpsam/reset_tracks", qos_profile=qos.requests())
         thread.start()
         assert client.wait_for_service(timeout_sec=60.0)
         futures = [client.call_async(Trigger.Request()) for _ in range(ANSWERED)]

@@ -280,12 +280,12 @@ def test_network_parameters_change_while_unconfigured(
     make_node(factory, autostart=False)
     assert set_parameter("model", "rmpsam_r50") == ""
     assert change_state("configure")
-    assert used[-1]["model"] == "rmpsam_r50"
+    assert used[-1].model == "rmpsam_r50"
     assert "unconfigured" in set_parameter("model", "rmpsam_r18")
     assert change_state("cleanup")
     assert set_parameter("model", "rmpsam_r18") == ""
     assert change_state("configure")
-    assert used[-1]["model"] == "rmpsam_r18"
+    assert used[-1].model == "rmpsam_r18"
 
 
 @pytest.mark.parametrize(

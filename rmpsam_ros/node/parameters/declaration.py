@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
@@ -17,6 +16,7 @@ from rcl_interfaces.msg import (
 )
 from rclpy.node import Node
 
+from rmpsam_ros.node.parameters.overrides import did_you_mean
 from rmpsam_ros.node.parameters.table import Change, Parameter, ParameterError, Value
 
 if TYPE_CHECKING:
@@ -77,10 +77,9 @@ class DeclaredParameters(Generic[S]):
         given = getattr(self._node, "_parameter_overrides", {})
         lines = []
         for name in given:
-            if self._node.has_parameter(name) or name.startswith("not_given."):
+            if self._node.has_parameter(name):
                 continue
-            close = difflib.get_close_matches(name, self._parameters, 1)
-            hint = f"; did you mean '{close[0]}'?" if close else ""
+            hint = did_you_mean(name, self._parameters)
             lines.append(f"parameter '{name}' does not exist and is ignored{hint}")
         return lines
 

@@ -76,8 +76,8 @@ NODE_PARAMETERS: dict[str, tuple[Parameter, ...]] = {
         Parameter(
             "model",
             "",
-            "Network: rmpsam_r18 (fast), rmpsam_r50, rmpsam_tiny_vit or rmpsam_tiny_vit_lite0. "
-            "Empty: that of the weights.",
+            "Network: rmpsam_lite, rmpsam_tiny_vit_lite0, rmpsam_r18, rmpsam_tiny_vit or "
+            "rmpsam_r50. Empty: that of the weights.",
             Change.UNCONFIGURED,
         ),
         Parameter(

@@ -149,7 +149,7 @@ def test_nothing_is_done_while_nobody_subscribes(rig):
     one.image(3.0)
     time.sleep(0.1)
     assert one.spatial.found == 0
-    assert not one.spatial._thread._jobs
+    assert not one.spatial._thread._waiting
 
 
 def test_markers_come_and_go(rig, fake_pipeline, wait_for, monkeypatch):

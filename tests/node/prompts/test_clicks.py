@@ -22,7 +22,7 @@ CLICKS = {
 def test_a_click_follows_an_object_and_a_click_on_it_refines_it(camera, listener, wait_for, topic):
     make = CLICKS[topic]
     clicks = listener.publisher(type(make(0.0, 0.0)), topic)
-    objects = camera.node._pipelines[0].list_prompts
+    objects = camera.node._pipelines[0].prompts.objects
     clicks.publish(make(5.0, 3.0))
     wait_for(objects, "an object")
     clicks.publish(make(6.0, 4.0))
@@ -37,7 +37,7 @@ def test_a_click_follows_an_object_and_a_click_on_it_refines_it(camera, listener
 def test_a_click_is_answered_on_the_image_of_its_stamp(camera, listener, wait_for):
     clicks = listener.publisher(PointStamped, "/rmpsam/click")
     clicks.publish(PointStamped(header=Header(stamp=Time(sec=2)), point=Point(x=5.0, y=3.0)))
-    wait_for(camera.node._pipelines[0].list_prompts, "an object")
+    wait_for(camera.node._pipelines[0].prompts.objects, "an object")
     assert camera.node._pipelines[0].prompts.objects()[0].prompt_stamp == 2.0
 
 

@@ -43,7 +43,7 @@ def test_counts_start_again():
     assert (slot.received, slot.dropped) == (0, 0)
 
 
-def test_put_wakes_who_waits():
+def test_offering_wakes_who_waits():
     condition = threading.Condition()
     slots = [FrameSlot(condition), FrameSlot(condition)]
     taken = []
@@ -55,7 +55,7 @@ def test_put_wakes_who_waits():
 
     thread = threading.Thread(target=wait)
     thread.start()
-    slots[1].put("b")
+    slots[1].offer("b")
     thread.join(30.0)
     assert taken == [None, "b"]
 
