@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rmpsam_ros.node.input.compressed_images import decode_compressed
-from rmpsam_ros.node.input.images import Picture, decode_image
+from rmpsam_ros.node.input.images import DecodedImage, decode_image
 
 # What a browser may choose. More would only let it make the server encode more often.
 QUALITIES = {"low": 50, "medium": 80, "high": 92}
@@ -26,7 +26,7 @@ class Choice:
     side: int = 0
 
 
-def pixels_of(message: Any) -> Picture:
+def pixels_of(message: Any) -> DecodedImage:
     """Return the pixels of an Image or CompressedImage message.
 
     Raises:

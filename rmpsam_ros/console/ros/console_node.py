@@ -18,7 +18,7 @@ from rmpsam_ros.console.ros.health import Part, camera_sources, parts_of
 from rmpsam_ros.console.settings import CONSOLE_PARAMETERS, Settings
 from rmpsam_ros.msg import LabelTable
 from rmpsam_ros.node import qos
-from rmpsam_ros.node.parameters.declaration import RosParameters
+from rmpsam_ros.node.parameters.declaration import DeclaredParameters
 from rmpsam_ros.segmentation.labels import Label, LabelSet, LabelSetError
 
 MAX_CAMERAS = 16
@@ -41,8 +41,9 @@ class ConsoleNode(Node):
 
     def __init__(self) -> None:
         super().__init__("rmpsam_console")
-        parameters = RosParameters(self, CONSOLE_PARAMETERS)
-        self.settings = Settings.from_values(parameters.values())
+        self.settings = DeclaredParameters(
+            self, CONSOLE_PARAMETERS, lambda **values: Settings.from_values(values)
+        ).current
         self.target = self.settings.node
         self.parts: list[Part] = []
         self.labels: LabelSet | None = None

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
-from typing import TYPE_CHECKING, Any, Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 import rclpy.exceptions
 from rcl_interfaces.msg import (
@@ -19,23 +18,20 @@ from rclpy.node import Node
 from rmpsam_ros.node.parameters.overrides import did_you_mean
 from rmpsam_ros.node.parameters.table import Change, Parameter, ParameterError, Value
 
-if TYPE_CHECKING:
-    from _typeshed import DataclassInstance
-
 _START_UP_ERRORS = (
     rclpy.exceptions.InvalidParameterTypeException,
     rclpy.exceptions.InvalidParameterValueException,
 )
 
 
-S = TypeVar("S", bound="DataclassInstance")
+S = TypeVar("S")
 
 
 class DeclaredParameters(Generic[S]):
     """Declares a table of parameters on a node and hands out their values as settings.
 
     Args:
-        settings_type: dataclass with a field for every parameter of the table.
+        make_settings: makes the settings from the values by name, for example `Settings`.
         is_configured: tells whether parameters that change in the unconfigured state are fixed.
         check: called with the name and new value of each change that the table accepts; raises
             ParameterError to refuse it.
@@ -48,7 +44,7 @@ class DeclaredParameters(Generic[S]):
         self,
         node: Node,
         table: Mapping[str, Sequence[Parameter]],
-        settings_type: type[S],
+        make_settings: Callable[..., S],
         is_configured: Callable[[], bool] = lambda: False,
         check: Callable[[str, Value], None] = lambda name, value: None,
     ) -> None:
@@ -58,9 +54,11 @@ class DeclaredParameters(Generic[S]):
         }
         self._is_configured = is_configured
         self._check = check
-        self._current = settings_type(
-            **{name: self._declare(parameter) for name, parameter in self._parameters.items()}
-        )
+        self._make_settings = make_settings
+        self._values = {
+            name: self._declare(parameter) for name, parameter in self._parameters.items()
+        }
+        self._current = make_settings(**self._values)
         self._lock = threading.Lock()  # held while the settings are replaced
         node.add_on_set_parameters_callback(self._on_change)
         self._tells_what_was_set = hasattr(node, "add_post_set_parameters_callback")
@@ -108,7 +106,8 @@ class DeclaredParameters(Generic[S]):
             change.name: change.value for change in changes if change.name in self._parameters
         }
         with self._lock:
-            self._current = replace(self._current, **values)
+            self._values |= values
+            self._current = self._make_settings(**self._values)
 
     def _check_change(self, name: str, value: Value) -> None:
         parameter = self._parameters.get(name)
