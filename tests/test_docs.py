@@ -139,9 +139,13 @@ def test_tools_take_what_is_written(words):
 @pytest.mark.parametrize("words", commands("ros2 launch rmpsam_ros"))
 def test_launch_files_take_what_is_written(words):
     declared = (ROOT / "launch" / words[0]).read_text()
+    shared = (ROOT / "rmpsam_ros" / "launching.py").read_text()
+    of_the_node = re.findall(r"^\w+_ARGUMENTS = \((.*?)\)", shared, re.MULTILINE | re.DOTALL)
     for argument in words[1:]:
         name, assignment, _ = argument.partition(":=")
-        assert assignment and f'DeclareLaunchArgument(\n            "{name}"' in declared, argument
+        own = f'DeclareLaunchArgument(\n            "{name}"' in declared
+        common = "*node_arguments()" in declared and f'"{name}"' in "".join(of_the_node)
+        assert assignment and (own or common), argument
 
 
 @pytest.mark.parametrize("words", commands("make"))
