@@ -2,4 +2,10 @@
 
 Nothing here needs a ROS installation: messages are read and written by the library rosbags, and
 filled by the code that fills the node's.
+
+Examples:
+    >>> from rmpsam_ros.recordings.settings import config_of, read_settings
+    >>> values, unknown = read_settings(overrides=["long_side:=800"])
+    >>> config_of(values, with_prompts=False).long_side, unknown
+    (800, [])
 """
