@@ -21,6 +21,7 @@ from rmpsam_ros.model.sam.transforms import (
     points_to_frame,
 )
 from rmpsam_ros.prompting.steps import Steps, finished
+from rmpsam_ros.segmentation.overlap import distinct_boxes
 
 BOXES_AT_ONCE = 320
 POINTS_AT_ONCE = 64
@@ -124,8 +125,9 @@ def grid_steps(
         good, mask = torch.nonzero(iou > keep.predicted_iou, as_tuple=True)
         candidates.add(logits[good, mask], iou[good, mask], good + start, keep)
         yield
-    boxes, scores = np.array(candidates.boxes), np.array(candidates.iou)
-    return candidates.result(box_nms(boxes.reshape(-1, 4), scores, keep.box_iou))
+    best_first = np.argsort(-np.array(candidates.iou), kind="stable")
+    boxes = np.array(candidates.boxes).reshape(-1, 4)[best_first]
+    return candidates.result(best_first[distinct_boxes(boxes, keep.box_iou)])
 
 
 @torch.inference_mode()
@@ -168,28 +170,6 @@ def mask_boxes(masks: NDArray[np.bool_]) -> NDArray[np.int64]:
         boxes[:, last] = used.shape[1] - 1 - used[:, ::-1].argmax(axis=1)
     boxes[~masks.any(axis=(1, 2))] = 0
     return boxes
-
-
-def box_nms(
-    boxes: NDArray[np.int64], scores: NDArray[np.float32], iou_threshold: float
-) -> NDArray[np.int64]:
-    """Indices of the boxes to keep, highest score first (greedy non-maximum suppression).
-
-    `boxes` [N, 4] as x0, y0, x1, y1, `scores` [N]; a box goes when its IoU with a kept one is
-    above the threshold. Of equal scores the earlier box comes first.
-    """
-    left = np.argsort(-scores, kind="stable")
-    area = (boxes[:, 2] - boxes[:, 0]) * (boxes[:, 3] - boxes[:, 1])
-    kept = []
-    while len(left):
-        best, left = left[0], left[1:]
-        kept.append(best)
-        first = np.maximum(boxes[best, :2], boxes[left, :2])
-        last = np.minimum(boxes[best, 2:], boxes[left, 2:])
-        overlap = np.clip(last - first, 0, None).prod(axis=1)
-        union = area[best] + area[left] - overlap
-        left = left[overlap <= iou_threshold * union]
-    return np.array(kept, np.int64)
 
 
 @dataclass

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from rmpsam_ros.prompting.answers import Answer
 from rmpsam_ros.prompting.frames import KeptFrame
 from rmpsam_ros.segmentation.interior import color_histogram, deepest_point
+from rmpsam_ros.segmentation.overlap import iou
 from rmpsam_ros.segmentation.prompt_types import ObjectPrompt
 from rmpsam_ros.segmentation.run_length import RunLengthMask, encode_mask
 from rmpsam_ros.tracking.prompted_records import Anchor, Observation
@@ -70,8 +71,7 @@ def coverage(
         shared = 0
         if min(a[2], b[2]) > max(a[0], b[0]) and min(a[3], b[3]) > max(a[1], b[1]):
             shared = int(np.count_nonzero(mask[y_min:y_max, x_min:x_max] & crop(other)))
-        union = encoded.area + other.area - shared
-        overlaps[track_id] = shared / union if union else 0.0
+        overlaps[track_id] = float(iou(shared, encoded.area, other.area))
     return overlaps
 
 

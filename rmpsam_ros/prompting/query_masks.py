@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from rmpsam_ros import _native
 from rmpsam_ros.runtime import ObjectOutput
+from rmpsam_ros.segmentation.overlap import iou
 from rmpsam_ros.segmentation.preprocess import Geometry
 
 _AGREEMENT = 0.5  # intersection over union of two masks of one object
@@ -53,7 +54,7 @@ class QueryMasks:
         area = int(np.count_nonzero(wanted))
         areas = _count_ones(self.bits & np.packbits(picture))
         shared = _count_ones(self.bits & np.packbits(wanted))
-        overlap = shared / np.maximum(areas + area - shared, 1)
+        overlap = iou(shared, areas, area)
         order = np.argsort(-overlap, kind="stable")
         return order[overlap[order] >= _AGREEMENT]
 

@@ -15,6 +15,7 @@ from rmpsam_ros.prompting.answers import FoundMask, PromptEngine
 from rmpsam_ros.prompting.frames import KeptFrame
 from rmpsam_ros.prompting.observation import crop
 from rmpsam_ros.prompting.steps import Steps
+from rmpsam_ros.segmentation.overlap import distinct, distinct_boxes, mask_ious
 from rmpsam_ros.segmentation.prompt_types import PromptError
 from rmpsam_ros.segmentation.run_length import RunLengthMask
 
@@ -54,33 +55,14 @@ def everything_from_grid(
     return _largest_first(distinct_masks(found, _SAME_MASK))
 
 
-def distinct_boxes(boxes: NDArray[np.float32], most: float) -> list[int]:
-    """Return places of the boxes, (N, 4), whose IoU with every earlier kept one is at most so."""
-    area = (boxes[:, 2] - boxes[:, 0]) * (boxes[:, 3] - boxes[:, 1])
-    kept: list[int] = []
-    for k, box in enumerate(boxes):
-        others = boxes[kept]
-        first, last = np.maximum(box[:2], others[:, :2]), np.minimum(box[2:], others[:, 2:])
-        shared = np.clip(last - first, 0, None).prod(axis=1)
-        if (shared <= most * (area[k] + area[kept] - shared)).all():
-            kept.append(k)
-    return kept
-
-
-def distinct_masks(found: Sequence[FoundMask], most: float) -> list[FoundMask]:
+def distinct_masks(found: Sequence[FoundMask], max_iou: float) -> list[FoundMask]:
     """Drop every mask whose IoU with a better one, by score, is larger (on a coarse map)."""
     if not found:
         return []
-    ranked = sorted(found, key=lambda one: -one.score)
-    cells = np.stack([coarse_cells(one.mask) for one in ranked]).astype(np.float32)
-    shared = cells @ cells.T
-    area = np.diagonal(shared)
-    overlap = shared / np.maximum(area[:, None] + area - shared, 1.0)
-    kept: list[int] = []
-    for k in range(len(ranked)):
-        if not kept or overlap[k, kept].max() <= most:
-            kept.append(k)
-    return [ranked[k] for k in kept]
+    ranked = sorted(found, key=lambda candidate: -candidate.score)
+    cells = np.stack([coarse_cells(candidate.mask) for candidate in ranked])
+    ious = mask_ious(cells, cells)
+    return [ranked[k] for k in distinct(len(ranked), lambda k, others: ious[k, others], max_iou)]
 
 
 def coarse_cells(mask: RunLengthMask) -> NDArray[np.bool_]:

@@ -20,6 +20,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from rmpsam_ros.segmentation.overlap import box_ious
 from rmpsam_ros.tracking.matching import assign, unit_rows
 
 Box = tuple[float, float, float, float]
@@ -50,15 +51,8 @@ def box_overlap(a: Sequence[Box | None], b: Sequence[Box | None]) -> NDArray[np.
     Returns:
         (len(a), len(b)) float32, 0 to 1; 0 where a box is missing or empty.
     """
-    ax0, ay0, ax1, ay1 = np.array([box or _NO_BOX for box in a], np.float32).reshape(-1, 4).T
-    bx0, by0, bx1, by1 = np.array([box or _NO_BOX for box in b], np.float32).reshape(-1, 4).T
-    width = np.minimum(ax1[:, None], bx1) - np.maximum(ax0[:, None], bx0)
-    height = np.minimum(ay1[:, None], by1) - np.maximum(ay0[:, None], by0)
-    shared = np.maximum(width, 0.0) * np.maximum(height, 0.0)
-    area_a = np.maximum(ax1 - ax0, 0.0) * np.maximum(ay1 - ay0, 0.0)
-    area_b = np.maximum(bx1 - bx0, 0.0) * np.maximum(by1 - by0, 0.0)
-    union = area_a[:, None] + area_b - shared
-    return np.divide(shared, union, out=np.zeros_like(shared), where=union > 0.0)
+    first, second = ([box or _NO_BOX for box in boxes] for boxes in (a, b))
+    return box_ious(first, second).astype(np.float32)
 
 
 def continue_queries(

@@ -10,7 +10,6 @@ from rmpsam_ros.model.sam.transforms import frame_geometry
 from rmpsam_ros.prompting import grid_prompts as everything
 from rmpsam_ros.prompting.grid_prompts import (
     GridFilter,
-    box_nms,
     mask_boxes,
     point_grid,
     segment_with_boxes,
@@ -75,32 +74,6 @@ def test_boxes_of_masks() -> None:
     masks[3, 0, 6] = masks[3, 4, 0] = True
     assert mask_boxes(masks).tolist() == [[0] * 4, [3, 2, 3, 2], [0, 1, 5, 3], [0, 0, 6, 4]]
     assert mask_boxes(masks[:0]).shape == (0, 4)
-
-
-def test_nms_equals_the_definition() -> None:
-    rng = np.random.default_rng(0)
-    first = rng.integers(0, 50, (60, 2))
-    boxes = np.concatenate([first, first + rng.integers(1, 40, (60, 2))], axis=1)
-    scores = rng.random(60).astype(np.float32).round(1)  # with ties
-
-    def iou(a, b) -> float:
-        side = np.minimum(a[2:], b[2:]) - np.maximum(a[:2], b[:2])
-        common = max(side[0], 0) * max(side[1], 0)
-        area = [(c[2] - c[0]) * (c[3] - c[1]) for c in (a, b)]
-        return common / (sum(area) - common)
-
-    expected: list[int] = []
-    for i in sorted(range(60), key=lambda i: (-scores[i], i)):
-        if all(iou(boxes[i], boxes[j]) <= 0.3 for j in expected):
-            expected.append(i)
-    assert box_nms(boxes, scores, 0.3).tolist() == expected
-    assert 5 < len(expected) < 60
-
-
-def test_nms_of_nothing_and_of_empty_boxes() -> None:
-    assert box_nms(np.zeros((0, 4), np.int64), np.zeros(0, np.float32), 0.7).shape == (0,)
-    scores = np.array([0.1, 0.2], np.float32)
-    assert box_nms(np.zeros((2, 4), np.int64), scores, 0.7).tolist() == [1, 0]
 
 
 def test_boxes_are_answered_in_batches_and_sorted_by_area(monkeypatch) -> None:

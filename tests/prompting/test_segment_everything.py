@@ -6,7 +6,7 @@ import pytest
 from rmpsam_ros.pipeline import NoFrameError
 from rmpsam_ros.prompting.answers import FoundMask
 from rmpsam_ros.prompting.query_masks import pack_queries
-from rmpsam_ros.prompting.segment_everything import coarse_cells, distinct_boxes, distinct_masks
+from rmpsam_ros.prompting.segment_everything import coarse_cells, distinct_masks
 from rmpsam_ros.runtime import ObjectOutput
 from rmpsam_ros.segmentation.preprocess import Geometry, fit
 from rmpsam_ros.segmentation.prompt_types import PromptError
@@ -60,15 +60,6 @@ def test_a_query_of_crumbs_has_a_few_boxes_only():
     objects.mask_logits[0, ::2, ::2] = 3.0
     boxes = pack_queries(objects, objects.queries).boxes(fit((192, 256), (128, 96)), 0.1)
     assert boxes.shape == (4, 4)
-
-
-def test_boxes_that_say_the_same_are_asked_once():
-    boxes = np.array(
-        [[0, 0, 100, 100], [0, 0, 100, 99], [0, 0, 50, 100], [200, 0, 210, 10], [0, 0, 50, 97]],
-        np.float32,
-    )
-    assert distinct_boxes(boxes, 0.9) == [0, 2, 3]
-    assert distinct_boxes(boxes[:0], 0.9) == []
 
 
 @pytest.mark.parametrize("size", [(60, 80), (480, 640), (1081, 1921)])
