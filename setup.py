@@ -68,6 +68,7 @@ setup(
     install_requires=[
         "numpy>=1.26,<3",
         "opencv-python-headless>=4.5,<6",
+        "pycocotools>=2.0.6",
         "PyYAML>=5.4",
         "safetensors>=0.4",
         "scipy>=1.8",

@@ -17,10 +17,10 @@ from rmpsam_ros.prompting.engines import PROMPT_ENGINES
 from rmpsam_ros.prompting.results import PromptedMask
 from rmpsam_ros.prompting.segment_everything import MAX_GRID
 from rmpsam_ros.runtime import EngineError
+from rmpsam_ros.segmentation.coco_run_length import encode_coco
 from rmpsam_ros.segmentation.prompt_overlay import draw_prompted
 from rmpsam_ros.segmentation.prompt_types import PromptError
 from rmpsam_ros.segmentation.run_length import decode_mask
-from rmpsam_ros.video.vis_results import encode_coco
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

@@ -20,10 +20,10 @@ from tqdm import tqdm
 
 from rmpsam_ros.cli.common import add_model_options, draw_bgr, make_pipeline
 from rmpsam_ros.cli.errors import CommandError
-from rmpsam_ros.data.run_lengths import decode_coco
 from rmpsam_ros.pipeline import Pipeline, PipelineConfig, PromptingConfig, StageTimes
 from rmpsam_ros.prompting import PROMPT_ENGINES
 from rmpsam_ros.runtime import EngineError
+from rmpsam_ros.segmentation.coco_run_length import decode_coco
 from rmpsam_ros.segmentation.labels import LabelSet
 from rmpsam_ros.segmentation.prompt_overlay import draw_prompted
 from rmpsam_ros.segmentation.prompt_types import PromptError, validate_prompt

@@ -11,10 +11,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rmpsam_ros.data.base import DatasetConfig, check_size, read_image, read_json, read_split
-from rmpsam_ros.data.run_lengths import decode_coco
 from rmpsam_ros.data.samples import DataError, Sample, stack_masks
 from rmpsam_ros.data.taxonomy import IGNORED
 from rmpsam_ros.data.yolo import fill_polygons
+from rmpsam_ros.segmentation.coco_run_length import decode_coco
 
 
 class CocoPanoptic:
@@ -145,7 +145,10 @@ def select_entries(entries: list[Any], config: DatasetConfig, stem: Any) -> list
 def segmentation_mask(segmentation: Any, size: tuple[int, int]) -> NDArray[np.bool_]:
     """Return the mask [H, W] of a COCO ``segmentation``: polygons or run lengths."""
     if isinstance(segmentation, dict):
-        return decode_coco(segmentation)
+        try:
+            return decode_coco(segmentation)
+        except ValueError as error:
+            raise DataError(f"a mask is damaged: {error}") from error
     polygons = [np.asarray(flat, np.float64).reshape(-1, 2) for flat in segmentation]
     return fill_polygons(polygons, size)
 

@@ -18,7 +18,6 @@ from numpy.typing import NDArray
 from tqdm import tqdm
 
 from rmpsam_ros.data.base import read_image
-from rmpsam_ros.data.run_lengths import encode_coco
 from rmpsam_ros.data.samples import DataError
 from rmpsam_ros.model.sam import PromptModel
 from rmpsam_ros.model.sam.prompt_model import ImageEmbedding
@@ -29,6 +28,8 @@ from rmpsam_ros.model.sam.transforms import (
     points_to_frame,
     preprocess,
 )
+from rmpsam_ros.segmentation.coco_run_length import encode_coco
+from rmpsam_ros.segmentation.overlap import box_ious, mask_iou
 
 MASK_CATEGORY = "mask"
 """Category of masks that come from a grid of points and have no name."""
@@ -144,12 +145,6 @@ def distill(
     return len(records)
 
 
-def mask_iou(first: NDArray[np.bool_], second: NDArray[np.bool_]) -> float:
-    """Return intersection over union of two masks; 0 if both are empty."""
-    union = np.logical_or(first, second).sum()
-    return float(np.logical_and(first, second).sum() / union) if union else 0.0
-
-
 def _grid_masks(
     teacher: PromptModel,
     embedding: ImageEmbedding,
@@ -177,11 +172,7 @@ def _box_iou(mask: NDArray[np.bool_], box: tuple[float, float, float, float]) ->
     if not len(rows):
         return 0.0
     own = (columns.min(), rows.min(), columns.max() + 1, rows.max() + 1)
-    width = max(min(own[2], box[2]) - max(own[0], box[0]), 0)
-    height = max(min(own[3], box[3]) - max(own[1], box[1]), 0)
-    overlap = width * height
-    areas = [(b[2] - b[0]) * (b[3] - b[1]) for b in (own, box)]
-    return float(overlap / (sum(areas) - overlap))
+    return float(box_ious([own], [box])[0, 0])
 
 
 def _text(node: ElementTree.Element, name: str) -> str:

@@ -19,6 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rmpsam_ros.runtime import Engine
+from rmpsam_ros.segmentation.coco_run_length import encode_coco
 from rmpsam_ros.segmentation.instances import extract_instances
 from rmpsam_ros.segmentation.labels import LabelSet
 from rmpsam_ros.segmentation.preprocess import Geometry
@@ -28,7 +29,6 @@ from rmpsam_ros.tracking import (
     clip_size_for,
     split_clips,
 )
-from rmpsam_ros.video.vis_results import encode_coco
 
 MAX_FRAMES = 10_000  # run lengths of all tracks in a frame take up to 0.1 MB
 MAX_KEPT_FRAMES = 300  # of which the masks of all queries are kept: 8 MB each at 640x480

@@ -10,8 +10,8 @@ import numpy as np
 
 from rmpsam_ros.pipeline import FrameResult, Pipeline
 from rmpsam_ros.prompting import PromptedMask, PromptState
+from rmpsam_ros.segmentation.coco_run_length import encode_coco
 from rmpsam_ros.segmentation.prompt_types import FOREGROUND, ObjectPrompt
-from rmpsam_ros.video.vis_results import encode_coco
 
 
 @dataclass(frozen=True)

@@ -2,18 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
-import numpy as np
-
 from rmpsam_ros.pipeline.results import FrameResult
-from rmpsam_ros.prompting.observation import crop
-from rmpsam_ros.segmentation.run_length import RunLengthMask
+from rmpsam_ros.segmentation.coco_run_length import encode_coco
 from rmpsam_ros.tracking import TrackState
-
-_SIGN_BIT = 0x10
 
 
 @dataclass
@@ -66,37 +60,3 @@ class VisResults:
             "score": min(1.0, track.votes[class_id] / len(track.masks)),
             "segmentations": [track.masks.get(k) for k in range(self._num_frames)],
         }
-
-
-def encode_coco(mask: RunLengthMask) -> dict[str, Any]:
-    """Return a mask as COCO has it: ``size`` [height, width] and ``counts``, packed into text.
-
-    The counts are run lengths down the columns of the whole image, zeros first.
-    """
-    x_min, y_min, x_max, y_max = mask.box
-    columns = np.zeros((x_max - x_min, mask.height), np.int8)
-    columns[:, y_min:y_max] = crop(mask).T
-    edges = np.flatnonzero(np.diff(columns.ravel(), prepend=0, append=0)) + x_min * mask.height
-    runs = np.diff(np.array([0, *edges, mask.height * mask.width]))
-    if len(runs) > 1 and runs[-1] == 0:
-        runs = runs[:-1]
-    return {"size": [mask.height, mask.width], "counts": pack(runs.tolist())}
-
-
-def pack(runs: Iterable[int]) -> str:
-    """Write run lengths as COCO does: 5 bits per character, from the fourth on as differences.
-
-    A difference is to the run before the last, which is of the same value.
-    """
-    text: list[str] = []
-    earlier: list[int] = []
-    for run in runs:
-        value = run - earlier[-2] if len(earlier) > 2 else run
-        earlier.append(run)
-        more = True
-        while more:
-            bits = value & 0x1F
-            value >>= 5
-            more = value != (-1 if bits & _SIGN_BIT else 0)
-            text.append(chr(48 + (bits | 0x20 if more else bits)))
-    return "".join(text)

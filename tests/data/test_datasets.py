@@ -13,8 +13,8 @@ from rmpsam_ros.data import (
     YouTubeVis,
     open_dataset,
 )
-from rmpsam_ros.data.run_lengths import encode_coco
 from rmpsam_ros.data.samples import UNNAMED, DataError, Sample
+from rmpsam_ros.segmentation.coco_run_length import encode_coco
 
 HEIGHT, WIDTH = 48, 64
 CATEGORIES = [{"id": 3, "name": "box"}, {"id": 5, "name": "ball"}, {"id": 9, "name": "floor"}]

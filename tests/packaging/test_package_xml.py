@@ -23,7 +23,7 @@ ROSDEP_KEYS = {
 }
 # package.xml explains in a comment why these come by pip.
 FROM_PIP = {
-    *("torch", "safetensors", "onnx", "onnxruntime", "openvino", "tensorrt"),
+    *("torch", "safetensors", "pycocotools", "onnx", "onnxruntime", "openvino", "tensorrt"),
     *("rosbags", "mcap", "fsspec", "ray"),
 }
 # Needed by what the build generates, not by an import of ours.

@@ -12,7 +12,8 @@ from rmpsam_ros.cli.main import build_parser
 from rmpsam_ros.data import CocoInstances
 from rmpsam_ros.data.samples import UNNAMED, DataError
 from rmpsam_ros.model.sam import ImageEmbedding
-from rmpsam_ros.training.distill import DistillConfig, distill, mask_iou, read_voc_boxes, teach
+from rmpsam_ros.segmentation.overlap import mask_iou
+from rmpsam_ros.training.distill import DistillConfig, distill, read_voc_boxes, teach
 
 XML = """<annotation><object><name>box</name>
 <bndbox><xmin>5</xmin><ymin>5</ymin><xmax>14</xmax><ymax>14</ymax></bndbox>
@@ -86,10 +87,6 @@ def test_what_is_kept(teacher, config, expected, picture, tmp_path):
     boxes = read_voc_boxes(tmp_path / "boxes" / "a.xml")
     found = teach(teacher, np.zeros((48, 64, 3), np.uint8), boxes, config)
     assert [name for name, _ in found] == expected
-
-
-def test_mask_iou_of_nothing():
-    assert mask_iou(np.zeros((2, 2), bool), np.zeros((2, 2), bool)) == 0
 
 
 def run_command(*arguments):

@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 import torch
 
-from rmpsam_ros.data.run_lengths import decode_coco
 from rmpsam_ros.runtime import EngineConfig, EngineInfo, FrameOutput, ObjectOutput, load_engine
 from rmpsam_ros.runtime.engine import HostSteps
+from rmpsam_ros.segmentation.coco_run_length import decode_coco
 from rmpsam_ros.segmentation.instances import extract_instances
 from rmpsam_ros.segmentation.labels import load_label_set
 from rmpsam_ros.segmentation.preprocess import preprocess

@@ -8,7 +8,7 @@ import pytest
 
 from rmpsam_ros.cli import video as commands
 from rmpsam_ros.cli.main import main
-from rmpsam_ros.data.run_lengths import decode_coco
+from rmpsam_ros.segmentation.coco_run_length import decode_coco
 
 SMALL = ["--weights", "", "--engine", "torch", "--device", "cpu", "--long-side", "96",
          "--short-side", "64"]  # fmt: skip

@@ -2,7 +2,7 @@
 
 import pytest
 
-from rmpsam_ros.data.run_lengths import decode_coco
+from rmpsam_ros.segmentation.coco_run_length import decode_coco
 from rmpsam_ros.video.video_prompts import FollowedObjects, parse_prompt
 
 

@@ -1,51 +1,15 @@
-"""Tracks of a video as YouTube-VIS results, read back by other readers."""
+"""Tracks of a video as YouTube-VIS results."""
 
 import json
 
-import numpy as np
 import pytest
 
-from rmpsam_ros.data.run_lengths import decode_coco
-from rmpsam_ros.evaluation.video import Tracklet, VideoPrecision
+from rmpsam_ros.segmentation.coco_run_length import decode_coco
 from rmpsam_ros.segmentation.labels import load_label_set
-from rmpsam_ros.segmentation.run_length import encode_mask
-from rmpsam_ros.video.vis_results import VisResults, encode_coco, pack
+from rmpsam_ros.video.vis_results import VisResults
 
 LABELS = load_label_set("youtube_vis_2019")
 CATEGORY = {label.name: label.class_id + 1 for label in LABELS.labels}
-
-
-def shapes():
-    """Masks with pixels in the corners, at the edges, none at all, and noise."""
-    rng = np.random.default_rng(0)
-    for height, width in ((7, 5), (48, 64), (1, 9), (9, 1), (300, 400)):
-        noise = rng.random((height, width))
-        yield from (noise < 0.5, noise < 0.02, noise < 0.0, noise < 2.0)
-        for y, x in ((0, 0), (0, -1), (-1, 0), (-1, -1)):
-            mask = np.zeros((height, width), bool)
-            mask[y, x] = True
-            yield mask
-        box = np.zeros((height, width), bool)
-        box[height // 4 : height // 2 + 1, width // 4 : width // 2 + 1] = True
-        yield box
-
-
-@pytest.mark.parametrize("mask", list(shapes()), ids=lambda mask: f"{mask.shape} {mask.sum()}")
-def test_masks_are_what_pycocotools_writes_and_reads(mask):
-    coco = pytest.importorskip("pycocotools.mask", reason="pycocotools is a test-only reference")
-    packed = encode_coco(encode_mask(mask))
-    assert packed["size"] == list(mask.shape)
-    assert packed["counts"] == coco.encode(np.asfortranarray(mask))["counts"].decode()
-    np.testing.assert_array_equal(coco.decode(packed).astype(bool), mask)
-    np.testing.assert_array_equal(decode_coco(packed), mask)
-
-
-def test_packing_of_large_and_shrinking_runs():
-    coco = pytest.importorskip("pycocotools.mask", reason="pycocotools is a test-only reference")
-    runs = [0, 70000, 3, 1, 40000, 2, 1, 65535 * 31, 12]
-    size = [sum(runs), 1]
-    expected = coco.frPyObjects({"size": size, "counts": runs}, *size)["counts"].decode()
-    assert pack(runs) == expected
 
 
 @pytest.fixture
@@ -75,27 +39,6 @@ def test_the_official_numbering_of_categories():
     """Some categories of YouTube-VIS 2019."""
     some = [CATEGORY[name] for name in ("person", "dog", "zebra", "tennis_racket")]
     assert some == [1, 8, 30, 40] and len(CATEGORY) == 40
-
-
-def tracklets(results):
-    return [
-        Tracklet(
-            one["category_id"] - 1,
-            {k: decode_coco(mask) for k, mask in enumerate(one["segmentations"]) if mask},
-            one["score"],
-        )
-        for one in results
-    ]
-
-
-def test_our_own_evaluation_reads_them(results):
-    precision = VideoPrecision()
-    found = tracklets(results)
-    precision.add(found, found)
-    assert precision.score().ap == pytest.approx(1.0)
-    half = VideoPrecision()
-    half.add([one for one in found if len(one.masks) == 10], found)
-    assert half.score().ap == pytest.approx(0.5)
 
 
 def test_a_track_that_was_never_confirmed_is_left_out(pipeline, make_picture):

@@ -1,4 +1,8 @@
-"""COCO's run-length masks: column-major runs, plain or packed into a string."""
+"""Masks as COCO has them: run lengths down the columns, zeros first, packed into a string.
+
+pycocotools packs them. It does not read them here: run lengths that end too early become masks of
+uninitialised memory in it, and annotations are other people's files.
+"""
 
 from __future__ import annotations
 
@@ -7,30 +11,31 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from pycocotools import mask as coco
 
-from rmpsam_ros.data.samples import DataError
+from rmpsam_ros.segmentation.run_length import RunLengthMask, decode_mask
+
+
+def encode_coco(mask: NDArray[np.bool_] | RunLengthMask) -> dict[str, Any]:
+    """Return a mask, (H, W), as ``{"size": [H, W], "counts": packed run lengths}``, for JSON."""
+    pixels = decode_mask(mask) if isinstance(mask, RunLengthMask) else mask
+    packed = coco.encode(np.asfortranarray(pixels, np.uint8))
+    return {"size": list(pixels.shape), "counts": packed["counts"].decode("ascii")}
 
 
 def decode_coco(rle: Mapping[str, Any]) -> NDArray[np.bool_]:
-    """Return the mask [H, W] of ``{"size": [H, W], "counts": list or string}``."""
+    """Return the mask, (H, W), of ``{"size": [H, W], "counts": list or packed string}``.
+
+    Raises:
+        ValueError: the run lengths are not those of a mask of that size.
+    """
     height, width = rle["size"]
     counts = rle["counts"]
     runs = _unpack(counts) if isinstance(counts, str) else np.asarray(counts, np.int64)
     if (runs < 0).any() or runs.sum() != height * width:
-        raise DataError(f"run lengths sum to {runs.sum()}; expected {height} x {width}")
+        raise ValueError(f"run lengths sum to {runs.sum()}; expected {height} x {width}")
     values = np.arange(len(runs)) % 2 == 1
     return np.repeat(values, runs).reshape(width, height).T
-
-
-def encode_coco(mask: NDArray[np.bool_]) -> dict[str, Any]:
-    """Return a mask [H, W] as plain COCO run lengths, starting with the zeros."""
-    flat = mask.T.reshape(-1)
-    changes = np.flatnonzero(flat[1:] != flat[:-1]) + 1
-    edges = np.concatenate(([0], changes, [flat.size]))
-    runs = np.diff(edges).tolist()
-    if flat.size and flat[0]:
-        runs = [0, *runs]
-    return {"size": list(mask.shape), "counts": runs}
 
 
 def _unpack(text: str) -> NDArray[np.int64]:
@@ -42,7 +47,7 @@ def _unpack(text: str) -> NDArray[np.int64]:
         more = True
         while more:
             if position >= len(text):
-                raise DataError("packed run lengths end in the middle of a number")
+                raise ValueError("packed run lengths end in the middle of a number")
             code = ord(text[position]) - 48
             value |= (code & 0x1F) << shift
             more = bool(code & 0x20)
