@@ -20,8 +20,8 @@ import numpy as np
 import yaml
 
 from rmpsam_ros.console.encoding import Choice, encode_jpeg
-from rmpsam_ros.data.run_lengths import encode_coco
-from rmpsam_ros.segmentation.run_length import RunLengthMask, decode_mask
+from rmpsam_ros.segmentation.coco_run_length import encode_coco
+from rmpsam_ros.segmentation.run_length import RunLengthMask
 
 UNNAMED = "object"
 MAX_FRAMES = 20_000
@@ -230,7 +230,7 @@ def _instances(entries: Sequence[_Entry], names: Sequence[str]) -> dict[str, Any
                     "id": len(annotations) + 1,
                     "image_id": number,
                     "category_id": names.index(one.name) + 1,
-                    "segmentation": encode_coco(decode_mask(one.mask)),
+                    "segmentation": encode_coco(one.mask),
                     "area": one.mask.area,
                     "bbox": [x_min, y_min, x_max - x_min, y_max - y_min],
                     "iscrowd": 0,
@@ -273,7 +273,7 @@ def _videos(entries: Sequence[_Entry], names: Sequence[str]) -> dict[str, Any]:
                     "length": len(frames),
                     "iscrowd": 0,
                     "segmentations": [
-                        None if mask is None else encode_coco(decode_mask(mask)) for mask in masks
+                        None if mask is None else encode_coco(mask) for mask in masks
                     ],
                     "areas": [None if mask is None else mask.area for mask in masks],
                     "bboxes": [None if mask is None else _xywh(mask) for mask in masks],

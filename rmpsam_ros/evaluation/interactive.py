@@ -1,4 +1,4 @@
-"""Interactive segmentation: where the click goes, and how its mask is judged.
+"""Interactive segmentation: where click and box go, and how their masks are judged.
 
 Source: docs/reference/rmpsam.md, section 13.
 """
@@ -59,16 +59,14 @@ def _depth(mask: NDArray[np.bool_]) -> NDArray[np.float32]:
     return depth[0, 0].numpy()
 
 
-def mask_iou(first: NDArray[np.bool_], second: NDArray[np.bool_]) -> float:
-    """Return intersection over union of masks (H, W); NaN if both are empty."""
-    if first.shape != second.shape:
-        raise ValueError(f"masks have shapes {first.shape} and {second.shape}")
-    union = int(np.logical_or(first, second).sum())
-    return int(np.logical_and(first, second).sum()) / union if union else math.nan
+def tight_box(mask: NDArray[np.bool_]) -> tuple[int, int, int, int]:
+    """Return (x1, y1, x2, y2), right and bottom exclusive, of a mask that has pixels."""
+    rows, columns = np.nonzero(mask)
+    return (int(columns.min()), int(rows.min()), int(columns.max()) + 1, int(rows.max()) + 1)
 
 
 class InteractiveScore:
-    """Mean IoU and "number of clicks" over all segments of all pictures."""
+    """Mean IoU and "number of clicks" over all segments of all images."""
 
     def __init__(self) -> None:
         self._ious: list[float] = []

@@ -23,7 +23,7 @@ class QualityScore:
 
 
 class PanopticQuality:
-    """Counts matches over pictures; ask for scores at any time.
+    """Counts matches over images; ask for scores at any time.
 
     A predicted and an annotated segment of one class match when their IoU is above 0.5, the void
     of the annotation left out of the union. Predictions that lie mostly on void or on crowds of
@@ -46,7 +46,7 @@ class PanopticQuality:
         true_classes: Mapping[int, int],
         crowds: frozenset[int] = frozenset(),
     ) -> None:
-        """Count one picture.
+        """Count one image.
 
         Args:
             predicted, truth: segment ids [H, W], 0 for none. The mappings give the class index of

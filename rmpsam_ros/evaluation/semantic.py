@@ -13,7 +13,7 @@ class MeanIou:
         self._counts = np.zeros((num_classes, num_classes + 1), np.int64)
 
     def add(self, predicted: NDArray[np.integer], truth: NDArray[np.integer], ignore: int) -> None:
-        """Count one picture: class maps [H, W].
+        """Count one image: class maps [H, W].
 
         Pixels whose annotation is ``ignore`` are left out. A prediction that is no class index
         (unlabelled) is wrong wherever something is annotated.

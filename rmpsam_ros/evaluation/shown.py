@@ -7,7 +7,7 @@ import math
 import numpy as np
 
 from rmpsam_ros.data.samples import Sample, stack_masks
-from rmpsam_ros.evaluation.recall import iou_matrix
+from rmpsam_ros.segmentation.overlap import mask_ious
 from rmpsam_ros.segmentation.panoptic import PanopticResult
 
 
@@ -30,7 +30,7 @@ class ShownObjects:
         masks = stack_masks([ids == thing.id for thing in things], ids.shape)
         unknown = np.array([sample.ignore[mask].mean() > 0.5 for mask in masks], bool)
         classes = np.array([thing.class_id for thing in things], np.int64)
-        covers = iou_matrix(masks, sample.masks) >= self._iou
+        covers = mask_ious(masks, sample.masks) >= self._iou
         self._segments += int((~unknown).sum())
         self._empty += int((~unknown & ~covers.any(axis=1)).sum())
         large = sample.masks.mean(axis=(1, 2)) > self._share

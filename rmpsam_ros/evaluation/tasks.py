@@ -13,24 +13,25 @@ from rmpsam_ros.evaluation.interactive import (
     NOC_THRESHOLDS,
     InteractiveScore,
     click_position,
-    mask_iou,
+    tight_box,
 )
 from rmpsam_ros.evaluation.panoptic_quality import PanopticQuality
-from rmpsam_ros.evaluation.predictors import NetworkPredictor, Prompter
+from rmpsam_ros.evaluation.predictors import Promptable, Segmenter
 from rmpsam_ros.evaluation.recall import MaskRecall
 from rmpsam_ros.evaluation.semantic import MeanIou
 from rmpsam_ros.evaluation.shown import ShownObjects
 from rmpsam_ros.segmentation.labels import LabelSet
-from rmpsam_ros.segmentation.panoptic import FusionConfig, PanopticResult
+from rmpsam_ros.segmentation.overlap import mask_iou
+from rmpsam_ros.segmentation.panoptic import PanopticResult
 
 _IGNORE = -1
 TASKS = ("panoptic", "semantic", "recall", "interactive")
 
 
-def evaluate_network(
-    predictor: NetworkPredictor, samples: Iterable[Sample], tasks: list[str], fusion: FusionConfig
+def evaluate_images(
+    segmenter: Segmenter, samples: Iterable[Sample], tasks: list[str]
 ) -> dict[str, Any]:
-    """Return the figures of a network over the pictures of a data set.
+    """Return the figures of a segmenter over the images of a data set.
 
     Args:
         tasks: of ``TASKS``.
@@ -41,28 +42,24 @@ def evaluate_network(
     unknown = sorted(set(tasks) - set(TASKS))
     if unknown:
         raise ValueError(f"unknown task {unknown[0]!r}; use {', '.join(TASKS)}")
-    labels = predictor.label_set
+    labels = segmenter.label_set
     things = [label.is_thing for label in labels.labels]
-    # One class more, for pixels of partly annotated pictures where only the annotated classes
+    # One class more, for pixels of partly annotated images where only the annotated classes
     # are known to be absent.
     quality = PanopticQuality([*things, False])
     semantic, recall, prompts = MeanIou(len(things)), MaskRecall(), InteractiveScores()
     shown = ShownObjects()
     for sample in samples:
-        predictor.show(sample.image)
-        if set(tasks) & {"panoptic", "semantic", "recall"}:
-            objects = predictor.objects()
-            result = predictor.panoptic(objects, fusion)
-            if "panoptic" in tasks:
-                add_panoptic(quality, result, sample, labels)
-            if "semantic" in tasks:
-                predicted = predictor.semantic(objects, sample.annotated)
-                semantic.add(predicted, class_map(sample), _IGNORE)
-            if "recall" in tasks:
-                recall.add(predictor.object_masks(objects), sample.masks)
-                shown.add(result, sample)
+        segmenter.show(sample.image)
+        if "panoptic" in tasks:
+            add_panoptic(quality, segmenter.panoptic(), sample, labels)
+        if "semantic" in tasks:
+            semantic.add(segmenter.semantic(sample.annotated), class_map(sample), _IGNORE)
+        if "recall" in tasks:
+            recall.add(segmenter.object_masks(), sample.masks)
+            shown.add(segmenter.panoptic(), sample)
         if "interactive" in tasks:
-            prompts.add(predictor, sample.masks)
+            prompts.add(segmenter, sample.masks)
     figures: dict[str, Any] = {}
     if "panoptic" in tasks:
         figures["panoptic"] = panoptic_figures(quality, labels)
@@ -77,12 +74,12 @@ def evaluate_network(
     return figures
 
 
-def evaluate_prompter(prompter: Prompter, samples: Iterable[Sample]) -> dict[str, Any]:
-    """Return the interactive figures of any promptable model."""
+def evaluate_prompts(model: Promptable, samples: Iterable[Sample]) -> dict[str, Any]:
+    """Return the interactive figures of what answers prompts and does nothing else."""
     scores = InteractiveScores()
     for sample in samples:
-        prompter.show(sample.image)
-        scores.add(prompter, sample.masks)
+        model.show(sample.image)
+        scores.add(model, sample.masks)
     return {"interactive": scores.figures()}
 
 
@@ -96,16 +93,16 @@ class InteractiveScores:
     def __init__(self) -> None:
         self._click, self._box = InteractiveScore(), InteractiveScore()
 
-    def add(self, prompter: Prompter, masks: NDArray[np.bool_]) -> None:
-        """Count the masks [G, H, W] of the picture that the prompter was shown."""
+    def add(self, model: Promptable, masks: NDArray[np.bool_]) -> None:
+        """Count the masks [G, H, W] of the image that the model was shown."""
         masks = masks[masks.sum(axis=(1, 2)) > SMALLEST_PROMPTED]
         if not len(masks):
             return
         clicks = np.array([click_position(mask) for mask in masks], np.float64)
         boxes = np.array([tight_box(mask) for mask in masks], np.float64)
         for score, answers in (
-            (self._click, prompter.click(clicks)),
-            (self._box, prompter.box(boxes)),
+            (self._click, model.click(clicks)),
+            (self._box, model.box(boxes)),
         ):
             for answer, mask in zip(answers, masks, strict=True):
                 score.add(mask_iou(answer, mask))
@@ -123,7 +120,7 @@ class InteractiveScores:
 def add_panoptic(
     quality: PanopticQuality, result: PanopticResult, sample: Sample, labels: LabelSet
 ) -> None:
-    """Count one picture; only classes that its data set annotates completely take part."""
+    """Count one image; only classes that its data set annotates completely take part."""
     truth, true_classes = truth_map(sample)
     classes = {segment.id: segment.class_id for segment in result.segments}
     left_out = [key for key, index in classes.items() if not sample.annotated[index]]
@@ -188,13 +185,7 @@ def panoptic_figures(quality: PanopticQuality, labels: LabelSet) -> dict[str, An
     }
 
 
-def tight_box(mask: NDArray[np.bool_]) -> tuple[int, int, int, int]:
-    """Return (x1, y1, x2, y2), right and bottom exclusive, of a mask that has pixels."""
-    rows, columns = np.nonzero(mask)
-    return (int(columns.min()), int(rows.min()), int(columns.max()) + 1, int(rows.max()) + 1)
-
-
 def load_samples(data: Any) -> Iterator[Sample]:
-    """Yield all pictures of a data set in order."""
+    """Yield all images of a data set in order."""
     for index in range(len(data)):
         yield data.load(index)

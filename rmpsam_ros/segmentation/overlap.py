@@ -51,11 +51,11 @@ def box_ious(first: ArrayLike, second: ArrayLike) -> NDArray[np.float64]:
 
     A box is x_min, y_min, x_max, y_max; one that is inverted is empty.
     """
-    a, b = (np.asarray(boxes, np.float64).reshape(-1, 4) for boxes in (first, second))
-    low = np.maximum(a[:, None, :2], b[None, :, :2])
-    high = np.minimum(a[:, None, 2:], b[None, :, 2:])
-    shared = np.clip(high - low, 0.0, None).prod(axis=2)
-    areas = [np.clip(boxes[:, 2:] - boxes[:, :2], 0.0, None).prod(axis=1) for boxes in (a, b)]
+    a, b = (np.asarray(boxes, np.float64).reshape(-1, 4).T for boxes in (first, second))
+    widths = np.minimum(a[2][:, None], b[2]) - np.maximum(a[0][:, None], b[0])
+    heights = np.minimum(a[3][:, None], b[3]) - np.maximum(a[1][:, None], b[1])
+    shared = np.maximum(widths, 0.0) * np.maximum(heights, 0.0)
+    areas = [np.maximum(x[2] - x[0], 0.0) * np.maximum(x[3] - x[1], 0.0) for x in (a, b)]
     return iou(shared, areas[0][:, None], areas[1])
 
 

@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from rmpsam_ros.evaluation.recall import iou_matrix
 from rmpsam_ros.evaluation.video import IdentitySwitches, contour
+from rmpsam_ros.segmentation.overlap import mask_ious
 
 metrics = pytest.importorskip(
     "trackeval.metrics", reason="TrackEval is a test-only reference", exc_type=ImportError
@@ -55,7 +55,7 @@ def test_identity_switches(seed):
         ours.add(track_ids.tolist(), masks, object_ids.tolist(), true_masks)
         data["gt_ids"].append(object_ids)
         data["tracker_ids"].append(track_ids)
-        data["similarity_scores"].append(iou_matrix(true_masks, masks))
+        data["similarity_scores"].append(mask_ious(true_masks, masks))
     theirs = their_figures(data, num_gt_ids=4, num_tracker_ids=4)
     assert ours.switches == theirs["IDSW"]
     assert ours.matches == theirs["CLR_TP"]
@@ -94,7 +94,7 @@ def test_hand_made_cases(case):
         ours.add(list(tracks), masks, [0, 1], places[:2])
         data["gt_ids"].append(np.arange(2))
         data["tracker_ids"].append(np.array(list(tracks)))
-        data["similarity_scores"].append(iou_matrix(places[:2], masks))
+        data["similarity_scores"].append(mask_ious(places[:2], masks))
     theirs = their_figures(data, num_gt_ids=2, num_tracker_ids=5)
     assert (ours.switches, ours.fragmentations) == (switches, fragmentations)
     assert (theirs["IDSW"], theirs["Frag"]) == (switches, fragmentations)

@@ -10,9 +10,10 @@ import torch
 from rmpsam_ros.evaluation.interactive import (
     NOC_THRESHOLDS,
     InteractiveScore,
+    _depth,
     click_position,
-    mask_iou,
 )
+from rmpsam_ros.segmentation.overlap import mask_iou
 
 GOLDEN = Path(__file__).parents[1] / "goldens" / "evaluation" / "interactive.npz"
 
@@ -29,8 +30,11 @@ def unpack(packed, height, width):
 
 def test_clicks_are_the_official_ones(golden):
     masks = unpack(golden["click.masks_packed"], 60, 90)
-    clicks = [click_position(mask) for mask in masks]
-    assert np.array_equal(clicks, golden["click.points_xy"])
+    for mask, official in zip(masks, golden["click.points_xy"], strict=True):
+        depth = _depth(np.pad(mask, 1))[1:-1, 1:-1]
+        (x, y), theirs = click_position(mask), tuple(official)
+        # Of pixels that are equally deep rounding chooses, which is another on other processors.
+        assert (x, y) == theirs or depth[y, x] == pytest.approx(depth[theirs[::-1]])
 
 
 def test_clicks_of_the_protocol(golden):
@@ -87,9 +91,3 @@ def test_scores_of_the_protocol(golden):
 def test_scores_of_nothing():
     assert math.isnan(InteractiveScore().mean_iou())
     assert math.isnan(InteractiveScore().clicks(0.5))
-    assert math.isnan(mask_iou(np.zeros((2, 2), bool), np.zeros((2, 2), bool)))
-
-
-def test_masks_of_different_size_are_refused():
-    with pytest.raises(ValueError, match="shapes"):
-        mask_iou(np.zeros((2, 2), bool), np.zeros((2, 3), bool))

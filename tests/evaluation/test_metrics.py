@@ -1,20 +1,17 @@
-"""Mean IoU, recall, J and F, identity switches by hand; AP against pycocotools."""
+"""Mean IoU, recall, J and F, identity switches by hand."""
 
 import math
 
 import numpy as np
 import pytest
 
-from rmpsam_ros.evaluation.recall import MaskRecall, iou_matrix
+from rmpsam_ros.evaluation.recall import MaskRecall
 from rmpsam_ros.evaluation.semantic import MeanIou
 from rmpsam_ros.evaluation.video import (
     IdentitySwitches,
-    Tracklet,
-    VideoPrecision,
     contour,
     contour_accuracy,
     region_similarity,
-    tube_iou,
 )
 
 
@@ -36,7 +33,7 @@ class TestMeanIou:
         score.add(np.array([[255, 255, 0, 0]]), np.array([[0, 0, 0, 0]]), ignore=9)
         assert score.per_class() == {0: 0.5}
 
-    def test_pictures_are_summed_before_dividing(self):
+    def test_images_are_summed_before_dividing(self):
         score = MeanIou(2)
         score.add(np.zeros((1, 9), int), np.zeros((1, 9), int), ignore=9)
         score.add(np.ones((1, 1), int), np.zeros((1, 1), int), ignore=9)
@@ -63,10 +60,6 @@ class TestRecall:
         assert math.isnan(score.recall())
         score.add(empty, np.stack([box_mask(0, 0, 10, 10)]))
         assert score.recall() == 0
-
-    def test_iou_matrix(self):
-        masks = np.stack([box_mask(0, 0, 4, 4), box_mask(0, 0, 4, 2), box_mask(0, 0, 0, 0)])
-        assert iou_matrix(masks, masks[:2]).tolist() == [[1, 0.5], [0.5, 1], [0, 0]]
 
 
 class TestRegionAndContour:
@@ -116,93 +109,3 @@ class TestIdentitySwitches:
         worse = np.stack([box_mask(0, 0, 10, 7), box_mask(0, 0, 10, 9)])
         counter.add([1, 2], worse, [5], objects)
         assert counter.switches == 0
-
-
-def test_tube_iou():
-    one, two = box_mask(0, 0, 4, 4), box_mask(0, 0, 4, 2)
-    assert tube_iou(Tracklet(0, {0: one, 1: two}), Tracklet(0, {0: one, 2: two})) == 16 / 32
-    assert tube_iou(Tracklet(0, {}), Tracklet(0, {})) == 0
-
-
-def test_perfect_videos_score_one():
-    score = VideoPrecision()
-    track = Tracklet(3, {0: box_mask(0, 0, 4, 4), 5: box_mask(4, 4, 9, 9)}, 0.7)
-    score.add([track], [track])
-    assert (score.score().ap, score.score().ar) == pytest.approx((1, 1))
-    assert math.isnan(VideoPrecision().score().ap)
-
-
-def random_tracks(rng, count, frames, classes):
-    tracks = []
-    for _ in range(count):
-        x, y = rng.integers(0, 12, 2)
-        width, height = rng.integers(6, 14, 2)
-        masks = {f: box_mask(x + f, y, x + f + width, y + height) for f in range(frames)}
-        tracks.append(Tracklet(int(rng.integers(classes)), masks, float(rng.random())))
-    return tracks
-
-
-@pytest.mark.parametrize("seed", range(5))
-def test_ap_equals_pycocotools(seed):
-    """A clip is one tall picture for pycocotools: its frames stacked."""
-    pytest.importorskip("pycocotools", reason="pycocotools is a test-only reference")
-    from pycocotools import mask as coco_mask
-    from pycocotools.coco import COCO
-    from pycocotools.cocoeval import COCOeval
-
-    rng, frames = np.random.default_rng(seed), 3
-    score, truth_records, results = VideoPrecision(max_tracks=10), [], []
-
-    def rle(track):
-        picture = np.concatenate([track.masks[f] for f in range(frames)])
-        return coco_mask.encode(np.asfortranarray(picture.astype(np.uint8)))
-
-    for video in range(1, 7):
-        truth = random_tracks(rng, 4, frames, 2)
-        noisy = [
-            Tracklet(
-                track.class_id,
-                {f: np.roll(m, int(rng.integers(0, 4)), axis=1) for f, m in track.masks.items()},
-                float(rng.random()),
-            )
-            for track in truth
-        ]
-        predicted = noisy + random_tracks(rng, 5, frames, 2)
-        score.add(predicted, truth)
-        for track in truth:
-            truth_records.append(
-                {
-                    "id": len(truth_records) + 1,
-                    "image_id": video,
-                    "iscrowd": 0,
-                    "area": 1000,
-                    "category_id": track.class_id + 1,
-                    "segmentation": rle(track),
-                }
-            )
-        results += [
-            {
-                "image_id": video,
-                "category_id": track.class_id + 1,
-                "score": track.score,
-                "segmentation": rle(track),
-            }
-            for track in predicted
-        ]
-    coco = COCO()
-    coco.dataset = {
-        "images": [{"id": v, "width": 32, "height": 24 * frames} for v in range(1, 7)],
-        "annotations": truth_records,
-        "categories": [{"id": 1}, {"id": 2}],
-        "info": {},
-    }
-    coco.createIndex()
-    evaluation = COCOeval(coco, coco.loadRes(results), "segm")
-    evaluation.params.maxDets = [1, 10, 10]
-    evaluation.evaluate()
-    evaluation.accumulate()
-    precision, recall = evaluation.eval["precision"], evaluation.eval["recall"]
-    ours = score.score()
-    assert ours.ap == pytest.approx(precision[:, :, :, 0, 2].mean(), abs=1e-9)
-    assert ours.ap50 == pytest.approx(precision[0, :, :, 0, 2].mean(), abs=1e-9)
-    assert ours.ar == pytest.approx(recall[:, :, 0, 2].mean(), abs=1e-9)

@@ -15,8 +15,8 @@ from rmpsam_ros.cli import train as commands
 from rmpsam_ros.cli.errors import CommandError
 from rmpsam_ros.cli.main import build_parser
 from rmpsam_ros.data import open_dataset
-from rmpsam_ros.evaluation.predictors import NetworkPredictor
-from rmpsam_ros.evaluation.tasks import evaluate_network, load_samples
+from rmpsam_ros.evaluation.raw import RawNetwork
+from rmpsam_ros.evaluation.tasks import evaluate_images, load_samples
 from rmpsam_ros.model import build_model
 from rmpsam_ros.segmentation.labels import load_label_set
 from rmpsam_ros.segmentation.panoptic import FusionConfig
@@ -338,9 +338,10 @@ def overfit(toys, tmp_path, steps, crop):
     trainer = Trainer(config, tmp_path / "run", CPU)
     trainer.run()
     network, label_set = load_exported(tmp_path / "run" / BEST)
-    predictor = NetworkPredictor(network, label_set, (crop, crop), CPU.device)
+    fusion = FusionConfig(0.5, 0.5)
+    predictor = RawNetwork(network, label_set, (crop, crop), CPU.device, fusion)
     data = open_dataset(config.evaluation[0].dataset)
-    figures = evaluate_network(predictor, load_samples(data), ["panoptic"], FusionConfig(0.5, 0.5))
+    figures = evaluate_images(predictor, load_samples(data), ["panoptic"])
     return figures["panoptic"]["all"]["pq"], trainer
 
 

@@ -26,8 +26,7 @@ from typing import Any
 import cv2
 import numpy as np
 
-from rmpsam_ros.evaluation.interactive import click_position
-from rmpsam_ros.evaluation.tasks import tight_box
+from rmpsam_ros.evaluation.interactive import click_position, tight_box
 from rmpsam_ros.evaluation.video import IdentitySwitches, contour_accuracy, region_similarity
 from rmpsam_ros.evaluation.video_objects import davis_frames, davis_sequences
 from rmpsam_ros.pipeline import (

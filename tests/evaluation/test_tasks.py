@@ -1,4 +1,4 @@
-"""From pictures to figures: predictors, tasks, DAVIS, and the command."""
+"""From images to figures: tasks, DAVIS, networks alone, and the command."""
 
 import json
 import math
@@ -12,15 +12,15 @@ import yaml
 from rmpsam_ros.cli.errors import CommandError
 from rmpsam_ros.cli.main import build_parser
 from rmpsam_ros.data.samples import UNNAMED, DataError, Sample
+from rmpsam_ros.evaluation.interactive import tight_box
 from rmpsam_ros.evaluation.panoptic_quality import PanopticQuality
-from rmpsam_ros.evaluation.predictors import NetworkPredictor, binary_masks, to_image
+from rmpsam_ros.evaluation.raw import RawNetwork, binary_masks, follow_by_boxes, to_image
 from rmpsam_ros.evaluation.tasks import (
     add_panoptic,
     class_map,
-    evaluate_network,
-    evaluate_prompter,
+    evaluate_images,
+    evaluate_prompts,
     panoptic_figures,
-    tight_box,
     truth_map,
 )
 from rmpsam_ros.evaluation.video_objects import (
@@ -72,11 +72,11 @@ def network():
 
 @pytest.fixture
 def predictor(network):
-    return NetworkPredictor(network, LABELS, (96, 64), torch.device("cpu"))
+    return RawNetwork(network, LABELS, (96, 64), torch.device("cpu"), FusionConfig())
 
 
 class Oracle:
-    """A prompter that knows the annotation; clicks and boxes must hit it."""
+    """A model that knows the annotation; clicks and boxes must hit it."""
 
     def __init__(self, masks):
         self.masks, self.shown = masks, 0
@@ -103,7 +103,7 @@ class Oracle:
 
 def test_interactive_figures_of_an_oracle():
     oracle = Oracle([BOX, BALL])
-    figures = evaluate_prompter(oracle, [sample(), sample()])["interactive"]
+    figures = evaluate_prompts(oracle, [sample(), sample()])["interactive"]
     assert (figures["click_miou"], figures["box_miou"], figures["segments"]) == (1.0, 1.0, 4)
     assert figures["click_noc"]["0.9"] == 1
     assert oracle.shown == 2
@@ -115,20 +115,20 @@ def test_only_the_classes_of_the_data_set_compete_for_pixels(predictor):
     logits = np.full((3, 4), -9.0, np.float32)
     np.fill_diagonal(logits, (9.0, 8.0, 7.0))
     objects = predictor.objects()._replace(class_logits=logits, mask_logits=masks)
-    for among, winner in (((1, 1, 1), 0), ((0, 1, 1), 1), ((0, 0, 1), 2)):
-        assert (predictor.semantic(objects, np.array(among, bool)) == winner).all()
+    predictor.objects = lambda: objects
+    for annotated, winner in (((1, 1, 1), 0), ((0, 1, 1), 1), ((0, 0, 1), 2)):
+        assert (predictor.semantic(np.array(annotated, bool)) == winner).all()
 
 
 def test_small_objects_are_not_prompted():
     small = rectangle(30, 2, 50, 22)  # 400 pixels
-    figures = evaluate_prompter(Oracle([BOX]), [sample(masks=(small, BOX)), sample([0], [small])])
+    figures = evaluate_prompts(Oracle([BOX]), [sample(masks=(small, BOX)), sample([0], [small])])
     assert figures["interactive"]["segments"] == 1
 
 
 def test_network_figures_have_all_parts(predictor):
-    figures = evaluate_network(
-        predictor, [sample()], ["panoptic", "semantic", "recall", "interactive"], FusionConfig()
-    )
+    tasks = ["panoptic", "semantic", "recall", "interactive"]
+    figures = evaluate_images(predictor, [sample()], tasks)
     assert set(figures) == {"panoptic", "semantic", "recall", "interactive"}
     assert figures["recall"]["objects"] == 2
     assert 0 <= figures["semantic"]["mean_iou"] <= 1
@@ -138,7 +138,7 @@ def test_network_figures_have_all_parts(predictor):
 
 def test_unknown_task(predictor):
     with pytest.raises(ValueError, match="unknown task 'depth'"):
-        evaluate_network(predictor, [], ["depth"], FusionConfig())
+        evaluate_images(predictor, [], ["depth"])
 
 
 def test_prompts_of_the_predictor_do_not_influence_one_another(predictor):
@@ -228,7 +228,7 @@ def davis(tmp_path):
 
 
 class Threshold:
-    """A prompter that finds what is bright, as long as its prompt touches it."""
+    """A model that finds what is bright, as long as its prompt touches it."""
 
     def show(self, image):
         self.bright = image[:, :, 0] > 100
@@ -239,6 +239,9 @@ class Threshold:
     def box(self, boxes):
         x1, y1, x2, y2 = boxes[0].astype(int)
         return (self.bright & bool(self.bright[y1:y2, x1:x2].any()))[None]
+
+    def follow(self, frames, point):
+        return follow_by_boxes(self, frames, point)
 
 
 def test_davis_with_a_perfect_follower(davis):
@@ -318,14 +321,14 @@ def run_command(*arguments):
     options.run(options)
 
 
-SMALL = ("--long-side", 64, "--short-side", 64, "--device", "cpu")
+SMALL = ("--long-side", 64, "--short-side", 64, "--device", "cpu", "--engine", "torch")
 
 
-def test_eval_command(project, capsys):
+@pytest.mark.parametrize("how", [(), ("--raw",)], ids=["product", "raw"])
+def test_eval_command(project, capsys, how):
     out = project / "figures.json"
-    run_command(
-        project / "config.yaml", "--weights", project / "w.safetensors", "--out", out, *SMALL
-    )
+    weights = ("--weights", project / "w.safetensors")
+    run_command(project / "config.yaml", *weights, "--out", out, *SMALL, *how)
     figures = json.loads(out.read_text())
     assert set(figures) == {"maps", "video"}
     assert figures["maps"]["interactive"]["segments"] == 2
@@ -347,8 +350,10 @@ def test_eval_command_can_be_restricted(project, capsys):
     [
         ("missing.yaml", "w.safetensors", "cannot be read"),
         ("config.yaml", "missing.safetensors", "no checkpoint file at"),
+        ("config.yaml", "demo", "expected the same"),
     ],
 )
 def test_eval_command_says_what_is_wrong(project, config, weights, message):
     with pytest.raises(CommandError, match=message):
-        run_command(project / config, "--weights", project / weights, *SMALL)
+        weights = weights if weights == "demo" else project / weights
+        run_command(project / config, "--weights", weights, "--raw", *SMALL)
