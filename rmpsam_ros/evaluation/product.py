@@ -19,7 +19,7 @@ class ProductPredictor:
     """A pipeline; implements ``Segmenter``.
 
     Everything comes from `Pipeline`: engine, thresholds, class map and masks of a result, the
-    answers of its prompt engine, `Pipeline.segment_everything` for masks without a class, and its
+    answers of its prompt engine, `Prompter.segment_everything` for masks without a class, and its
     following, which may lose an object and find it again.
     """
 
@@ -50,7 +50,7 @@ class ProductPredictor:
     def object_masks(self) -> NDArray[np.bool_]:
         """Return the masks, (N, H, W), of everything in the image."""
         result = self._shown()
-        masks = [decode_mask(found.mask) for found in self._pipeline.segment_everything()]
+        masks = [decode_mask(found.mask) for found in self._pipeline.prompts.segment_everything()]
         return np.stack(masks) if masks else np.zeros((0, result.height, result.width), np.bool_)
 
     def click(self, points: NDArray[np.float64]) -> NDArray[np.bool_]:
@@ -71,10 +71,10 @@ class ProductPredictor:
         for index, image in enumerate(frames):
             result = self._pipeline.process(image, index / self._rate)
             if index == 0:
-                found = self._pipeline.prompt(_click(np.array(point)), track=True)
+                found = self._pipeline.prompts.prompt(_click(np.array(point)), track=True)
                 object_id = found.object_id
             else:
-                found = _of(object_id, self._pipeline.follow() or result.prompted)
+                found = _of(object_id, self._pipeline.prompts.follow() or result.prompted)
             yield decode_mask(found.mask)
 
     def _shown(self) -> FrameResult:
@@ -82,7 +82,7 @@ class ProductPredictor:
         return self._result
 
     def _answers(self, prompts: Iterable[ObjectPrompt]) -> NDArray[np.bool_]:
-        answers = [self._pipeline.prompt(prompt) for prompt in prompts]
+        answers = [self._pipeline.prompts.prompt(prompt) for prompt in prompts]
         return np.stack([decode_mask(answer.mask) for answer in answers])
 
 

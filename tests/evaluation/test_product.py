@@ -78,7 +78,7 @@ def test_the_segmentation_is_that_of_the_pipeline(product, reference):
     np.testing.assert_array_equal(product.panoptic().id_map, result.panoptic.id_map)
     everything = np.ones(LABELS.num_classes, bool)
     np.testing.assert_array_equal(product.semantic(everything), pipeline.semantic_map(result))
-    expected = [decode_mask(found.mask) for found in pipeline.segment_everything()]
+    expected = [decode_mask(found.mask) for found in pipeline.prompts.segment_everything()]
     np.testing.assert_array_equal(product.object_masks(), expected)
 
 
@@ -88,11 +88,11 @@ def test_prompts_are_answered_by_the_rules_of_the_product(product, reference):
     masks = product.click(points)
     for mask, point in zip(masks, points, strict=True):
         prompt = ObjectPrompt(np.float32(point)[None], np.ones(1, np.uint8), np.zeros((0, 4)))
-        np.testing.assert_array_equal(mask, decode_mask(pipeline.prompt(prompt).mask))
+        np.testing.assert_array_equal(mask, decode_mask(pipeline.prompts.prompt(prompt).mask))
     assert tight_box(masks[0])[2] < WIDTH // 2 < tight_box(masks[1])[0]  # connected parts
     (mask,) = product.box(np.array([[8.0, 8.0, 24.0, 24.0]]))
     prompt = ObjectPrompt(*NO_POINTS, np.array([[8, 8, 24, 24]], np.float32))
-    np.testing.assert_array_equal(mask, decode_mask(pipeline.prompt(prompt).mask))
+    np.testing.assert_array_equal(mask, decode_mask(pipeline.prompts.prompt(prompt).mask))
     assert tight_box(mask)[2] < WIDTH // 2  # it ends near the box
 
 
