@@ -12,8 +12,8 @@ PACKAGE = Path(__file__).resolve().parents[1] / "rmpsam_ros"
 # From the inside out: a room imports from those above it in this list, never from those below.
 ROOMS = (
     "_native",  # the compiled kernels
-    "model",  # the networks, in PyTorch
     "segmentation",  # arrays in, arrays out: preprocessing, fusion, masks, run lengths, overlays
+    "model",  # the networks, in PyTorch
     "tracking",  # what keeps its identity from frame to frame
     "geometry",  # masks and depth to positions in space
     "weights_store",  # which weights there are, and where their files lie

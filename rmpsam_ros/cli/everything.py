@@ -14,13 +14,13 @@ from rmpsam_ros.cli.common import add_model_options, make_pipeline, read_image, 
 from rmpsam_ros.cli.errors import CommandError
 from rmpsam_ros.prompting.config import PromptingConfig
 from rmpsam_ros.prompting.engines import PROMPT_ENGINES
-from rmpsam_ros.prompting.results import PromptedMask
 from rmpsam_ros.prompting.segment_everything import MAX_GRID
 from rmpsam_ros.runtime import EngineError
 from rmpsam_ros.segmentation.coco_run_length import encode_coco
 from rmpsam_ros.segmentation.prompt_overlay import draw_prompted
 from rmpsam_ros.segmentation.prompt_types import PromptError
 from rmpsam_ros.segmentation.run_length import decode_mask
+from rmpsam_ros.tracking.prompted_records import PromptedMask
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

@@ -19,8 +19,8 @@ from rmpsam_ros.data.taxonomy import ClassMapping
 class DatasetConfig:
     """Where a data set lies and how its classes map to the label set.
 
-    images: folder of the pictures. annotations: file or folder, by format.
-    split: text file with one file name (without suffix) per line; empty: all pictures.
+    images: folder of the images. annotations: file or folder, by format.
+    split: text file with one file name (without suffix) per line; empty: all images.
     class_names: names by source index, for formats that store only numbers.
     unlabelled: what pixels without a label are in ``instance_maps``: ``other`` (none of the
         objects) or ``ignore`` (unknown).
@@ -46,16 +46,16 @@ class DatasetConfig:
 
 @runtime_checkable
 class SampleSet(Protocol):
-    """A data set of single pictures."""
+    """A data set of single images."""
 
     def __len__(self) -> int: ...
 
     def load(self, index: int) -> Sample:
-        """Return picture ``index`` with its annotation; DataError if the files do not fit."""
+        """Return image ``index`` with its annotation; DataError if the files do not fit."""
         ...
 
     def name_of(self, index: int) -> str:
-        """Return the file name, without suffix, of picture ``index``."""
+        """Return the file name, without suffix, of image ``index``."""
         ...
 
 
@@ -71,21 +71,21 @@ class ClipSet(Protocol):
 
 
 def read_image(path: Path) -> NDArray[np.uint8]:
-    """Return a picture as RGB uint8 [H, W, 3]."""
+    """Return an image as RGB uint8 [H, W, 3]."""
     image = cv2.imread(str(path), cv2.IMREAD_COLOR)
     if image is None:
-        raise DataError(f"'{path}' is missing or not a picture; check the 'images' folder")
+        raise DataError(f"'{path}' is missing or not an image; check the 'images' folder")
     return np.ascontiguousarray(image[:, :, ::-1])
 
 
 def read_label_map(path: Path, size: tuple[int, int]) -> NDArray[np.int64]:
-    """Return a one-channel label picture [H, W] of the size of its image.
+    """Return a one-channel label image [H, W] of the size of its image.
 
-    Palette pictures give indices, not colours.
+    Palette images give indices, not colours.
     """
     labels = cv2.imread(str(path), cv2.IMREAD_UNCHANGED)
     if labels is None:
-        raise DataError(f"'{path}' is missing or not a picture; check 'annotations'")
+        raise DataError(f"'{path}' is missing or not an image; check 'annotations'")
     if labels.ndim != 2:
         raise DataError(f"'{path}' has {labels.shape[2]} channels; expected one with class ids")
     check_size(labels, size, path)
@@ -93,10 +93,10 @@ def read_label_map(path: Path, size: tuple[int, int]) -> NDArray[np.int64]:
 
 
 def check_size(array: NDArray[Any], size: tuple[int, int], path: Path) -> None:
-    """Raise DataError if an annotation [H, W, ...] is not of the size of its picture."""
+    """Raise DataError if an annotation [H, W, ...] is not of the size of its image."""
     if array.shape[:2] != size:
         raise DataError(
-            f"'{path}' is {array.shape[1]}x{array.shape[0]} but its picture is {size[1]}x{size[0]}"
+            f"'{path}' is {array.shape[1]}x{array.shape[0]} but its image is {size[1]}x{size[0]}"
         )
 
 
@@ -123,7 +123,7 @@ def read_split(config: DatasetConfig) -> list[str] | None:
 
 
 def list_images(config: DatasetConfig) -> list[Path]:
-    """Return the pictures of a data set, sorted by name, of its split only."""
+    """Return the images of a data set, sorted by name, of its split only."""
     suffixes = {".jpg", ".jpeg", ".png"}
     if not config.images.is_dir():
         raise DataError(f"data set {config.name!r}: '{config.images}' is not a folder")
@@ -134,9 +134,9 @@ def list_images(config: DatasetConfig) -> list[Path]:
     missing = [name for name in names if name not in found]
     if missing:
         raise DataError(
-            f"data set {config.name!r}: {len(missing)} pictures of the split are not in "
+            f"data set {config.name!r}: {len(missing)} images of the split are not in "
             f"'{config.images}', the first is {missing[0]!r}"
         )
     if not names:
-        raise DataError(f"data set {config.name!r}: no pictures in '{config.images}'")
+        raise DataError(f"data set {config.name!r}: no images in '{config.images}'")
     return [found[name] for name in names]

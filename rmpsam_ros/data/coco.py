@@ -40,11 +40,11 @@ class CocoPanoptic:
         return len(self._entries)
 
     def name_of(self, index: int) -> str:
-        """Return the file name, without suffix, of picture ``index``."""
+        """Return the file name, without suffix, of image ``index``."""
         return Path(self._entries[index]["file_name"]).stem
 
     def load(self, index: int) -> Sample:
-        """Return picture ``index`` with its annotation."""
+        """Return image ``index`` with its annotation."""
         entry = self._entries[index]
         image = read_image(self._config.images / self._files[index])
         size = image.shape[:2]
@@ -88,11 +88,11 @@ class CocoInstances:
         return len(self._images)
 
     def name_of(self, index: int) -> str:
-        """Return the file name, without suffix, of picture ``index``."""
+        """Return the file name, without suffix, of image ``index``."""
         return Path(self._images[index]["file_name"]).stem
 
     def load(self, index: int) -> Sample:
-        """Return picture ``index`` with its annotation."""
+        """Return image ``index`` with its annotation."""
         entry = self._images[index]
         image = read_image(self._config.images / entry["file_name"])
         size = image.shape[:2]
@@ -155,8 +155,8 @@ def segmentation_mask(segmentation: Any, size: tuple[int, int]) -> NDArray[np.bo
 
 def read_segment_ids(path: Path) -> NDArray[np.int64]:
     """Return the ids [H, W] of a panoptic PNG: R + 256 G + 65536 B (0: no segment)."""
-    picture = cv2.imread(str(path), cv2.IMREAD_COLOR)
-    if picture is None:
-        raise DataError(f"'{path}' is missing or not a picture; check 'annotations'")
-    blue, green, red = (picture[:, :, i].astype(np.int64) for i in range(3))
+    image = cv2.imread(str(path), cv2.IMREAD_COLOR)
+    if image is None:
+        raise DataError(f"'{path}' is missing or not an image; check 'annotations'")
+    blue, green, red = (image[:, :, i].astype(np.int64) for i in range(3))
     return red + 256 * green + 65536 * blue

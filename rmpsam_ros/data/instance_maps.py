@@ -1,4 +1,4 @@
-"""Pictures with class and instance in one number per pixel."""
+"""Images with class and instance in one number per pixel."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _INSTANCES = 256
 
 
 class InstanceMaps:
-    """``annotations`` is a folder of 16-bit PNG files with the names of the pictures.
+    """``annotations`` is a folder of 16-bit PNG files with the names of the images.
 
     A value is 256 * class id + instance; 0: no object of the data set's classes, 65535: unknown.
     Instance 0: the class's instances are not told apart; such things are unknown, too. The file
@@ -36,11 +36,11 @@ class InstanceMaps:
         return len(self._images)
 
     def name_of(self, index: int) -> str:
-        """Return the file name, without suffix, of picture ``index``."""
+        """Return the file name, without suffix, of image ``index``."""
         return self._images[index].stem
 
     def load(self, index: int) -> Sample:
-        """Return picture ``index`` with its annotation."""
+        """Return image ``index`` with its annotation."""
         config = self._config
         image = read_image(self._images[index])
         path = config.annotations / f"{self.name_of(index)}.png"

@@ -14,10 +14,10 @@ from rmpsam_ros.data.taxonomy import IGNORED
 
 
 class LabelMaps:
-    """Pictures with one class id per pixel.
+    """Images with one class id per pixel.
 
     Every connected component of a thing class becomes an instance: touching things are one.
-    ``annotations`` is a folder of one-channel PNG files with the names of the pictures.
+    ``annotations`` is a folder of one-channel PNG files with the names of the images.
     """
 
     def __init__(self, config: DatasetConfig) -> None:
@@ -28,11 +28,11 @@ class LabelMaps:
         return len(self._images)
 
     def name_of(self, index: int) -> str:
-        """Return the file name, without suffix, of picture ``index``."""
+        """Return the file name, without suffix, of image ``index``."""
         return self._images[index].stem
 
     def load(self, index: int) -> Sample:
-        """Return picture ``index`` with its annotation."""
+        """Return image ``index`` with its annotation."""
         image = read_image(self._images[index])
         path = self._config.annotations / f"{self.name_of(index)}.png"
         labels = read_label_map(path, image.shape[:2])
@@ -80,11 +80,11 @@ class VocSegmentation:
         return len(self._images)
 
     def name_of(self, index: int) -> str:
-        """Return the file name, without suffix, of picture ``index``."""
+        """Return the file name, without suffix, of image ``index``."""
         return self._images[index].stem
 
     def load(self, index: int) -> Sample:
-        """Return picture ``index`` with its annotation."""
+        """Return image ``index`` with its annotation."""
         image = read_image(self._images[index])
         size = image.shape[:2]
         name = f"{self._images[index].stem}.png"
@@ -127,14 +127,13 @@ def read_palette_map(path: Path, size: tuple[int, int]) -> NDArray[np.int64]:
 
     OpenCV expands palettes to colours, so the indices are looked up from the colours.
     """
-    picture = cv2.imread(str(path), cv2.IMREAD_UNCHANGED)
-    if picture is None or picture.ndim == 2:
+    image = cv2.imread(str(path), cv2.IMREAD_UNCHANGED)
+    if image is None or image.ndim == 2:
         return read_label_map(path, size)
-    blue, green, red = (picture[:, :, i].astype(np.int64) for i in range(3))
-    if picture.shape[:2] != size:
+    blue, green, red = (image[:, :, i].astype(np.int64) for i in range(3))
+    if image.shape[:2] != size:
         raise DataError(
-            f"'{path}' is {picture.shape[1]}x{picture.shape[0]} but its picture is "
-            f"{size[1]}x{size[0]}"
+            f"'{path}' is {image.shape[1]}x{image.shape[0]} but its image is {size[1]}x{size[0]}"
         )
     colors = red << 16 | green << 8 | blue
     order = np.argsort(_VOC_COLORS)

@@ -17,13 +17,13 @@ class DataError(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """One annotated picture.
+    """One annotated image.
 
     image: uint8 [H, W, 3], RGB.
     masks: bool [G, H, W]; masks of instance data sets may overlap.
     classes: int64 [G], index into the label set, or ``UNNAMED``.
     ignore: bool [H, W], pixels about which nothing is known (void, crowds).
-    annotated: bool [C], classes of which the picture shows no unmarked object; only these may
+    annotated: bool [C], classes of which the image shows no unmarked object; only these may
         be denied to a query that matches nothing.
     """
 

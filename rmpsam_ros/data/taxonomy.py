@@ -31,7 +31,7 @@ class ClassMapping:
     partial: labels of which the data set shows unmarked objects; a query is never punished for
         claiming them.
     absent: labels that the data set does not mark and that count as not there; without it they
-        would be free to be seen everywhere in its pictures.
+        would be free to be seen everywhere in its images.
     """
 
     label_set: LabelSet

@@ -1,4 +1,4 @@
-"""YOLO segmentation: one text file per picture, one polygon per line."""
+"""YOLO segmentation: one text file per image, one polygon per line."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from rmpsam_ros.data.taxonomy import IGNORED
 
 
 class YoloSegmentation:
-    """Lines of ``class x1 y1 x2 y2 ...``, coordinates divided by the size of the picture.
+    """Lines of ``class x1 y1 x2 y2 ...``, coordinates divided by the size of the image.
 
-    A picture without a text file has no objects.
+    An image without a text file has no objects.
     """
 
     def __init__(self, config: DatasetConfig) -> None:
@@ -29,11 +29,11 @@ class YoloSegmentation:
         return len(self._images)
 
     def name_of(self, index: int) -> str:
-        """Return the file name, without suffix, of picture ``index``."""
+        """Return the file name, without suffix, of image ``index``."""
         return self._images[index].stem
 
     def load(self, index: int) -> Sample:
-        """Return picture ``index`` with its annotation."""
+        """Return image ``index`` with its annotation."""
         image = read_image(self._images[index])
         size = image.shape[:2]
         path = self._config.annotations / f"{self._images[index].stem}.txt"

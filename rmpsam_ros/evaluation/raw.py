@@ -24,7 +24,7 @@ from rmpsam_ros.model.sam import ImageEmbedding, PromptModel
 from rmpsam_ros.model.sam import transforms as sam_transforms
 from rmpsam_ros.segmentation.labels import LabelSet
 from rmpsam_ros.segmentation.panoptic import FusionConfig, PanopticResult, fuse_panoptic
-from rmpsam_ros.segmentation.preprocess import Geometry, preprocess
+from rmpsam_ros.segmentation.preprocess import Letterbox, preprocess
 
 _MASKS_AT_ONCE = 25
 
@@ -34,7 +34,7 @@ class Objects(NamedTuple):
 
     class_logits: NDArray[np.float32]
     mask_logits: NDArray[np.float32]
-    geometry: Geometry
+    geometry: Letterbox
 
 
 class RawNetwork:
@@ -53,7 +53,7 @@ class RawNetwork:
         self._limits, self._device, self._fusion = limits, device, fusion
         self._network = network.to(device).eval()
         self._features = torch.empty(0)
-        self._geometry = Geometry((1, 1), (1, 1), (32, 32))
+        self._geometry = Letterbox((1, 1), (1, 1), (32, 32))
         self._objects: Objects | None = None
 
     @torch.inference_mode()
@@ -138,7 +138,7 @@ class RawPromptModel:
     def __init__(self, model: PromptModel, device: torch.device) -> None:
         self._model, self._device = model.to(device).eval(), device
         self._embedding: ImageEmbedding | None = None
-        self._geometry = sam_transforms.FrameGeometry((1, 1), (1024, 1024))
+        self._geometry = sam_transforms.SamFrame((1, 1), (1024, 1024))
 
     @torch.inference_mode()
     def show(self, image: NDArray[np.uint8]) -> None:
@@ -192,7 +192,7 @@ def follow_by_boxes(
         yield mask
 
 
-def to_image(maps: Tensor, geometry: Geometry) -> Tensor:
+def to_image(maps: Tensor, geometry: Letterbox) -> Tensor:
     """Resize maps [N, h, w] of the padded input to the image, [N, H, W], bilinearly."""
     height, width = geometry.resized_size
     maps = F.interpolate(maps[None], geometry.padded_size, mode="bilinear", align_corners=False)
@@ -200,7 +200,7 @@ def to_image(maps: Tensor, geometry: Geometry) -> Tensor:
     return F.interpolate(maps, geometry.image_size, mode="bilinear", align_corners=False)[0]
 
 
-def binary_masks(logits: Tensor, geometry: Geometry) -> NDArray[np.bool_]:
+def binary_masks(logits: Tensor, geometry: Letterbox) -> NDArray[np.bool_]:
     """Return masks [N, H, W] where the logits, brought to the size of the image, exceed 0."""
     parts = [(to_image(part, geometry) > 0).numpy() for part in logits.split(_MASKS_AT_ONCE)]
     return np.concatenate(parts)

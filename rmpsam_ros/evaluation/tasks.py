@@ -83,19 +83,19 @@ def evaluate_prompts(model: Promptable, samples: Iterable[Sample]) -> dict[str, 
     return {"interactive": scores.figures()}
 
 
-SMALLEST_PROMPTED = 400
+MIN_PROMPTED_AREA = 400
 """Pixels that an object must exceed to be prompted: below, a few border pixels decide."""
 
 
 class InteractiveScores:
-    """One click and one box for every annotated mask of more than ``SMALLEST_PROMPTED`` pixels."""
+    """One click and one box for every annotated mask of more than ``MIN_PROMPTED_AREA`` pixels."""
 
     def __init__(self) -> None:
         self._click, self._box = InteractiveScore(), InteractiveScore()
 
     def add(self, model: Promptable, masks: NDArray[np.bool_]) -> None:
         """Count the masks [G, H, W] of the image that the model was shown."""
-        masks = masks[masks.sum(axis=(1, 2)) > SMALLEST_PROMPTED]
+        masks = masks[masks.sum(axis=(1, 2)) > MIN_PROMPTED_AREA]
         if not len(masks):
             return
         clicks = np.array([click_position(mask) for mask in masks], np.float64)

@@ -15,13 +15,13 @@ from rmpsam_ros.geometry.mask_pixels import mask_pixels
 if TYPE_CHECKING:
     from rmpsam_ros.segmentation.run_length import RunLengthMask
 
-MOST_PIXELS = 1024  # of one mask that are looked at: a large mask takes no longer than a small one
+MAX_PIXELS = 1024  # of one mask that are looked at: a large mask takes no longer than a small one
 FEWEST_POINTS = 8  # with a depth that agrees; with fewer there is no position
 # A depth belongs to the thing if its inverse is this many median deviations from the median, or
 # this share of it. Inverse depth, because it is linear over a plane, and because the errors of
 # stereo and pattern cameras are even in it.
 DEVIATIONS = 6.0
-LEAST_SHARE = 0.02
+MIN_SHARE = 0.02
 ROUNDS = 2  # of leaving out what does not belong
 OUTERMOST = 0.005  # share of the points that may lie outside the box, on each of its sides
 
@@ -56,7 +56,7 @@ def locate(mask: RunLengthMask, depth: DepthImage, camera: CameraModel) -> Objec
         mask: of the image that `camera` describes.
         depth: aligned to that image; see `DepthImage.check_fits`.
     """
-    rows, columns = mask_pixels(mask, MOST_PIXELS)
+    rows, columns = mask_pixels(mask, MAX_PIXELS)
     if not rows.size:
         return None
     z = depth.at(rows, columns, mask.height, mask.width)
@@ -91,5 +91,5 @@ def _agreeing(z: NDArray[np.float32]) -> NDArray[np.bool_]:
         middle = np.median(inverse[agreeing])
         distances = np.abs(inverse - middle)
         spread = DEVIATIONS * np.median(distances[agreeing])
-        agreeing = distances <= max(float(spread), LEAST_SHARE * float(middle))
+        agreeing = distances <= max(float(spread), MIN_SHARE * float(middle))
     return agreeing

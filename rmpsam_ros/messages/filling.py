@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 if TYPE_CHECKING:  # importing them takes seconds, which belong to the configuration of the node
     from rmpsam_ros.geometry import LocatedTrack
-    from rmpsam_ros.pipeline import FrameResult, Pipeline, PromptedMask, PromptedObject
+    from rmpsam_ros.pipeline import FrameResult, Pipeline, PromptedMask
     from rmpsam_ros.segmentation.labels import LabelSet
     from rmpsam_ros.segmentation.run_length import RunLengthMask
 
@@ -136,7 +136,7 @@ class MessageFiller:
             )
         return table
 
-    def prompted_mask(self, one: PromptedMask | PromptedObject, stamp: Any) -> Any:
+    def prompted_mask(self, one: PromptedMask, stamp: Any) -> Any:
         """Fill a PromptedMask; ``stamp`` is the Time of the image it belongs to."""
         return self._types.PromptedMask(
             object_id=one.object_id,

@@ -58,7 +58,7 @@ _PARTS: tuple[tuple[str, str], ...] = (
 """Part of a neck or decoder key here, and what replaces it; the first that matches counts."""
 
 _IGNORED = re.compile(r"^data_preprocessor\.|\.fc_cls$|\.logit_scale$|\.num_batches_tracked$")
-"""Entries of a file that the network does not need: constants and the vocabulary table."""
+"""Entries of a file that the network does not need: constants and the class table."""
 
 
 class CheckpointError(ValueError):

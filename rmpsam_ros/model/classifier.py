@@ -34,11 +34,11 @@ class TextClassifier(nn.Module):
 
     @property
     def num_classes(self) -> int:
-        """Number of classes C of the vocabulary, without "no object"."""
+        """Number of classes C of the class table, without "no object"."""
         return self.text_embeddings.shape[0]
 
-    def set_vocabulary(self, text_embeddings: Tensor) -> None:
-        """Exchange the vocabulary; see ``RmpSam.set_vocabulary``."""
+    def set_text_embeddings(self, text_embeddings: Tensor) -> None:
+        """Exchange the class table; see ``RmpSam.set_text_embeddings``."""
         table = text_embeddings.detach()
         if table.ndim != 3 or table.shape[1] == 0 or table.shape[2] != self.text_dim:
             raise ValueError(

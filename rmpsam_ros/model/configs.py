@@ -51,9 +51,10 @@ def build_model(name: str, text_embeddings: Tensor | None = None) -> RmpSam:
     """Build a network by name, in eval mode, with freshly initialised weights.
 
     name: a key of ``MODEL_CONFIGS``.
-    text_embeddings: [C, P, 768] unit vectors, the vocabulary (see ``RmpSam.set_vocabulary``).
-        Without it the vocabulary is empty, and "no object" is the only class.
-    Raises ValueError for an unknown name or an unusable vocabulary.
+    text_embeddings: [C, P, 768] unit vectors, the class table (see
+        ``RmpSam.set_text_embeddings``).
+        Without it there is no class but "no object".
+    Raises ValueError for an unknown name or an unusable class table.
     """
     if name not in MODEL_CONFIGS:
         known = ", ".join(sorted(MODEL_CONFIGS))
@@ -73,5 +74,5 @@ def build_model(name: str, text_embeddings: Tensor | None = None) -> RmpSam:
         names_from_pixels=config.names_from_pixels,
     )
     if text_embeddings is not None:
-        model.set_vocabulary(text_embeddings)
+        model.set_text_embeddings(text_embeddings)
     return model.eval()

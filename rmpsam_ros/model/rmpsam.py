@@ -24,9 +24,6 @@ from rmpsam_ros.model.prompt_encoder import PromptEncoder
 IMAGE_STRIDE = 32
 """Height and width of the input must be multiples of this."""
 
-FEATURE_STRIDE = 4
-"""Input pixels per feature and mask pixel."""
-
 
 class RmpSam(nn.Module):
     """The complete network; build it with ``build_model``.
@@ -73,7 +70,7 @@ class RmpSam(nn.Module):
         self.prompt_adapter = PromptAdapter(dim, num_heads)
         self.classifier = TextClassifier(text_dim)
 
-    def set_vocabulary(self, text_embeddings: Tensor) -> None:
+    def set_text_embeddings(self, text_embeddings: Tensor) -> None:
         """Exchange the classes the network tells apart; no weight changes.
 
         Args:
@@ -85,7 +82,7 @@ class RmpSam(nn.Module):
 
         Source: docs/reference/rmpsam.md, section 5.
         """
-        self.classifier.set_vocabulary(text_embeddings)
+        self.classifier.set_text_embeddings(text_embeddings)
 
     def features(self, images: Tensor) -> Tensor:
         """Return the feature map F, [B, 256, H/4, W/4].

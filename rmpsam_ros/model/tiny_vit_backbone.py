@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from rmpsam_ros.model.efficientnet_lite import EfficientNetLite0
 from rmpsam_ros.model.sam.tiny_vit import TinyVit, TinyVitStage
-from rmpsam_ros.model.sam.transforms import PIXEL_MEAN, PIXEL_STD
+from rmpsam_ros.segmentation.preprocess import MEAN, STD
 
 POSITION_WAVES = 16
 """Cosine waves per axis that tell where in the picture a pixel is."""
@@ -108,7 +108,7 @@ class TinyVitLite0Backbone(TinyVitBackbone):
 
 def lite0_normalization() -> tuple[Tensor, Tensor]:
     """Return the factor and the summand, [3, 1, 1], from RMP-SAM's pixels to Lite0's."""
-    mean, std = torch.tensor(PIXEL_MEAN), torch.tensor(PIXEL_STD)
+    mean, std = torch.tensor(MEAN), torch.tensor(STD)
     return (std / 128)[:, None, None], ((mean - 127) / 128)[:, None, None]
 
 

@@ -31,8 +31,6 @@ from rmpsam_ros.prompting import (
     TooManyPromptsError,
 )
 
-PromptResult = PromptedMask  # what a request is answered with
-
 __all__ = [
     "FrameNotKeptError",
     "FrameResult",
@@ -41,7 +39,6 @@ __all__ = [
     "Pipeline",
     "PipelineConfig",
     "PipelineError",
-    "PromptResult",
     "PromptState",
     "PromptedMask",
     "PromptedObject",

@@ -23,7 +23,7 @@ from rmpsam_ros.runtime import Engine, EngineError, EngineInfo, FrameOutput, Obj
 from rmpsam_ros.runtime.engine import ChannelOrder
 from rmpsam_ros.segmentation.labels import LabelSet
 from rmpsam_ros.segmentation.panoptic import semantic_map
-from rmpsam_ros.segmentation.preprocess import Geometry
+from rmpsam_ros.segmentation.preprocess import Letterbox
 from rmpsam_ros.segmentation.run_length import encode_segments
 from rmpsam_ros.tracking import ClipWindow, Detection, QueryTracker, TrackState
 
@@ -44,7 +44,7 @@ class PendingFrame:
     image: NDArray[np.uint8]
     channel_order: ChannelOrder
     prepared: Any
-    geometry: Geometry
+    geometry: Letterbox
     followed: FollowPass
     preprocess: float
     inference: float = 0.0

@@ -27,10 +27,10 @@ from rmpsam_ros.prompting.engines import PROMPT_ENGINES, load_prompt_engine
 from rmpsam_ros.prompting.frames import FrameNotKeptError, FrameStore, KeptFrame, NoFrameError
 from rmpsam_ros.prompting.prompter import MAX_ID_LENGTH, FollowPass, Prompter
 from rmpsam_ros.prompting.query_masks import QueryMasks, pack_queries
-from rmpsam_ros.prompting.results import PromptedMask
 from rmpsam_ros.prompting.shared_decoder import SharedDecoder
 from rmpsam_ros.tracking.prompted_records import (
     FollowConfig,
+    PromptedMask,
     PromptedObject,
     PromptState,
     TooManyPromptsError,

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rmpsam_ros.prompting.query_masks import QueryMasks
-from rmpsam_ros.segmentation.preprocess import Geometry
+from rmpsam_ros.segmentation.preprocess import Letterbox
 from rmpsam_ros.segmentation.run_length import RunLengthMask
 
 _FEATURE_BYTES = 64  # per pixel of the padded input: 256 channels, stride 4, float32
@@ -44,7 +44,7 @@ class KeptFrame:
     stamp: float
     image: NDArray[np.uint8]
     channel_order: Literal["rgb", "bgr"]
-    geometry: Geometry
+    geometry: Letterbox
     features: Any
     queries: QueryMasks
     tracks: Mapping[int, RunLengthMask] = field(default_factory=dict)

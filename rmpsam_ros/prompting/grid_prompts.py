@@ -1,4 +1,4 @@
-"""Masks of everything in a picture, from a promptable model and no click of a person.
+"""Masks of everything in an image, from a promptable model and no click of a person.
 
 Two ways: a grid of points, whose many overlapping masks are filtered (SAM's automatic generator),
 or boxes around objects that a detector has found, whose masks need no filtering (MobileSAMv2,
@@ -15,12 +15,12 @@ from torch import Tensor
 
 from rmpsam_ros.model.sam.transforms import (
     MASK_THRESHOLD,
-    FrameGeometry,
+    SamFrame,
     boxes_to_frame,
     logits_to_picture,
     points_to_frame,
 )
-from rmpsam_ros.prompting.steps import Steps, finished
+from rmpsam_ros.prompting.steps import Steps
 from rmpsam_ros.segmentation.overlap import distinct_boxes
 
 BOXES_AT_ONCE = 320
@@ -29,7 +29,7 @@ _MASKS_AT_ONCE = 16
 
 
 class Decode(Protocol):
-    """Answers prompts on one picture; `functools.partial(model.decode, embedding)` is one."""
+    """Answers prompts on one image; `functools.partial(model.decode, embedding)` is one."""
 
     def __call__(
         self,
@@ -65,7 +65,7 @@ class GridFilter:
 
 @dataclass(frozen=True)
 class EverythingMasks:
-    """N masks of one picture with the prompts they came from."""
+    """N masks of one image with the prompts they came from."""
 
     masks: NDArray[np.bool_]
     """[N, H, W]"""
@@ -84,7 +84,7 @@ class EverythingMasks:
 
 
 def point_grid(side: int, height: int, width: int) -> NDArray[np.float64]:
-    """Centres of side x side equal cells of a picture, row by row: [side * side, 2], x first."""
+    """Centres of side x side equal cells of an image, row by row: [side * side, 2], x first."""
     if side < 1:
         raise ValueError(f"a grid has at least one point per side, got {side}")
     centres = (np.arange(side) + 0.5) / side
@@ -93,28 +93,19 @@ def point_grid(side: int, height: int, width: int) -> NDArray[np.float64]:
 
 
 @torch.inference_mode()
-def segment_with_grid(
-    decode: Decode,
-    geometry: FrameGeometry,
-    points_per_side: int = 32,
-    keep: GridFilter | None = None,
-) -> EverythingMasks:
-    """Masks of a picture from a grid of points, three masks for every point.
-
-    Filtered by predicted IoU, by stability, and by box overlap, the most certain masks first
-    (docs/reference/sam_family.md, section 5.1).
-    """
-    return finished(grid_steps(decode, geometry, points_per_side, keep))
-
-
-@torch.inference_mode()
 def grid_steps(
     decode: Decode,
-    geometry: FrameGeometry,
+    geometry: SamFrame,
     points_per_side: int = 32,
     keep: GridFilter | None = None,
 ) -> Steps[EverythingMasks]:
-    """`segment_with_grid`, yielding after every few points, so that it may be left for a while."""
+    """Masks of an image from a grid of points, three masks for every point.
+
+    Filtered by predicted IoU, by stability, and by box overlap, the most certain masks first
+    (docs/reference/sam_family.md, section 5.1).
+
+    Yields after every few points, so that it may be left for a while.
+    """
     keep = keep or GridFilter()
     points = point_grid(points_per_side, *geometry.original)
     candidates = _Candidates(geometry)
@@ -132,9 +123,9 @@ def grid_steps(
 
 @torch.inference_mode()
 def segment_with_boxes(
-    decode: Decode, geometry: FrameGeometry, boxes: NDArray[np.floating]
+    decode: Decode, geometry: SamFrame, boxes: NDArray[np.floating]
 ) -> EverythingMasks:
-    """One mask for each box [N, 4] (x0, y0, x1, y1 in pixels of the picture), nothing dropped.
+    """One mask for each box [N, 4] (x0, y0, x1, y1 in pixels of the image), nothing dropped.
 
     The masks come in the order of their area, largest first, so that small ones end on top when
     they are painted one after another (docs/reference/sam_family.md, section 5.2).
@@ -176,7 +167,7 @@ def mask_boxes(masks: NDArray[np.bool_]) -> NDArray[np.int64]:
 class _Candidates:
     """Masks seen so far, one bit a pixel: a fine grid can bring hundreds of large ones."""
 
-    geometry: FrameGeometry
+    geometry: SamFrame
     packed: list[NDArray[np.uint8]] = field(default_factory=list)
     areas: list[int] = field(default_factory=list)
     boxes: list[NDArray[np.int64]] = field(default_factory=list)

@@ -20,17 +20,17 @@ from rmpsam_ros.prompting.frames import FrameStore, KeptFrame
 from rmpsam_ros.prompting.observation import observe, track_anchor
 from rmpsam_ros.prompting.propagate import propagate
 from rmpsam_ros.prompting.refinement import add_clicks, correct_place, prompt_anchor
-from rmpsam_ros.prompting.results import PromptedMask, prompted_mask
 from rmpsam_ros.prompting.segment_everything import everything_from_boxes, everything_from_grid
 from rmpsam_ros.prompting.shared_decoder import SharedDecoder
 from rmpsam_ros.prompting.steps import Steps, finished
 from rmpsam_ros.runtime import EngineError, ObjectOutput, PromptOutput
-from rmpsam_ros.segmentation.preprocess import Geometry
+from rmpsam_ros.segmentation.preprocess import Letterbox
 from rmpsam_ros.segmentation.prompt_types import ObjectPrompt, PromptError, validate_prompt
 from rmpsam_ros.tracking.prompted import PromptedObjects
 from rmpsam_ros.tracking.prompted_records import (
     Anchor,
     Following,
+    PromptedMask,
     PromptedObject,
     PromptState,
 )
@@ -66,7 +66,7 @@ class Prompter:
 
     # --- the network's thread ---
 
-    def begin_pass(self, stamp: float, geometry: Geometry) -> FollowPass:
+    def begin_pass(self, stamp: float, geometry: Letterbox) -> FollowPass:
         """Return what the network is to answer together with the next frame."""
         if not isinstance(self.engine, SharedDecoder):
             return FollowPass()
@@ -113,9 +113,7 @@ class Prompter:
     def masks(self) -> tuple[PromptedMask, ...]:
         """Return the newest mask of every followed object."""
         return tuple(
-            prompted_mask(one)
-            for one in self._objects.reports()
-            if one.state is not PromptState.SINGLE
+            known for known in self._objects.reports() if known.state is not PromptState.SINGLE
         )
 
     # --- the thread of the prompt engine ---
@@ -163,7 +161,7 @@ class Prompter:
         known = self._objects.put(object_id, track, seen)
         if known.state is not PromptState.SINGLE and not self.engine.runs_beside:
             self._catch_up(known.object_id, frame.stamp)
-        return prompted_mask(known)
+        return known
 
     def follow(self) -> tuple[PromptedMask, ...] | None:
         """Look for all followed objects in the newest frame, with an engine of its own encoder.

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from rmpsam_ros import _native
 from rmpsam_ros.runtime import ObjectOutput
 from rmpsam_ros.segmentation.overlap import iou
-from rmpsam_ros.segmentation.preprocess import Geometry
+from rmpsam_ros.segmentation.preprocess import Letterbox
 
 _AGREEMENT = 0.5  # intersection over union of two masks of one object
 _ONES = np.array([value.bit_count() for value in range(256)], np.uint8)
@@ -40,25 +40,25 @@ class QueryMasks:
         """Memory of the arrays."""
         return self.objectness.nbytes + self.bits.nbytes + self.embeddings.nbytes
 
-    def agreeing(self, mask: NDArray[np.bool_], geometry: Geometry) -> NDArray[np.intp]:
+    def agreeing(self, mask: NDArray[np.bool_], geometry: Letterbox) -> NDArray[np.intp]:
         """Return the queries that show the same object as a mask (H, W), best first."""
         cells = np.array(self.grid) / geometry.padded_size * geometry.resized_size
         places = [
             ((np.arange(round(number)) + 0.5) * (side / number)).astype(int).clip(0, side - 1)
             for number, side in zip(cells.tolist(), mask.shape, strict=True)
         ]
-        picture = np.zeros(self.grid, np.bool_)
-        picture[: len(places[0]), : len(places[1])] = True
+        whole = np.zeros(self.grid, np.bool_)
+        whole[: len(places[0]), : len(places[1])] = True
         wanted = np.zeros(self.grid, np.bool_)
         wanted[: len(places[0]), : len(places[1])] = mask[np.ix_(*places)]
         area = int(np.count_nonzero(wanted))
-        areas = _count_ones(self.bits & np.packbits(picture))
+        areas = _count_ones(self.bits & np.packbits(whole))
         shared = _count_ones(self.bits & np.packbits(wanted))
         overlap = iou(shared, areas, area)
         order = np.argsort(-overlap, kind="stable")
         return order[overlap[order] >= _AGREEMENT]
 
-    def boxes(self, geometry: Geometry, least_objectness: float) -> NDArray[np.float32]:
+    def boxes(self, geometry: Letterbox, min_objectness: float) -> NDArray[np.float32]:
         """Return boxes around the connected parts of the queries' masks, the surest object first.
 
         A query that claims several objects, or stray cells beside its own, would have a box that
@@ -66,17 +66,17 @@ class QueryMasks:
 
         Args:
             geometry: of the frame.
-            least_objectness: queries below it are left out, and those with an empty mask.
+            min_objectness: queries below it are left out, and those with an empty mask.
 
         Returns:
             (M, 4) float32 x_min, y_min, x_max, y_max, edges, image pixels.
         """
         order = np.argsort(-self.objectness, kind="stable")
-        order = order[self.objectness[order] >= least_objectness]
+        order = order[self.objectness[order] >= min_objectness]
         height, width = self.grid
         masks = np.unpackbits(self.bits[order], axis=1, count=height * width)
         masks = masks.reshape(len(order), height, width)
-        # Cells that lie in the padding are no part of the picture.
+        # Cells that lie in the padding are no part of the image.
         cells = np.array(self.grid) / geometry.padded_size * geometry.resized_size
         masks = masks[:, : int(np.ceil(cells[0])), : int(np.ceil(cells[1]))]
         boxes = np.array([box for mask in masks for box in _part_boxes(mask)], np.float32)

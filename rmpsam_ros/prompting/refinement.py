@@ -19,7 +19,7 @@ import numpy as np
 from rmpsam_ros.segmentation.prompt_types import FOREGROUND, MAX_POINTS, POINT_RADIUS, ObjectPrompt
 from rmpsam_ros.tracking.prompted_records import Anchor
 
-_NEAR = 0.5  # of the size of the box, on each side of it
+_NEAR_MARGIN = 0.5  # of the size of the box, on each side of it
 
 
 def add_clicks(earlier: ObjectPrompt, later: ObjectPrompt) -> ObjectPrompt:
@@ -43,7 +43,7 @@ def correct_place(anchor: Anchor, prompt: ObjectPrompt) -> ObjectPrompt:
     if points.ndim != 2 or points.shape[1] != 2 or labels.shape != points.shape[:1]:
         return prompt  # for validate_prompt
     foreground = points[labels == FOREGROUND]
-    if len(prompt.boxes) or not _inside(anchor.box, foreground, _NEAR):
+    if len(prompt.boxes) or not _inside(anchor.box, foreground, _NEAR_MARGIN):
         return prompt
     place = anchor_prompt(anchor, with_box=_inside(anchor.box, foreground, 0.0))
     room = MAX_POINTS - len(points)

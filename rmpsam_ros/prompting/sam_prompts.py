@@ -133,14 +133,14 @@ class SamPrompts:
         """Give back what the engine holds."""
         self._engine.close()
 
-    def _features(self, frame: KeptFrame) -> tuple[SamFeatures, transforms.FrameGeometry]:
+    def _features(self, frame: KeptFrame) -> tuple[SamFeatures, transforms.SamFrame]:
         """Return what is kept of a frame, made now if nobody has prompted it yet."""
         if frame.embedding is None:
             picture, geometry = transforms.preprocess(np.ascontiguousarray(frame.rgb))
             features = self._engine.encode(picture)
             frame.embedding = features, geometry
             frame.embedding_bytes = features.nbytes
-        kept: tuple[SamFeatures, transforms.FrameGeometry] = frame.embedding
+        kept: tuple[SamFeatures, transforms.SamFrame] = frame.embedding
         return kept
 
     def _decode(

@@ -24,8 +24,8 @@ _MAX_BOXES = 320
 _BOXES_A_STEP = 16  # half a second of MobileSAM on two cores: a click waits no longer for its turn
 _MIN_OBJECTNESS = 0.1
 _MIN_SIDE = 4.0  # pixels; smaller boxes hold no object that a mask could tell
-_SAME_BOX = 0.9  # intersection over union
-_SAME_MASK = 0.8
+_MAX_BOX_IOU = 0.9  # intersection over union
+_MAX_MASK_IOU = 0.8
 _MIN_SCORE = 0.5
 _MIN_AREA = 16  # pixels
 _GRID = 160  # masks are compared on a map of at most this many cells a side
@@ -35,13 +35,13 @@ def everything_from_boxes(engine: PromptEngine, frame: KeptFrame) -> Steps[list[
     """Return a mask for every box around an object query that sees anything, largest first."""
     boxes = frame.queries.boxes(frame.geometry, _MIN_OBJECTNESS)
     boxes = boxes[((boxes[:, 2:] - boxes[:, :2]) >= _MIN_SIDE).all(axis=1)]
-    boxes = boxes[distinct_boxes(boxes, _SAME_BOX)][:_MAX_BOXES]
+    boxes = boxes[distinct_boxes(boxes, _MAX_BOX_IOU)][:_MAX_BOXES]
     found: list[FoundMask] = []
     for start in range(0, len(boxes), _BOXES_A_STEP):
         answers = engine.in_boxes(frame, boxes[start : start + _BOXES_A_STEP])
         found += [one for one in answers if one.score >= _MIN_SCORE and one.mask.area >= _MIN_AREA]
         yield
-    return _largest_first(distinct_masks(found, _SAME_MASK))
+    return _largest_first(distinct_masks(found, _MAX_MASK_IOU))
 
 
 def everything_from_grid(
@@ -52,7 +52,7 @@ def everything_from_grid(
         raise PromptError(f"points_per_side is {points_per_side}; expected 1 to {MAX_GRID}")
     answers = yield from engine.on_grid(frame, points_per_side)
     found = [one for one in answers if one.mask.area >= _MIN_AREA]
-    return _largest_first(distinct_masks(found, _SAME_MASK))
+    return _largest_first(distinct_masks(found, _MAX_MASK_IOU))
 
 
 def distinct_masks(found: Sequence[FoundMask], max_iou: float) -> list[FoundMask]:

@@ -14,7 +14,7 @@ from rmpsam_ros.prompting.grid_prompts import point_grid
 from rmpsam_ros.prompting.refinement import anchor_prompt
 from rmpsam_ros.prompting.steps import Steps
 from rmpsam_ros.runtime import Engine, ObjectOutput, PromptOutput
-from rmpsam_ros.segmentation.preprocess import Geometry
+from rmpsam_ros.segmentation.preprocess import Letterbox
 from rmpsam_ros.segmentation.prompt_types import FOREGROUND, ObjectPrompt, prompt_boxes
 from rmpsam_ros.segmentation.prompted_object import BOX_MARGIN, object_mask, query_mask
 from rmpsam_ros.segmentation.run_length import encode_mask
@@ -69,7 +69,7 @@ class SharedDecoder:
                 yield
         return found
 
-    def pass_boxes(self, anchors: Sequence[Anchor], geometry: Geometry) -> NDArray[np.float32]:
+    def pass_boxes(self, anchors: Sequence[Anchor], geometry: Letterbox) -> NDArray[np.float32]:
         """Return what looks for objects at their anchors in `Engine.run`, (K, 4), one each."""
         boxes = [prompt_boxes(_follow_prompt(one), geometry, self._padded)[0] for one in anchors]
         return np.concatenate(boxes)
@@ -79,7 +79,7 @@ class SharedDecoder:
         output: PromptOutput,
         anchors: Sequence[Anchor],
         elapsed: Sequence[float],
-        geometry: Geometry,
+        geometry: Letterbox,
     ) -> list[Answer]:
         """Return the answers to `pass_boxes` from the output of its pass.
 
@@ -97,7 +97,7 @@ class SharedDecoder:
                 answers.append(Answer(np.zeros(geometry.image_size, np.bool_), 0.0))
         return answers
 
-    def query_answer(self, objects: ObjectOutput, query: int, geometry: Geometry) -> Answer:
+    def query_answer(self, objects: ObjectOutput, query: int, geometry: Letterbox) -> Answer:
         """Return the mask of an object query, and the mean probability inside it as its score."""
         return Answer(*query_mask(objects.mask_logits, query, geometry))
 
@@ -149,6 +149,6 @@ def _follow_prompt(anchor: Anchor) -> ObjectPrompt:
 
 
 def _answer(
-    output: PromptOutput, prompt: ObjectPrompt, geometry: Geometry, margin: float
+    output: PromptOutput, prompt: ObjectPrompt, geometry: Letterbox, margin: float
 ) -> Answer:
     return Answer(*object_mask(output.mask_logits, output.iou, prompt, geometry, margin))

@@ -140,7 +140,7 @@ def load_network(config: EngineConfig, num_classes: int, progress: Progress) -> 
     model = build_model(config.model)
     own_table = _load_weights(model, config, progress)
     try:
-        model.set_vocabulary(_text_embeddings(config, own_table, num_classes))
+        model.set_text_embeddings(_text_embeddings(config, own_table, num_classes))
     except ValueError as error:
         raise EngineError(f"class table: {error}") from error
     return model

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from rmpsam_ros import _native
 from rmpsam_ros.segmentation.labels import LabelSet
 from rmpsam_ros.segmentation.panoptic import check_logits, class_probabilities
-from rmpsam_ros.segmentation.preprocess import Geometry
+from rmpsam_ros.segmentation.preprocess import Letterbox
 from rmpsam_ros.segmentation.run_length import Box, RunLengthMask, encode_mask
 
 
@@ -35,7 +35,7 @@ class Instance:
 def extract_instances(
     class_logits: NDArray[np.float32],
     mask_logits: NDArray[np.float32],
-    geometry: Geometry,
+    geometry: Letterbox,
     label_set: LabelSet,
     max_instances: int = 100,
 ) -> list[Instance]:

@@ -37,7 +37,7 @@ def color_histogram(rgb: NDArray[np.uint8], mask: NDArray[np.bool_]) -> NDArray[
     stride = _stride(mask.shape)
     rgb, mask = rgb[::stride, ::stride], mask[::stride, ::stride]
     lab = cv2.cvtColor(np.ascontiguousarray(rgb), cv2.COLOR_RGB2LAB)
-    # Pictures rarely reach the ends of the two colour axes.
+    # Images rarely reach the ends of the two colour axes.
     ranges = [0, 256, 64, 192, 64, 192]
     lab = np.clip(lab, (0, 64, 64), (255, 191, 191)).astype(np.uint8)
     histogram = cv2.calcHist([lab], [0, 1, 2], mask.astype(np.uint8), [_BINS] * 3, ranges)

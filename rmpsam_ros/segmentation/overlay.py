@@ -1,4 +1,4 @@
-"""A picture for people: class colours, contours and captions over the camera image."""
+"""An image for people: class colours, contours and captions over the camera image."""
 
 from __future__ import annotations
 

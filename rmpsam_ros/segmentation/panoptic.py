@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from rmpsam_ros import _native
 from rmpsam_ros.segmentation.labels import LabelSet
-from rmpsam_ros.segmentation.preprocess import Geometry
+from rmpsam_ros.segmentation.preprocess import Letterbox
 from rmpsam_ros.segmentation.run_length import Box, Runs, decode_id_map, encode_id_map
 
 MAX_QUERIES = 32767  # two pixel codes for each must fit into 16 bits
@@ -166,7 +166,7 @@ def check_logits(
 def fuse_panoptic(
     class_logits: NDArray[np.float32],
     mask_logits: NDArray[np.float32],
-    geometry: Geometry,
+    geometry: Letterbox,
     label_set: LabelSet,
     config: FusionConfig = FusionConfig(),
 ) -> PanopticResult:

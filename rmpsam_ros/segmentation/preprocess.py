@@ -18,7 +18,7 @@ MAX_SIDE = 16384  # pixels; larger images are a mistake, and the kernels count o
 
 
 @dataclass(frozen=True, slots=True)
-class Geometry:
+class Letterbox:
     """How an image was fitted into the network input; every size is (height, width) in pixels.
 
     Attributes:
@@ -51,6 +51,9 @@ class Geometry:
         return np.array(sizes, np.int32)
 
 
+Geometry = Letterbox  # until everyone says so
+
+
 def resized_size(image_size: tuple[int, int], limits: tuple[int, int]) -> tuple[int, int]:
     """Size (height, width) of an image after the ratio-keeping resize.
 
@@ -73,18 +76,18 @@ def resized_size(image_size: tuple[int, int], limits: tuple[int, int]) -> tuple[
     return height, width
 
 
-def fit(image_size: tuple[int, int], limits: tuple[int, int]) -> Geometry:
-    """Geometry of an image of this size: resized within `limits`, padded to multiples of 32."""
+def fit(image_size: tuple[int, int], limits: tuple[int, int]) -> Letterbox:
+    """Fit an image of this size: resized within `limits`, padded to multiples of 32."""
     size = resized_size(image_size, limits)
     height, width = (-(-side // SIZE_DIVISOR) * SIZE_DIVISOR for side in size)
-    return Geometry((image_size[0], image_size[1]), size, (height, width))
+    return Letterbox((image_size[0], image_size[1]), size, (height, width))
 
 
 def preprocess(
     image: NDArray[np.uint8],
     limits: tuple[int, int],
     channel_order: Literal["rgb", "bgr"] = "rgb",
-) -> tuple[NDArray[np.float32], Geometry]:
+) -> tuple[NDArray[np.float32], Letterbox]:
     """Resize, normalise and pad one image for the network (docs/reference/rmpsam.md, section 10).
 
     Args:

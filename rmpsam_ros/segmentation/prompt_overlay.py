@@ -1,4 +1,4 @@
-"""Prompted masks drawn over a picture."""
+"""Prompted masks drawn over an image."""
 
 from __future__ import annotations
 
@@ -29,10 +29,10 @@ def draw_prompted(
     objects: Sequence[tuple[str, RunLengthMask, bool]],
     captions: bool = True,
 ) -> None:
-    """Draw prompted objects onto an RGB picture (H, W, 3) uint8, in place.
+    """Draw prompted objects onto an RGB image (H, W, 3) uint8, in place.
 
     Args:
-        objects: id, mask of the picture's size, and whether the mask belongs to this picture: then
+        objects: id, mask of the image's size, and whether the mask belongs to this image: then
             it is tinted, else it has a contour only. Empty masks are left out.
         captions: write the ids, too; colours tell them apart in any case.
 
@@ -44,7 +44,7 @@ def draw_prompted(
     for object_id, mask, is_current in objects:
         if (mask.height, mask.width) != (height, width):
             raise ValueError(
-                f"mask of {object_id} is {mask.width} x {mask.height}, the picture "
+                f"mask of {object_id} is {mask.width} x {mask.height}, the image "
                 f"{width} x {height}"
             )
         if not mask.area:
@@ -66,7 +66,7 @@ def draw_prompted(
 
 
 def _write(canvas: NDArray[np.uint8], text: str, corner: tuple[int, int]) -> None:
-    """Write a caption above the top left corner of an object, inside the picture."""
+    """Write a caption above the top left corner of an object, inside the image."""
     height, width = canvas.shape[:2]
     text = "".join(sign if " " <= sign <= "~" else "?" for sign in text[:32])
     scale = min(1.0, max(0.35, height / 1600))

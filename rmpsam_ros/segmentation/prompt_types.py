@@ -22,7 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rmpsam_ros import _native
-from rmpsam_ros.segmentation.preprocess import Geometry
+from rmpsam_ros.segmentation.preprocess import Letterbox
 
 FOREGROUND, BACKGROUND = 1, 0
 POINT_RADIUS = 3.0  # pixels of the resized image
@@ -93,7 +93,7 @@ def _check_coordinates(
 
 
 def prompt_boxes(
-    prompt: ObjectPrompt, geometry: Geometry, padded: bool = False
+    prompt: ObjectPrompt, geometry: Letterbox, padded: bool = False
 ) -> tuple[NDArray[np.float32], NDArray[np.int8]]:
     """The prompt as the network takes it: one box per point and box, points first.
 
@@ -124,7 +124,7 @@ def combine_prompt_masks(
     mask_logits: NDArray[np.float32],
     signs: NDArray[np.int8],
     ious: NDArray[np.float32],
-    geometry: Geometry,
+    geometry: Letterbox,
 ) -> tuple[NDArray[np.bool_], float]:
     """Mask and score of one object from the answers to its prompts, by the rule of this module.
 

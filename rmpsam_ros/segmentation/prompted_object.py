@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rmpsam_ros import _native
-from rmpsam_ros.segmentation.preprocess import Geometry
+from rmpsam_ros.segmentation.preprocess import Letterbox
 from rmpsam_ros.segmentation.prompt_types import (
     FOREGROUND,
     POINT_RADIUS,
@@ -34,7 +34,7 @@ def object_mask(
     mask_logits: NDArray[np.float32],
     ious: NDArray[np.float32],
     prompt: ObjectPrompt,
-    geometry: Geometry,
+    geometry: Letterbox,
     box_margin: float = BOX_MARGIN,
 ) -> tuple[NDArray[np.bool_], float]:
     """Return mask and score of one object from the answers to its prompts.
@@ -73,7 +73,7 @@ def object_mask(
 
 
 def query_mask(
-    mask_logits: NDArray[np.float32], query: int, geometry: Geometry
+    mask_logits: NDArray[np.float32], query: int, geometry: Letterbox
 ) -> tuple[NDArray[np.bool_], float]:
     """Return the mask, (H, W) bool, of an object query, and the mean probability inside it.
 

@@ -2,8 +2,8 @@
 
 Examples:
     >>> import numpy as np
-    >>> from rmpsam_ros.tracking import Detection, QueryTracker, match_queries, split_clips
-    >>> match_queries(np.eye(3), np.eye(3)[[2, 0, 1]]).tolist()
+    >>> from rmpsam_ros.tracking import Detection, QueryTracker, match_clip_queries, split_clips
+    >>> match_clip_queries(np.eye(3), np.eye(3)[[2, 0, 1]]).tolist()
     [1, 2, 0]
 
     >>> tracker, queries = QueryTracker(), np.eye(4, dtype=np.float32)
@@ -22,9 +22,10 @@ from rmpsam_ros.tracking.clips import (
     align_clips,
     align_queries,
     clip_size_for,
+    match_clip_queries,
     split_clips,
 )
-from rmpsam_ros.tracking.matching import cosine_similarity, match_queries
+from rmpsam_ros.tracking.matching import cosine_similarity
 from rmpsam_ros.tracking.records import Detection, Track, TrackerConfig, TrackState
 from rmpsam_ros.tracking.tracks import QueryTracker
 
@@ -41,6 +42,6 @@ __all__ = [
     "align_queries",
     "clip_size_for",
     "cosine_similarity",
-    "match_queries",
+    "match_clip_queries",
     "split_clips",
 ]

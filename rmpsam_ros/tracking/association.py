@@ -55,18 +55,18 @@ def box_overlap(a: Sequence[Box | None], b: Sequence[Box | None]) -> NDArray[np.
     return box_ious(first, second).astype(np.float32)
 
 
-def continue_queries(
+def match_frame_queries(
     previous: NDArray[np.float32],
     current: NDArray[np.float32],
     seen: NDArray[np.intp],
     detected: NDArray[np.intp],
     box_bonus: NDArray[np.float32],
-    least: float,
+    min_similarity: float,
 ) -> list[tuple[int, int]]:
     """Match all queries of two frames and tell which tracks go on as which detections.
 
-    All N x N queries compete, as in `match_queries`: a thing that is gone leaves its slot to the
-    query that now says "nothing here" instead of taking another thing's.
+    All N x N queries compete, as in `match_clip_queries`: a thing that is gone leaves its slot to
+    the query that now says "nothing here" instead of taking another thing's.
 
     Args:
         previous: (N, D) embeddings of the frame before.
@@ -74,7 +74,7 @@ def continue_queries(
         seen: (T,) the previous query of every track seen in the frame before.
         detected: (K,) the current query of every detection.
         box_bonus: (T, K) added to the similarity of their queries.
-        least: least similarity (bonus included) to go on.
+        min_similarity: of the two, bonus included, to go on.
 
     Returns:
         (track, detection) pairs, as positions in ``seen`` and ``detected``.
@@ -84,7 +84,7 @@ def continue_queries(
     order = assign(1.0 - affinity)[1]
     detection_of = {query: k for k, query in enumerate(detected.tolist())}
     following = order[seen]
-    strong = affinity[seen, following] >= least
+    strong = affinity[seen, following] >= min_similarity
     return [
         (track, detection_of[query])
         for track, query in enumerate(following.tolist())
@@ -93,19 +93,19 @@ def continue_queries(
 
 
 def reidentify(
-    affinity: NDArray[np.float32], allowed: NDArray[np.bool_], least: float
+    affinity: NDArray[np.float32], allowed: NDArray[np.bool_], min_affinity: float
 ) -> list[tuple[int, int]]:
     """Match remembered tracks with detections, best sum of affinities first.
 
     Args:
         affinity: (T, K) similarity of remembered and present queries, box bonus included.
         allowed: (T, K) false where class or state forbid it.
-        least: least affinity.
+        min_affinity: to be the same thing.
 
     Returns:
         (track, detection) pairs, each track and each detection at most once.
     """
-    allowed = allowed & (affinity >= least)
+    allowed = allowed & (affinity >= min_affinity)
     if not allowed.any():
         return []
     tracks, detections = assign(np.where(allowed, -affinity, 0.0))

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from rmpsam_ros.tracking.matching import match_queries
+from rmpsam_ros.tracking.matching import assign, cosine_similarity
 
 _LONG_VIDEO = 15  # more frames than this are cut into clips of 5 instead of 3
 
@@ -85,6 +85,33 @@ def split_clips(num_frames: int, clip_size: int) -> tuple[tuple[int, int], ...]:
     return tuple(zip([0, *ends[:-1]], ends, strict=True))
 
 
+def match_clip_queries(
+    reference: NDArray[np.floating], queries: NDArray[np.floating]
+) -> NDArray[np.intp]:
+    """Match two sets of object queries one to one (Hungarian method, cost 1 - cosine).
+
+    All N x N pairs take part; there is no threshold and no class or mask term, as in
+    section 3.2 of the paper ("query matching") and in docs/reference/rmpsam.md,
+    section 12, step 3.
+
+    Args:
+        reference: (N, D) the earlier queries, already in the order to keep.
+        queries: (N, D) the later queries.
+
+    Returns:
+        (N,) order: ``queries[order]`` is aligned with ``reference``, row j continues row j.
+
+    Raises:
+        ValueError: the two are not matrices of one and the same shape.
+    """
+    if np.ndim(reference) != 2 or np.shape(reference) != np.shape(queries):
+        raise ValueError(
+            f"got queries of shape {np.shape(queries)} to match with {np.shape(reference)}; "
+            "expected two (N, D) arrays of one shape: pass the queries of one network"
+        )
+    return assign(1.0 - cosine_similarity(reference, queries))[1]
+
+
 def align_queries(queries: Sequence[NDArray[np.floating]]) -> NDArray[np.intp]:
     """Match each clip's queries with the aligned queries of the clip before it.
 
@@ -104,7 +131,7 @@ def align_queries(queries: Sequence[NDArray[np.floating]]) -> NDArray[np.intp]:
     aligned = np.asarray(queries[0])
     orders = [np.arange(len(aligned))]
     for current in queries[1:]:
-        order = match_queries(aligned, current)
+        order = match_clip_queries(aligned, current)
         aligned = np.asarray(current)[order]
         orders.append(order)
     return np.stack(orders)

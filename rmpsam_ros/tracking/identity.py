@@ -9,7 +9,7 @@ from rmpsam_ros.tracking.records import Detection, Track, TrackerConfig, TrackSt
 
 _QUERY_SECONDS = 2.0  # after this time a query weighs 1/e in the mean query of a thing
 _CLASS_MARGIN = 1.25  # times as many votes another class needs; fading makes the newest weigh more
-_SMALLEST_SHARE = 1e-3  # classes with less than this share of the votes are forgotten
+_MIN_VOTE_SHARE = 1e-3  # classes with less than this share of the votes are forgotten
 
 
 class Identity:
@@ -80,7 +80,7 @@ class Identity:
     def _vote(self, class_id: int, score: float, fading: float) -> None:
         """Add a class vote; the present class stays until another one has clearly more."""
         self._frame_weight = self._frame_weight * fading + 1.0
-        least = _SMALLEST_SHARE * self._frame_weight
+        least = _MIN_VOTE_SHARE * self._frame_weight
         faded = ((known, vote * fading) for known, vote in self.class_votes.items())
         votes = {known: vote for known, vote in faded if vote >= least}
         votes[class_id] = votes.get(class_id, 0.0) + score

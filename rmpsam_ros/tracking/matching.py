@@ -1,4 +1,8 @@
-"""Query matching: which object query of this frame continues which one of the frame before."""
+"""Parts of query matching: unit vectors, cosines, and the Hungarian method.
+
+Clips are matched in `clips` (`match_clip_queries`), live frames in `association`
+(`match_frame_queries`).
+"""
 
 from __future__ import annotations
 
@@ -6,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import linear_sum_assignment
 
-_SMALLEST_LENGTH = 1e-12
+_MIN_LENGTH = 1e-12
 
 
 def unit_rows(vectors: NDArray[np.floating]) -> NDArray[np.float32]:
@@ -23,7 +27,7 @@ def unit_rows(vectors: NDArray[np.floating]) -> NDArray[np.float32]:
     """
     vectors = np.asarray(vectors, dtype=np.float32)
     squares = np.einsum("nd,nd->n", vectors, vectors, dtype=np.float64)
-    usable = np.isfinite(squares) & (squares > _SMALLEST_LENGTH**2)
+    usable = np.isfinite(squares) & (squares > _MIN_LENGTH**2)
     if not usable.all():
         vectors = np.where(usable[:, None], vectors, np.float32(0.0))
         squares = np.where(usable, squares, 1.0)
@@ -54,30 +58,3 @@ def assign(cost: NDArray[np.floating]) -> tuple[NDArray[np.intp], NDArray[np.int
     """
     rows, columns = linear_sum_assignment(cost)
     return rows, columns
-
-
-def match_queries(
-    reference: NDArray[np.floating], queries: NDArray[np.floating]
-) -> NDArray[np.intp]:
-    """Match two sets of object queries one to one (Hungarian method, cost 1 - cosine).
-
-    All N x N pairs take part; there is no threshold and no class or mask term, as in
-    section 3.2 of the paper ("query matching") and in docs/reference/rmpsam.md,
-    section 12, step 3.
-
-    Args:
-        reference: (N, D) the earlier queries, already in the order to keep.
-        queries: (N, D) the later queries.
-
-    Returns:
-        (N,) order: ``queries[order]`` is aligned with ``reference``, row j continues row j.
-
-    Raises:
-        ValueError: the two are not matrices of one and the same shape.
-    """
-    if np.ndim(reference) != 2 or np.shape(reference) != np.shape(queries):
-        raise ValueError(
-            f"got queries of shape {np.shape(queries)} to match with {np.shape(reference)}; "
-            "expected two (N, D) arrays of one shape: pass the queries of one network"
-        )
-    return assign(1.0 - cosine_similarity(reference, queries))[1]

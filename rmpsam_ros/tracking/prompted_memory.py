@@ -141,9 +141,9 @@ class ObjectMemory:
         """Return why the answer is not the object; empty: it is."""
         if not observation.mask.area:
             return "nothing was found where it was last"
-        least_score = min(config.least_score, _SCORE_KEPT * self._first_score)
-        if not observation.score >= least_score:
-            return f"predicted quality {observation.score:.2f} is below {least_score:.2g}"
+        min_score = min(config.min_score, _SCORE_KEPT * self._first_score)
+        if not observation.score >= min_score:
+            return f"predicted quality {observation.score:.2f} is below {min_score:.2g}"
         elapsed = min(1.0, max(0.0, observation.stamp - self.last_seen))
         share = _share(observation.mask)
         ratio = max(share / self._share, self._share / share) if self._share else 1.0
@@ -188,7 +188,7 @@ class ObjectMemory:
 
     def _least(self, config: FollowConfig) -> float:
         lost = self.state is PromptState.LOST
-        return config.found_similarity if lost else config.least_similarity
+        return config.found_similarity if lost else config.min_similarity
 
     def _remember(self, observation: Observation) -> None:
         if self._share:

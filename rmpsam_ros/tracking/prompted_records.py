@@ -81,28 +81,39 @@ class Observation:
 
 
 @dataclass(frozen=True, eq=False, slots=True)
-class PromptedObject:
-    """A prompted object as it is after the newest frame that was searched for it.
+class PromptedMask:
+    """Mask of a prompted object.
 
     Attributes:
-        stamp: time of that frame, seconds.
-        score: predicted quality of the mask there, 0 to 1; 0 when lost.
-        mask: its mask there; empty when lost.
-        first_seen, last_seen: times of the first prompt and of the newest frame that shows it.
-        track_id: the panoptic track that it is part of; 0: none.
+        mask: at image size; empty when lost.
+        score: predicted quality, 0 to 1; 0 when lost.
+        stamp: time of the frame that the mask belongs to, seconds.
+        object_id: as given, or made; empty for the masks of `segment_everything`.
+        state: single, tracked or lost.
+        track_id: panoptic track that the object is part of; 0: none.
         reason: why it is lost, for people; empty otherwise.
+    """
+
+    mask: RunLengthMask
+    score: float
+    stamp: float
+    object_id: str = ""
+    state: PromptState = PromptState.SINGLE
+    track_id: int = 0
+    reason: str = ""
+
+
+@dataclass(frozen=True, eq=False, slots=True, kw_only=True)
+class PromptedObject(PromptedMask):
+    """A prompted object: its mask in the newest frame that was searched for it, and its history.
+
+    Attributes:
+        first_seen, last_seen: times of the first prompt and of the newest frame that shows it.
         prompt: clicks and boxes that a person gave on the frame ``prompt_stamp``, all together.
     """
 
-    object_id: str
-    state: PromptState
-    stamp: float
-    score: float
-    mask: RunLengthMask
     first_seen: float
     last_seen: float
-    track_id: int
-    reason: str
     prompt: ObjectPrompt | None
     prompt_stamp: float
 
@@ -131,10 +142,10 @@ class FollowConfig:
     """When an answer is still the followed object.
 
     Attributes:
-        least_score: least predicted quality of its mask, 0 to 1.
+        min_score: least predicted quality of its mask, 0 to 1.
         area_ratio: by what factor its area may differ from the remembered one; squared when the
             object has not been seen for a second or more.
-        least_similarity: least cosine between its appearance and the remembered one.
+        min_similarity: least cosine between its appearance and the remembered one.
         found_similarity: the same for one that is lost, which must not be taken for its
             neighbour.
         guard_overlap: its track shows elsewhere if they overlap less than this (intersection over
@@ -145,9 +156,9 @@ class FollowConfig:
         lost_seconds: an object lost for longer gives way when there is no room for a new one.
     """
 
-    least_score: float = 0.5
+    min_score: float = 0.5
     area_ratio: float = 3.0
-    least_similarity: float = 0.5
+    min_similarity: float = 0.5
     found_similarity: float = 0.7
     guard_overlap: float = 0.1
     query_similarity: float = 0.4
@@ -157,9 +168,9 @@ class FollowConfig:
     def __post_init__(self) -> None:
         """Raise ValueError for a setting that makes no sense."""
         limits = {
-            "least_score": (0.0, 1.0),
+            "min_score": (0.0, 1.0),
             "area_ratio": (1.0, math.inf),
-            "least_similarity": (-1.0, 1.0),
+            "min_similarity": (-1.0, 1.0),
             "found_similarity": (-1.0, 1.0),
             "guard_overlap": (0.0, 1.0),
             "query_similarity": (-1.0, 1.0),

@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 
 from rmpsam_ros.tracking.association import (
     box_overlap,
-    continue_queries,
     embed_queries,
+    match_frame_queries,
     reidentify,
 )
 from rmpsam_ros.tracking.identity import Identity
@@ -142,7 +142,7 @@ class QueryTracker:
         owners: list[Identity | None] = [None] * len(detections)
         seen = [thing for thing in self._things.values() if thing.query >= 0]
         if seen and detections:
-            pairs = continue_queries(
+            pairs = match_frame_queries(
                 self.embeddings,
                 embeddings,
                 np.array([thing.query for thing in seen], np.intp),

@@ -22,12 +22,12 @@ class AugmentConfig:
 
     Attributes:
         height, width: size of the crop, multiples of 32.
-        scale: factor on the size at which the picture just fits into the crop.
+        scale: factor on the size at which the image just fits into the crop.
         flip: probability of mirroring.
         color: largest relative change of brightness, contrast and saturation.
         minimum_visible: smallest share of an object that must stay in the crop.
-        paste: probability that objects of another picture are pasted in.
-        crowd: that of a group of people of several other pictures.
+        paste: probability that objects of another image are pasted in.
+        crowd: that of a group of people of several other images.
     """
 
     height: int = 1024
@@ -42,11 +42,11 @@ class AugmentConfig:
 
 @dataclass(frozen=True, slots=True)
 class Placement:
-    """How a picture lies in the crop: scaled to ``size``, mirrored or not, moved by ``origin``.
+    """How an image lies in the crop: scaled to ``size``, mirrored or not, moved by ``origin``.
 
     Attributes:
         size: (height, width) after scaling.
-        origin: (y, x) of the crop in the scaled picture.
+        origin: (y, x) of the crop in the scaled image.
     """
 
     size: tuple[int, int]
@@ -101,7 +101,7 @@ def place_mask(
 
 
 def content_size(placement: Placement, config: AugmentConfig) -> tuple[int, int]:
-    """Return (height, width) of the part of the crop that the picture covers."""
+    """Return (height, width) of the part of the crop that the image covers."""
     return min(placement.size[0], config.height), min(placement.size[1], config.width)
 
 
@@ -152,9 +152,9 @@ def place_frames(
     return images, stacked, np.array(classes, np.int64), ignore
 
 
-def _crop(picture: NDArray[Any], placement: Placement, config: AugmentConfig) -> NDArray[Any]:
+def _crop(image: NDArray[Any], placement: Placement, config: AugmentConfig) -> NDArray[Any]:
     top, left = placement.origin
-    return picture[top : top + config.height, left : left + config.width]
+    return image[top : top + config.height, left : left + config.width]
 
 
 def _visible(

@@ -104,7 +104,7 @@ class BatchMaker:
         """``augment``: by kind. Raises DataError if a kind with a weight has no data set.
 
         padded_boxes: boxes are relative to the crop with its padding, as an anchored network
-        takes them, not to the picture in it.
+        takes them, not to the image in it.
         """
         self._padded_boxes = padded_boxes
         self._sources, self._config, self._augment = sources, config, augment
@@ -117,7 +117,7 @@ class BatchMaker:
                 raise DataError(f"no data set has a weight for {kind!r} batches")
 
     def __call__(self, step: int) -> Batch:
-        """Return the batch of ``step``; the same for every process but for the pictures."""
+        """Return the batch of ``step``; the same for every process but for the images."""
         # All processes draw the kind from the same numbers: a batch holds one kind everywhere.
         kind = self._kinds[
             int(
@@ -159,8 +159,8 @@ class BatchMaker:
     def _draw(self, kind: Kind, frames: int, rng: np.random.Generator) -> _Item:
         """Return one image or clip, cropped.
 
-        Pictures on whose crop no object is left are drawn again: prompts need one, and for the
-        other kinds an empty picture teaches little.
+        Images on whose crop no object is left are drawn again: prompts need one, and for the
+        other kinds an empty image teaches little.
         """
         config = self._augment[kind]
         weights = _normalised([source.weights.get(kind, 0.0) for source in self._sources])
@@ -178,10 +178,10 @@ class BatchMaker:
             arrays = place_frames(clip, placements, config)
             if len(arrays[2]):
                 return _Item(*arrays, clip[0].annotated, content_size(placements[0], config))
-        raise DataError(f"{_ATTEMPTS} pictures in a row without objects for a {kind!r} batch")
+        raise DataError(f"{_ATTEMPTS} images in a row without objects for a {kind!r} batch")
 
     def _pasted(self, clip: list[Sample], rng: np.random.Generator) -> list[Sample]:
-        """Paste objects of another picture into a picture or the pseudo video of one.
+        """Paste objects of another image into an image or the pseudo video of one.
 
         The objects are those of a source for prompts, all of which are things.
         """
@@ -229,7 +229,7 @@ class _Item(NamedTuple):
 
 
 def _load(source: Source, frames: int, rng: np.random.Generator) -> list[Sample]:
-    """Return the frames of a random clip; a picture is repeated (pseudo video)."""
+    """Return the frames of a random clip; an image is repeated (pseudo video)."""
     index = int(rng.integers(len(source.data)))
     if isinstance(source.data, ClipSet):
         return source.data.load_clip(index, frames, rng)

@@ -58,7 +58,7 @@ class EvaluationConfig:
 class TrainingConfig:
     """Everything that defines a run.
 
-    Pictures and annotations are below ``data_root``; other paths are relative to the file.
+    Images and annotations are below ``data_root``; other paths are relative to the file.
     ``base`` names another file (in the same folder) whose settings are changed. ``imitate``:
     weights of a network whose feature map is learned instead of the tasks (see ``imitation``).
     """

@@ -22,7 +22,7 @@ from rmpsam_ros.data.samples import DataError
 from rmpsam_ros.model.sam import PromptModel
 from rmpsam_ros.model.sam.prompt_model import ImageEmbedding
 from rmpsam_ros.model.sam.transforms import (
-    FrameGeometry,
+    SamFrame,
     boxes_to_frame,
     masks_to_picture,
     points_to_frame,
@@ -42,7 +42,7 @@ class DistillConfig:
     Attributes:
         grid: points per side of the grid that looks for unnamed masks; 0: none.
         minimum_iou: the teacher's own estimate.
-        minimum_share, maximum_share: area of an unnamed mask as a share of the picture.
+        minimum_share, maximum_share: area of an unnamed mask as a share of the image.
         duplicate_iou: masks more alike than this are one.
     """
 
@@ -82,13 +82,13 @@ def teach(
     config: DistillConfig,
 ) -> list[tuple[str, NDArray[np.bool_]]]:
     """Return (category, mask [H, W]) of every box the teacher is sure of, then unnamed masks."""
-    picture, geometry = preprocess(image)
-    embedding = teacher.encode(picture)
+    frame, placed = preprocess(image)
+    embedding = teacher.encode(frame)
     found: list[tuple[str, NDArray[np.bool_]]] = []
     if boxes:
         corners = np.array([entry.box for entry in boxes], np.float64)
-        logits, _ = teacher.decode(embedding, None, None, boxes_to_frame(corners, geometry))
-        masks = masks_to_picture(logits, geometry)[:, 0]
+        logits, _ = teacher.decode(embedding, None, None, boxes_to_frame(corners, placed))
+        masks = masks_to_picture(logits, placed)[:, 0]
         found = [
             (entry.name, mask)
             for entry, mask in zip(boxes, masks, strict=True)
@@ -96,7 +96,7 @@ def teach(
         ]
     if config.grid:
         taken = [mask for _, mask in found]
-        for mask in _grid_masks(teacher, embedding, geometry, config):
+        for mask in _grid_masks(teacher, embedding, placed, config):
             if all(mask_iou(mask, other) < config.duplicate_iou for other in taken):
                 taken.append(mask)
                 found.append((MASK_CATEGORY, mask))
@@ -110,7 +110,7 @@ def distill(
     output: Path,
     config: DistillConfig,
 ) -> int:
-    """Write a COCO instances file with the teacher's masks of all pictures; returns their number.
+    """Write a COCO instances file with the teacher's masks of all images; returns their number.
 
     Args:
         annotations: folder of Pascal VOC XML files with boxes, or None to look for unnamed masks
@@ -119,7 +119,7 @@ def distill(
     entries: list[dict[str, Any]] = []
     records: list[dict[str, Any]] = []
     categories = {MASK_CATEGORY: 1}
-    for number, path in enumerate(tqdm(images, unit="picture"), 1):
+    for number, path in enumerate(tqdm(images, unit="image"), 1):
         image = read_image(path)
         boxes = read_voc_boxes(annotations / f"{path.stem}.xml") if annotations else []
         height, width = image.shape[:2]
@@ -148,7 +148,7 @@ def distill(
 def _grid_masks(
     teacher: PromptModel,
     embedding: ImageEmbedding,
-    geometry: FrameGeometry,
+    geometry: SamFrame,
     config: DistillConfig,
 ) -> Iterator[NDArray[np.bool_]]:
     """Yield the masks of a grid of points that pass the thresholds, the surest first."""

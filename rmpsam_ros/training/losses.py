@@ -54,7 +54,7 @@ class LossConfig:
 
 @dataclass(frozen=True, slots=True)
 class ObjectTargets:
-    """The annotated objects of one picture or tube of T frames.
+    """The annotated objects of one image or tube of T frames.
 
     Attributes:
         classes: int64 [G], or ``UNNAMED``.
@@ -88,7 +88,7 @@ def object_losses(
 
     Args:
         output: with stages; every stage and the adapter are matched and punished alike.
-        targets: one per picture or tube of the batch.
+        targets: one per image or tube of the batch.
         things: bool [C].
         general: index of ``config.general_class``.
         num_masks: divisor of the mask losses: objects of the batch, mean over all processes.
@@ -269,7 +269,7 @@ def class_loss(
     ignored: Tensor,
     general: int = NO_CLASS,
 ) -> tuple[Tensor, Tensor]:
-    """Return the summed weighted cross entropy of one picture, and the summed weights.
+    """Return the summed weighted cross entropy of one image, and the summed weights.
 
     - A matched query has the class of its object, among all classes; for a share of the loss of
       a thing the ``general`` class will do.

@@ -1,4 +1,4 @@
-"""Objects cut out of other pictures: scattered ones, and people in front of one another."""
+"""Objects cut out of other images: scattered ones, and people in front of one another."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ MAX_PASTED = 5
 MAX_WALKERS = 8
 
 _PASTED_SIZE = (0.15, 1.3)
-"""Range of the factor on the size of pasted objects, relative to their pictures."""
+"""Range of the factor on the size of pasted objects, relative to their images."""
 
 _LEFT_OVER = 0.2
 """Share of an object that must stay visible behind pasted ones."""
 
 _WALKER_HEIGHT = (0.12, 0.8)
-"""Range of the height of people, relative to the picture."""
+"""Range of the height of people, relative to the image."""
 
 _GROUP_HEIGHTS = (0.85, 1.2)
 """Range of the factor on the height within a group."""
@@ -34,7 +34,7 @@ _STRIDE = 0.15
 
 
 def paste_objects(sample: Sample, donor: Sample, rng: np.random.Generator) -> Sample:
-    """Return a picture with up to ``MAX_PASTED`` objects of another one somewhere on it.
+    """Return an image with up to ``MAX_PASTED`` objects of another one somewhere on it.
 
     The simple copy-paste of Ghiasi et al. (arXiv 2012.07177): little data gets more scenes, and
     objects that are known by themselves instead of by their surroundings. An object may come
@@ -52,10 +52,10 @@ def paste_objects(sample: Sample, donor: Sample, rng: np.random.Generator) -> Sa
 def paste_crowd(
     frames: Sequence[Sample], donors: Sequence[Sample], rng: np.random.Generator
 ) -> list[Sample]:
-    """Return the frames of a clip (one frame: a picture) with a group of people who walk.
+    """Return the frames of a clip (one frame: an image) with a group of people who walk.
 
     Args:
-        donors: pictures of one person each; what they carry comes with them. People of a group
+        donors: images of one person each; what they carry comes with them. People of a group
             have about one height, stand next to and in front of one another, the nearest in front,
             and move from frame to frame; mask g is the same object in all frames.
     """
@@ -81,7 +81,7 @@ class _Walker:
     stride: tuple[float, float]
 
     def matrix(self, time: int) -> NDArray[np.float64]:
-        """Return the affine map from the donor's picture to frame ``time``."""
+        """Return the affine map from the donor's image to frame ``time``."""
         _, left, bottom, right = _bounds(np.any(self.donor.masks, axis=0))
         across = self.mirror * self.factor
         x = self.feet[0] + time * self.stride[0] - across * (left + right) / 2
@@ -111,7 +111,7 @@ def _walkers(
 
 
 class _Canvas:
-    """A picture that objects are pasted on; none of its masks is ever dropped."""
+    """An image that objects are pasted on; none of its masks is ever dropped."""
 
     def __init__(self, sample: Sample) -> None:
         self.sample = sample
@@ -120,7 +120,7 @@ class _Canvas:
         self.masks, self.classes = list(sample.masks), list(sample.classes)
 
     def paste(self, donor: Sample, indices: Sequence[int], matrix: NDArray[np.float64]) -> None:
-        """Paste objects of another picture, mapped to this one by ``matrix`` [2, 3]."""
+        """Paste objects of another image, mapped to this one by ``matrix`` [2, 3]."""
         shape = (self.size[1], self.size[0])
         moved = [
             cv2.warpAffine(
@@ -145,7 +145,7 @@ class _Canvas:
 
 
 def _finished(canvases: Sequence[_Canvas]) -> list[Sample]:
-    """Return the pictures without the objects that none of them shows any more."""
+    """Return the images without the objects that none of them shows any more."""
     count = len(canvases[0].masks)
     seen = [
         place for place in range(count) if any(canvas.masks[place].any() for canvas in canvases)

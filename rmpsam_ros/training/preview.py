@@ -1,4 +1,4 @@
-"""Pictures of what the network predicts, while it trains."""
+"""Images of what the network predicts, while it trains."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from rmpsam_ros.training.batches import Source
 from rmpsam_ros.training.distributed import Process
 
 _FUSION = FusionConfig(0.3, 0.5)
-_PICTURES_PER_SOURCE = 2
+_IMAGES_PER_SOURCE = 2
 
 
 def make_preview(
@@ -32,14 +32,14 @@ def make_preview(
 ) -> Callable[[RmpSam, int], None]:
     """Return a function that writes ``preview_<step>.jpg`` into ``folder``.
 
-    One row per data set of pictures; every row shows its first pictures with the panoptic
+    One row per data set of images; every row shows its first images with the panoptic
     prediction drawn over them. Low scores are shown too: a young network has no others.
     """
     images = [
         source.data.load(index).image
         for source in sources
         if not isinstance(source.data, ClipSet)
-        for index in range(min(_PICTURES_PER_SOURCE, len(source.data)))
+        for index in range(min(_IMAGES_PER_SOURCE, len(source.data)))
     ]
 
     def preview(network: RmpSam, step: int) -> None:
@@ -50,8 +50,8 @@ def make_preview(
             overlay = draw_overlay(image, result, label_set)
             tiles.append(cv2.resize(overlay, (480, 360), interpolation=cv2.INTER_AREA))
         rows = [
-            np.hstack(tiles[start : start + _PICTURES_PER_SOURCE])
-            for start in range(0, len(tiles) - 1, _PICTURES_PER_SOURCE)
+            np.hstack(tiles[start : start + _IMAGES_PER_SOURCE])
+            for start in range(0, len(tiles) - 1, _IMAGES_PER_SOURCE)
         ]
         cv2.imwrite(str(folder / f"preview_{step:07d}.jpg"), np.vstack(rows)[:, :, ::-1])
 

@@ -24,7 +24,7 @@ def sample_prompts(
     """Draw prompts for masks [G, H, W], each of which has pixels.
 
     Args:
-        content: (height, width) of the picture in the crop, by which boxes are divided.
+        content: (height, width) of the image in the crop, by which boxes are divided.
 
     Returns:
         Boxes [number, 4], x1, y1, x2, y2 in 0..1, and the mask each belongs to [number]. Every

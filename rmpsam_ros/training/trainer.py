@@ -143,7 +143,7 @@ class Trainer:
             )
 
     def run(self, preview: Callable[[RmpSam, int], None] | None = None) -> None:
-        """Train to the last step; ``preview`` draws pictures with the averaged weights."""
+        """Train to the last step; ``preview`` draws images with the averaged weights."""
         loop = self.config.loop
         start, began = self.step, time.monotonic()
         bar = tqdm(total=loop.steps, initial=start, unit="step", disable=not self.process.is_main)

@@ -22,7 +22,7 @@ from rmpsam_ros.runtime import Engine
 from rmpsam_ros.segmentation.coco_run_length import encode_coco
 from rmpsam_ros.segmentation.instances import extract_instances
 from rmpsam_ros.segmentation.labels import LabelSet
-from rmpsam_ros.segmentation.preprocess import Geometry
+from rmpsam_ros.segmentation.preprocess import Letterbox
 from rmpsam_ros.tracking import (
     ClipPrediction,
     align_clips,
@@ -68,7 +68,7 @@ def near_online_results(
     check_length(num_frames)
     lengths = [last - first for first, last in _clips(num_frames, clip_size)]
 
-    def predict() -> Iterator[tuple[ClipPrediction, Geometry]]:
+    def predict() -> Iterator[tuple[ClipPrediction, Letterbox]]:
         return _predictions(engine, frames(), lengths, limits)
 
     kept = list(predict()) if num_frames <= MAX_KEPT_FRAMES else None
@@ -98,7 +98,7 @@ def _predictions(
     frames: Iterable[NDArray[np.uint8]],
     lengths: Sequence[int],
     limits: tuple[int, int],
-) -> Iterator[tuple[ClipPrediction, Geometry]]:
+) -> Iterator[tuple[ClipPrediction, Letterbox]]:
     """Yield what the network says about each clip."""
     remaining = iter(frames)
     for length in lengths:
@@ -130,7 +130,7 @@ class _Tracks:
         self._masks: dict[tuple[int, int], list[Any]] = {}
         self._scores: dict[tuple[int, int], float] = {}
 
-    def add(self, mask_logits: NDArray[np.float32], geometry: Geometry) -> None:
+    def add(self, mask_logits: NDArray[np.float32], geometry: Letterbox) -> None:
         """Take in the masks of the next frame, (N, h, w), rows as in the class logits."""
         for one in extract_instances(
             self._class_logits, mask_logits, geometry, self._label_set, MAX_TRACKS

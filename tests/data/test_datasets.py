@@ -112,7 +112,7 @@ class TestInstanceMaps:
         [
             (np.zeros((HEIGHT, WIDTH), np.uint8), "not a PNG of one 16-bit channel"),
             (np.zeros((HEIGHT, WIDTH, 3), np.uint16), "not a PNG of one 16-bit channel"),
-            (np.zeros((HEIGHT, 20), np.uint16), "is 20x48 but its picture is 64x48"),
+            (np.zeros((HEIGHT, 20), np.uint16), "is 20x48 but its image is 64x48"),
             (np.full((HEIGHT, WIDTH), 8 * 256, np.uint16), "class id 8.*'class_names'"),
         ],
     )
@@ -186,7 +186,7 @@ class TestLabelMaps:
 
     def test_labels_of_another_size(self, describe, save, write_image):
         self.write(save, write_image, np.zeros((HEIGHT, WIDTH - 2), np.uint8))
-        with pytest.raises(DataError, match=r"a\.png' is 62x48 but its picture is 64x48"):
+        with pytest.raises(DataError, match=r"a\.png' is 62x48 but its image is 64x48"):
             LabelMaps(describe("label_maps", "labels")).load(0)
 
     def test_missing_labels(self, describe, write_image):
@@ -366,7 +366,7 @@ class TestCocoInstances:
     def test_mask_of_another_size(self, describe, save, write_image):
         wrong = encode_coco(np.ones((HEIGHT, WIDTH + 1), bool))
         self.write(save, write_image, [{"image_id": 1, "category_id": 3, "segmentation": wrong}])
-        with pytest.raises(DataError, match="is 65x48 but its picture is 64x48"):
+        with pytest.raises(DataError, match="is 65x48 but its image is 64x48"):
             CocoInstances(describe("coco_instances", "instances.json")).load(0)
 
 
@@ -435,7 +435,7 @@ def test_missing_and_broken_pictures(describe, write_image, save, tmp_path):
     with pytest.raises(DataError, match="is not a folder"):
         LabelMaps(describe("label_maps", "labels"))
     write_image("a").write_bytes(b"no picture")
-    with pytest.raises(DataError, match=r"a\.png' is missing or not a picture"):
+    with pytest.raises(DataError, match=r"a\.png' is missing or not an image"):
         LabelMaps(describe("label_maps", "labels")).load(0)
 
 

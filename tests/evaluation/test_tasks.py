@@ -31,7 +31,7 @@ from rmpsam_ros.evaluation.video_objects import (
 from rmpsam_ros.model import build_model
 from rmpsam_ros.segmentation.labels import Label, LabelSet
 from rmpsam_ros.segmentation.panoptic import FusionConfig, PanopticResult, Segment
-from rmpsam_ros.segmentation.preprocess import Geometry
+from rmpsam_ros.segmentation.preprocess import Letterbox
 from rmpsam_ros.training.network import make_class_table
 from rmpsam_ros.training.state import export_weights
 
@@ -152,7 +152,7 @@ def test_prompts_of_the_predictor_do_not_influence_one_another(predictor):
 
 def test_masks_come_back_at_the_place_of_the_picture():
     """Padding is cut off before the masks are brought to the size of the picture."""
-    geometry = Geometry((60, 80), (30, 40), (32, 64))
+    geometry = Letterbox((60, 80), (30, 40), (32, 64))
     logits = torch.full((1, 8, 16), -1.0)
     logits[:, :, :5] = 1.0  # 20 of 40 columns of the resized picture
     mask = binary_masks(logits, geometry)[0]

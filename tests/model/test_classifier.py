@@ -18,7 +18,7 @@ def classifier() -> TextClassifier:
 
 def test_logits_are_the_scaled_cosine_to_the_best_synonym(classifier: TextClassifier) -> None:
     table = random_text_embeddings("t", 5, 3)
-    classifier.set_vocabulary(table)
+    classifier.set_text_embeddings(table)
     logits = classifier(7.5 * table[2, 1].view(1, 1, 768))
     expected = torch.einsum("cpe,e->cp", table, table[2, 1]).amax(dim=1) * LOGIT_SCALE
     torch.testing.assert_close(logits[0, 0, :5], expected)
@@ -27,7 +27,7 @@ def test_logits_are_the_scaled_cosine_to_the_best_synonym(classifier: TextClassi
 
 
 def test_no_object_is_exactly_zero(classifier: TextClassifier) -> None:
-    classifier.set_vocabulary(random_text_embeddings("t", 5, 3))
+    classifier.set_text_embeddings(random_text_embeddings("t", 5, 3))
     logits = classifier(torch.randn(2, 4, 768))
     assert logits.shape == (2, 4, 6)
     assert torch.equal(logits[..., -1], torch.zeros(2, 4))
@@ -36,14 +36,14 @@ def test_no_object_is_exactly_zero(classifier: TextClassifier) -> None:
 def test_padding_with_the_first_synonym_changes_nothing(classifier: TextClassifier) -> None:
     table = random_text_embeddings("t", 4, 2)
     embeddings = torch.randn(1, 9, 768)
-    classifier.set_vocabulary(table)
+    classifier.set_text_embeddings(table)
     expected = classifier(embeddings)
-    classifier.set_vocabulary(torch.cat((table, table[:, :1], table[:, :1]), dim=1))
+    classifier.set_text_embeddings(torch.cat((table, table[:, :1], table[:, :1]), dim=1))
     torch.testing.assert_close(classifier(embeddings), expected)
 
 
 def test_zero_embedding_gives_zero_logits(classifier: TextClassifier) -> None:
-    classifier.set_vocabulary(random_text_embeddings("t", 4, 2))
+    classifier.set_text_embeddings(random_text_embeddings("t", 4, 2))
     assert torch.equal(classifier(torch.zeros(1, 1, 768)), torch.zeros(1, 1, 5))
 
 
@@ -57,22 +57,22 @@ def test_vocabulary_can_be_exchanged(r18: RmpSam, classes: int, synonyms: int) -
     before = r18.classifier.text_embeddings
     keys = set(r18.state_dict())
     try:
-        r18.set_vocabulary(random_text_embeddings("t", classes, synonyms))
+        r18.set_text_embeddings(random_text_embeddings("t", classes, synonyms))
         with torch.inference_mode():
             output = r18.decode_objects(torch.rand(1, 256, 8, 8))
         assert output.class_logits.shape == (1, 100, classes + 1)
         assert set(r18.state_dict()) == keys
     finally:
-        r18.set_vocabulary(before)
+        r18.set_text_embeddings(before)
 
 
 def test_vocabulary_takes_precision_and_place_of_the_model(r18_double: RmpSam) -> None:
     before = r18_double.classifier.text_embeddings
     try:
-        r18_double.set_vocabulary(random_text_embeddings("t", 2, 1).half())
+        r18_double.set_text_embeddings(random_text_embeddings("t", 2, 1).half())
         assert r18_double.classifier.text_embeddings.dtype == torch.float64
     finally:
-        r18_double.set_vocabulary(before)
+        r18_double.set_text_embeddings(before)
 
 
 @pytest.mark.parametrize(
@@ -91,5 +91,5 @@ def test_unusable_vocabularies_are_refused(
     classifier: TextClassifier, table: torch.Tensor, message: str
 ) -> None:
     with pytest.raises(ValueError, match=message):
-        classifier.set_vocabulary(table)
+        classifier.set_text_embeddings(table)
     assert classifier.num_classes == 0

@@ -11,12 +11,12 @@ from rmpsam_ros.model import CheckpointError, build_model, packaged_weights, wit
 from rmpsam_ros.model.checkpoint import read_state_dict
 from rmpsam_ros.model.efficientnet_lite import EfficientNetLite0, SamePadConv2d
 from rmpsam_ros.model.packaged import FROZEN_PARTS, frozen_tensors, is_frozen
-from rmpsam_ros.model.sam.transforms import PIXEL_MEAN, PIXEL_STD
 from rmpsam_ros.model.tiny_vit_backbone import (
     TinyVitBackbone,
     TinyVitLite0Backbone,
     lite0_normalization,
 )
+from rmpsam_ros.segmentation.preprocess import MEAN, STD
 
 NAME = "rmpsam_tiny_vit_lite0"
 
@@ -71,7 +71,7 @@ def test_packaged_weights_are_trained(packaged: EfficientNetLite0) -> None:
 
 def test_normalization_leads_from_one_to_the_other() -> None:
     pixels = torch.tensor([[0.0, 127.0, 255.0]] * 3)[:, :, None]
-    mean, std = torch.tensor(PIXEL_MEAN)[:, None, None], torch.tensor(PIXEL_STD)[:, None, None]
+    mean, std = torch.tensor(MEAN)[:, None, None], torch.tensor(STD)[:, None, None]
     scale, shift = lite0_normalization()
     torch.testing.assert_close((pixels - mean) / std * scale + shift, (pixels - 127) / 128)
 

@@ -9,7 +9,8 @@ import pytest
 import torch
 
 from rmpsam_ros.model.sam import transforms
-from rmpsam_ros.model.sam.transforms import FrameGeometry, frame_geometry
+from rmpsam_ros.model.sam.transforms import SamFrame, frame_geometry
+from rmpsam_ros.segmentation.preprocess import MEAN, STD
 
 
 @pytest.mark.parametrize(
@@ -30,7 +31,7 @@ def test_resizing_gives_the_bits_of_pillow(
     height: int, width: int, resized: tuple[int, int], checksum: int, frame
 ) -> None:
     """Checksums of what Pillow 13's bilinear filter makes of the same pictures."""
-    assert frame_geometry(height, width) == FrameGeometry((height, width), resized)
+    assert frame_geometry(height, width) == SamFrame((height, width), resized)
     picture = frame("transforms", height, width)
     out = transforms.resize_bilinear(picture, *resized)
     assert out.shape == (*resized, 3)
@@ -49,8 +50,8 @@ def test_preprocessing_normalises_and_fills_with_zero(frame) -> None:
     before = picture.copy()
     x, geometry = transforms.preprocess(picture)
     assert x.shape == (1, 3, 1024, 1024) and x.dtype == torch.float32
-    assert geometry == FrameGeometry((1024, 512), (1024, 512))
-    expected = (picture[100, 200] - np.array(transforms.PIXEL_MEAN)) / transforms.PIXEL_STD
+    assert geometry == SamFrame((1024, 512), (1024, 512))
+    expected = (picture[100, 200] - np.array(MEAN)) / STD
     np.testing.assert_allclose(x[0, :, 100, 200], expected, rtol=1e-6)
     assert not x[..., 512:].any()
     assert np.array_equal(picture, before)

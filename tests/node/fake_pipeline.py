@@ -13,7 +13,7 @@ from rmpsam_ros.prompting.refinement import anchor_prompt
 from rmpsam_ros.runtime import EngineInfo
 from rmpsam_ros.segmentation.labels import load_label_set
 from rmpsam_ros.segmentation.panoptic import FusionConfig, PanopticResult, Segment
-from rmpsam_ros.segmentation.preprocess import Geometry
+from rmpsam_ros.segmentation.preprocess import Letterbox
 from rmpsam_ros.segmentation.run_length import encode_id_map, encode_mask
 from rmpsam_ros.tracking import Track, TrackState
 
@@ -130,7 +130,7 @@ class FakePipeline(Pipeline):
             stamp=stamp,
             image=image.copy(),
             channel_order=channel_order,
-            geometry=Geometry((height, width), (height, width), (height, width)),
+            geometry=Letterbox((height, width), (height, width), (height, width)),
             features=None,
             queries=QueryMasks(
                 np.ones(1, np.float32),

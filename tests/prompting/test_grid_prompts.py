@@ -10,12 +10,13 @@ from rmpsam_ros.model.sam.transforms import frame_geometry
 from rmpsam_ros.prompting import grid_prompts as everything
 from rmpsam_ros.prompting.grid_prompts import (
     GridFilter,
+    grid_steps,
     mask_boxes,
     point_grid,
     segment_with_boxes,
-    segment_with_grid,
     stability_scores,
 )
+from rmpsam_ros.prompting.steps import finished
 
 GEOMETRY = frame_geometry(96, 128)  # eight pixels of the frame for one of the picture
 
@@ -107,7 +108,7 @@ def test_grid_keeps_good_masks_once(monkeypatch) -> None:
     """Sixteen points in batches; the third mask is too uncertain, the others lie apart."""
     monkeypatch.setattr(everything, "POINTS_AT_ONCE", 6)
     model = Squares(iou=(0.95, 0.9, 0.5), sizes=(8, 24, 200))
-    found = segment_with_grid(model, GEOMETRY, 4)
+    found = finished(grid_steps(model, GEOMETRY, 4))
     assert model.batches == [6, 6, 4]
     assert found.prompt.tolist() == [*range(16), *range(16)]
     assert found.predicted_iou.tolist() == pytest.approx([0.95] * 16 + [0.9] * 16)
@@ -118,7 +119,7 @@ def test_grid_keeps_good_masks_once(monkeypatch) -> None:
 
 def test_grid_drops_masks_over_the_same_place() -> None:
     """Squares so large that all points of a fine grid find nearly the same one."""
-    found = segment_with_grid(Squares(iou=(0.9, 0.95, 0.9), sizes=(300, 300, 300)), GEOMETRY, 4)
+    found = finished(grid_steps(Squares(iou=(0.9, 0.95, 0.9), sizes=(300, 300, 300)), GEOMETRY, 4))
     assert len(found.masks) == 1
     assert found.masks.all()
     assert found.predicted_iou[0] == pytest.approx(0.95)
@@ -135,6 +136,6 @@ def test_grid_drops_masks_over_the_same_place() -> None:
     ids=["uncertain", "unstable", "stricter score", "stricter stability"],
 )
 def test_grid_may_keep_nothing(model: Squares, keep: GridFilter | None) -> None:
-    found = segment_with_grid(model, GEOMETRY, 2, keep)
+    found = finished(grid_steps(model, GEOMETRY, 2, keep))
     assert found.masks.shape == (0, 96, 128)
     assert found.boxes.shape == (0, 4)

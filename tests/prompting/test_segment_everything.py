@@ -8,7 +8,7 @@ from rmpsam_ros.prompting.answers import FoundMask
 from rmpsam_ros.prompting.query_masks import pack_queries
 from rmpsam_ros.prompting.segment_everything import coarse_cells, distinct_masks
 from rmpsam_ros.runtime import ObjectOutput
-from rmpsam_ros.segmentation.preprocess import Geometry, fit
+from rmpsam_ros.segmentation.preprocess import Letterbox, fit
 from rmpsam_ros.segmentation.prompt_types import PromptError
 from rmpsam_ros.segmentation.run_length import decode_mask, encode_mask
 from rmpsam_ros.tracking.prompted_records import PromptState
@@ -38,7 +38,7 @@ def test_boxes_of_queries_by_objectness_in_image_pixels():
 
 
 def test_the_padding_is_no_part_of_a_box():
-    geometry = Geometry((90, 120), (90, 120), (96, 128))
+    geometry = Letterbox((90, 120), (90, 120), (96, 128))
     objects = output([0.9, 0.9], [(0, 0, 24, 32), (23, 31, 24, 32)])
     boxes = pack_queries(objects, objects.queries).boxes(geometry, 0.1)
     np.testing.assert_allclose(boxes, [[0, 0, 120, 90]])

@@ -22,7 +22,7 @@ def tiny_vit(request) -> RmpSam:
     """With weights that make every part count: no zero biases, no neutral norms."""
     torch.manual_seed(5)
     model = build_model(request.param)
-    model.set_vocabulary(random_text_embeddings("tiny", 3, 1))
+    model.set_text_embeddings(random_text_embeddings("tiny", 3, 1))
     with torch.no_grad():
         for module in model.backbone.modules():
             if isinstance(module, nn.BatchNorm2d):

@@ -8,7 +8,7 @@ import torch
 
 from rmpsam_ros.segmentation.instances import extract_instances
 from rmpsam_ros.segmentation.labels import Label, LabelSet
-from rmpsam_ros.segmentation.preprocess import Geometry, fit
+from rmpsam_ros.segmentation.preprocess import Letterbox, fit
 from rmpsam_ros.segmentation.run_length import decode_mask
 
 VIS40 = LabelSet("vis", tuple(Label(i, f"c{i}", True, (0, 0, 0)) for i in range(40)))
@@ -27,7 +27,7 @@ def test_official_output(golden, cases, coco, name):
         classes, labels = classes[:, [*range(40), -1]].copy(), VIS40
     resized = tuple(facts["img_shape"])
     image = resized if name == "no_rescale" else tuple(facts["ori_shape"])
-    found = extract_instances(classes, masks, Geometry(image, resized, masks.shape[1:]), labels)
+    found = extract_instances(classes, masks, Letterbox(image, resized, masks.shape[1:]), labels)
     order = np.lexsort((arrays[f"{name}.inst_labels"], -arrays[f"{name}.inst_scores"]))
     expected = [
         (label, area, *box)
@@ -59,7 +59,7 @@ def test_official_instances_of_the_network(golden, coco):
     probabilities = torch.from_numpy(classes).softmax(-1)[:, :-1]
     best = set(probabilities.flatten().topk(100).indices.tolist())
     wanted = {(q, c) for q, c in (divmod(i, 133) for i in best) if q % 20 == 0 and c < 80}
-    geometry = Geometry((150, 225), (120, 180), (128, 192))
+    geometry = Letterbox((150, 225), (120, 180), (128, 192))
     found = extract_instances(np.ascontiguousarray(classes[::20]), masks, geometry, coco, 5 * 133)
     found = [one for one in found if (20 * one.query, one.class_id) in wanted]
     assert len(found) == len(wanted) > 0

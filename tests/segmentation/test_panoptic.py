@@ -11,7 +11,7 @@ from rmpsam_ros.segmentation.panoptic import (
     instance_map,
     semantic_map,
 )
-from rmpsam_ros.segmentation.preprocess import Geometry, fit
+from rmpsam_ros.segmentation.preprocess import Letterbox, fit
 
 
 def check_result(result, size):
@@ -95,7 +95,7 @@ def test_equals_reference_on_random_sizes(reference, scenes, coco, seed):
     size = tuple(max(1, int(side // rng.choice([1, 2, 4, 8]))) for side in padded)
     kept = int(rng.integers(1, 30))
     logits = scenes.blobs(rng, kept + 5, size, scale=rng.uniform(0.5, 15.0))
-    geometry = Geometry(image, resized, padded)
+    geometry = Letterbox(image, resized, padded)
     config = FusionConfig(0.5, rng.uniform(0.0, 0.6), bool(rng.integers(2)))
     class_logits = scenes.class_logits(rng, kept + 5, kept)
     compare(reference, coco, class_logits, logits, geometry, config)
@@ -118,7 +118,7 @@ def test_official_output(golden, cases, coco, name, config, rescale):
     image = tuple(facts["ori_shape"]) if rescale else resized
     masks = arrays["mask_pred"]
     result = fuse_panoptic(
-        arrays["mask_cls"], masks, Geometry(image, resized, masks.shape[1:]), coco, config
+        arrays["mask_cls"], masks, Letterbox(image, resized, masks.shape[1:]), coco, config
     )
     check_result(result, image)
     expected = arrays[f"{name}.panoptic"]
@@ -138,7 +138,7 @@ def test_official_output(golden, cases, coco, name, config, rescale):
 def test_golden_account_of_every_query(golden, cases, coco):
     arrays, facts = golden("fusion_postprocess"), cases["fusion_postprocess"]
     masks = arrays["mask_pred"]
-    geometry = Geometry(tuple(facts["ori_shape"]), tuple(facts["img_shape"]), masks.shape[1:])
+    geometry = Letterbox(tuple(facts["ori_shape"]), tuple(facts["img_shape"]), masks.shape[1:])
     result = fuse_panoptic(arrays["mask_cls"], masks, geometry, coco)
     survivors = {row["query"]: row for row in facts["default_account"] if row["outcome"] == "kept"}
     stuff = {}
@@ -163,7 +163,7 @@ def test_kept_classes_of_the_network(golden, cases, coco):
     facts = cases["panoptic_e2e_r50"]
     rng = np.random.default_rng(0)
     logits = rng.normal(0.0, 3.0, (100, 32, 48)).astype(np.float32)
-    geometry = Geometry((150, 225), (120, 180), (128, 192))
+    geometry = Letterbox((150, 225), (120, 180), (128, 192))
     for name, config in (("default", 0.8), ("loose", 0.2)):
         result = fuse_panoptic(
             arrays["final.cls"], logits, geometry, coco, FusionConfig(config, 0.0)

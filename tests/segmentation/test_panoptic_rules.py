@@ -9,16 +9,16 @@ import pytest
 
 from rmpsam_ros.segmentation.labels import Label, LabelSet
 from rmpsam_ros.segmentation.panoptic import FusionConfig, fuse_panoptic
-from rmpsam_ros.segmentation.preprocess import Geometry, fit
+from rmpsam_ros.segmentation.preprocess import Letterbox, fit
 
 TOY = LabelSet("toy", (Label(0, "cup", True, (1, 2, 3)), Label(1, "floor", False, (4, 5, 6))))
 LOOSE = FusionConfig(score_threshold=0.5, overlap_threshold=0.0)
 
 
 def flat(size, mask=None):
-    """Geometry of an image that is the network input, masks at `mask` or the same size."""
+    """Letterbox of an image that is the network input, masks at `mask` or the same size."""
     padded = mask or size
-    return Geometry(size, size, padded)
+    return Letterbox(size, size, padded)
 
 
 def toy_logits(*class_ids):
@@ -181,7 +181,7 @@ class TestBrokenNumbers:
 
     def test_broken_padding_does_no_harm(self, scenes, coco):
         rng = np.random.default_rng(3)
-        geometry = Geometry((60, 80), (60, 80), (128, 192))
+        geometry = Letterbox((60, 80), (60, 80), (128, 192))
         classes, masks = scenes.class_logits(rng, 10, 10), scenes.cells(rng, 10, 10, (32, 48))
         expected = fuse_panoptic(classes, masks, geometry, coco)
         masks[:, 20:], masks[:, :, 25:] = np.nan, np.inf

@@ -6,7 +6,7 @@ import cv2
 import numpy as np
 import pytest
 
-from rmpsam_ros.segmentation.preprocess import MEAN, STD, Geometry, fit, preprocess, resized_size
+from rmpsam_ros.segmentation.preprocess import MEAN, STD, Letterbox, fit, preprocess, resized_size
 
 
 def test_official_size_table(resize_rows):
@@ -55,7 +55,7 @@ def test_official_input(golden, cases, name, step, order):
 def test_official_input_without_resize(golden):
     arrays = golden("panoptic_e2e_r50")
     planes, geometry = preprocess(arrays["image_rgb"], (180, 120))
-    assert geometry == Geometry((120, 180), (120, 180), (128, 192))
+    assert geometry == Letterbox((120, 180), (120, 180), (128, 192))
     assert np.abs(planes[:, :, ::8, ::8] - arrays["input"]).max() < 1e-6
 
 
@@ -141,4 +141,4 @@ def test_refuses(image, order, message):
 )
 def test_geometry_refuses(sizes, message):
     with pytest.raises(ValueError, match=message):
-        Geometry(*sizes)
+        Letterbox(*sizes)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from rmpsam_ros.segmentation.preprocess import Geometry, fit
+from rmpsam_ros.segmentation.preprocess import Letterbox, fit
 from rmpsam_ros.segmentation.prompt_types import (
     MAX_BOXES,
     MAX_POINTS,
@@ -91,14 +91,14 @@ def test_official_click_boxes(golden, cases):
     centers = (expected[:, :2] + expected[:, 2:]) / 2
     scale = np.array([image[1] / resized[1], image[0] / resized[0]])
     clicks = (centers + 0.5) * scale - 0.5
-    boxes, signs = prompt_boxes(prompt(clicks), Geometry(image, resized, (128, 192)))
+    boxes, signs = prompt_boxes(prompt(clicks), Letterbox(image, resized, (128, 192)))
     height, width = resized
     np.testing.assert_allclose(boxes * (width, height, width, height), expected, atol=1e-4)
     assert boxes.dtype == np.float32 and signs.tolist() == [1] * len(boxes)
 
 
 def test_boxes_and_signs_in_order():
-    geometry = Geometry((100, 200), (50, 100), (64, 128))
+    geometry = Letterbox((100, 200), (50, 100), (64, 128))
     mixed = prompt([(9.5, 19.5), (0, 0)], [1, 0], [(20, 10, 200, 100)])
     boxes, signs = prompt_boxes(mixed, geometry)
     expected = [
@@ -112,7 +112,7 @@ def test_boxes_and_signs_in_order():
 
 
 def test_boxes_of_the_padded_image_are_those_of_the_image_times_its_share():
-    geometry = Geometry((100, 200), (50, 100), (64, 128))
+    geometry = Letterbox((100, 200), (50, 100), (64, 128))
     one = prompt([(20, 30)], boxes=[(0, 0, 200, 100)])
     boxes, signs = prompt_boxes(one, geometry)
     padded, same_signs = prompt_boxes(one, geometry, padded=True)
@@ -182,7 +182,7 @@ def test_logit_of_zero_is_outside():
 
 def test_logit_of_zero_is_outside_beside_others():
     row = np.array([[[-1.0, 0.0, 1.0]]], np.float32)
-    geometry = Geometry((1, 3), (1, 3), (1, 3))
+    geometry = Letterbox((1, 3), (1, 3), (1, 3))
     mask, _ = combine_prompt_masks(row, np.ones(1), np.ones(1), geometry)
     assert mask.tolist() == [[False, False, True]]
 
@@ -190,7 +190,7 @@ def test_logit_of_zero_is_outside_beside_others():
 def test_background_takes_pixels_and_ties_stay():
     masks = np.zeros((2, 1, 3), np.float32)
     masks[0, 0], masks[1, 0] = (2.0, 2.0, 2.0), (1.0, 2.0, 3.0)
-    geometry = Geometry((1, 3), (1, 3), (1, 3))
+    geometry = Letterbox((1, 3), (1, 3), (1, 3))
     mask, _ = combine_prompt_masks(masks, np.array([1, -1]), np.ones(2), geometry)
     assert mask.tolist() == [[True, True, False]]
 

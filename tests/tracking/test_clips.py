@@ -14,7 +14,7 @@ from rmpsam_ros.tracking import (
     align_clips,
     align_queries,
     clip_size_for,
-    match_queries,
+    match_clip_queries,
     split_clips,
 )
 
@@ -99,7 +99,7 @@ def test_clips_follow_the_clip_before_and_not_the_first() -> None:
     # Three queries turn into each other's place (120 degrees about the diagonal), in small steps.
     turning = [Rotation.from_rotvec(np.full(3, a)).as_matrix() for a in np.linspace(0, ANGLE, 9)]
     np.testing.assert_array_equal(align_queries(turning), [[0, 1, 2]] * 9)
-    assert match_queries(turning[0], turning[-1]).tolist() != [0, 1, 2]
+    assert match_clip_queries(turning[0], turning[-1]).tolist() != [0, 1, 2]
 
 
 def test_no_clip_is_refused() -> None:

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from rmpsam_ros.tracking import align_queries, cosine_similarity, match_queries
+from rmpsam_ros.tracking import align_queries, cosine_similarity, match_clip_queries
 from rmpsam_ros.tracking.association import embed_queries
 from rmpsam_ros.tracking.matching import assign, unit_rows
 
@@ -65,7 +65,7 @@ def test_rows_without_direction_are_matched_last(bad: float) -> None:
     later = earlier[order] + 0.05 * rng.normal(size=(12, 8)).astype(np.float32)
     later[3] = 0.0
     later[3, -1] = bad
-    found = match_queries(earlier, later)
+    found = match_clip_queries(earlier, later)
     assert sorted(found) == list(range(12))
     expected = np.argsort(order)
     np.testing.assert_array_equal(found, expected)  # the one left over falls to the bad row
@@ -74,7 +74,7 @@ def test_rows_without_direction_are_matched_last(bad: float) -> None:
 @pytest.mark.parametrize("bad", [np.nan, np.inf, 0.0])
 def test_all_rows_without_direction_still_give_a_permutation(bad: float) -> None:
     queries = np.full((7, 4), bad, np.float32)
-    assert sorted(match_queries(queries, queries)) == list(range(7))
+    assert sorted(match_clip_queries(queries, queries)) == list(range(7))
     assert not embed_queries(queries).any()
 
 
@@ -82,7 +82,7 @@ def test_length_does_not_matter() -> None:
     rng = np.random.default_rng(1)
     queries = rng.normal(size=(20, 6))
     scaled = queries * 10.0 ** rng.integers(-8, 18, size=(20, 1))
-    np.testing.assert_array_equal(match_queries(queries, scaled), np.arange(20))
+    np.testing.assert_array_equal(match_clip_queries(queries, scaled), np.arange(20))
     np.testing.assert_allclose(np.diag(cosine_similarity(queries, scaled)), 1.0, atol=1e-6)
 
 
@@ -106,4 +106,4 @@ def test_shapes_that_do_not_match_are_refused(
     first: tuple[int, ...], second: tuple[int, ...]
 ) -> None:
     with pytest.raises(ValueError, match="expected two"):
-        match_queries(np.zeros(first, np.float32), np.zeros(second, np.float32))
+        match_clip_queries(np.zeros(first, np.float32), np.zeros(second, np.float32))

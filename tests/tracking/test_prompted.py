@@ -227,7 +227,7 @@ def test_single_answers_are_bounded_and_forgotten_with_their_frame(objects):
 @pytest.mark.parametrize(
     "setting",
     [
-        {"least_score": 1.5},
+        {"min_score": 1.5},
         {"area_ratio": 0.5},
         {"found_similarity": float("nan")},
         {"lost_seconds": -1.0},

@@ -10,7 +10,7 @@ from rmpsam_ros.segmentation.coco_run_length import decode_coco
 from rmpsam_ros.segmentation.instances import extract_instances
 from rmpsam_ros.segmentation.labels import load_label_set
 from rmpsam_ros.segmentation.preprocess import preprocess
-from rmpsam_ros.tracking import match_queries
+from rmpsam_ros.tracking import match_clip_queries
 from rmpsam_ros.video import near_online
 from rmpsam_ros.video.near_online import MAX_FRAMES, LengthError, near_online_results
 
@@ -106,7 +106,7 @@ def test_the_procedure_of_the_paper_on_the_real_network(make_picture):
     with torch.inference_mode():
         features = torch.cat([model.features(torch.from_numpy(one)) for one, _ in prepared])
         tubes = [model.decode_objects(features[k : k + 2], frames=2) for k in (0, 2)]
-    order = match_queries(tubes[0].queries[0].numpy(), tubes[1].queries[0].numpy())
+    order = match_clip_queries(tubes[0].queries[0].numpy(), tubes[1].queries[0].numpy())
     logits = (tubes[0].class_logits[0] + tubes[1].class_logits[0][order]).numpy() / 2
     masks = np.concatenate(
         [tubes[0].mask_logits[0].numpy(), tubes[1].mask_logits[0].numpy()[order]], axis=1

@@ -356,7 +356,7 @@ def _network(depth: int, dtype: torch.dtype) -> RmpSam:
 def network(depth: int, dtype: torch.dtype, vocabulary: list[Any] | None) -> RmpSam:
     """Return the network with generated weights and vocabulary [name, C, P, E]."""
     model = _network(depth, dtype)
-    model.set_vocabulary(
+    model.set_text_embeddings(
         random_text_embeddings(*(vocabulary or ("text_embeddings.coco133", 133, 17, 768)))
     )
     return model

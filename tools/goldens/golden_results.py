@@ -22,9 +22,9 @@ from rmpsam_ros.model import build_model
 from rmpsam_ros.model.random_weights import load_random_weights, random_text_embeddings
 from rmpsam_ros.segmentation.labels import LabelSet, load_label_set
 from rmpsam_ros.segmentation.panoptic import FusionConfig, PanopticResult, fuse_panoptic
-from rmpsam_ros.segmentation.preprocess import Geometry, preprocess, resized_size
+from rmpsam_ros.segmentation.preprocess import Letterbox, preprocess, resized_size
+from rmpsam_ros.tracking import match_clip_queries
 from rmpsam_ros.tracking.clips import clip_size_for, split_clips
-from rmpsam_ros.tracking.matching import match_queries
 
 FEW_PIXELS = 8  # of a label map, as the reference allows
 Row = tuple[str, str, float, float]  # file, what is compared, error, tolerance
@@ -69,7 +69,7 @@ def fusion_rows(arrays: Arrays, facts: dict, name: str) -> Iterator[Row]:
     resized = tuple(facts["img_shape"])
     for variant, (config, rescale) in variants.items():
         size = tuple(facts["ori_shape"]) if rescale else resized
-        geometry = Geometry(size, resized, masks.shape[1:])
+        geometry = Letterbox(size, resized, masks.shape[1:])
         result = fuse_panoptic(arrays["mask_cls"], masks, geometry, labels, config)
         wrong = differing(result, labels, arrays[f"{variant}.panoptic"])
         yield name, f"{variant}: pixels", wrong, FEW_PIXELS
@@ -79,12 +79,12 @@ def end_to_end_rows(arrays: Arrays, facts: dict, name: str) -> Iterator[Row]:
     labels = load_label_set("coco_panoptic")
     model = build_model(f"rmpsam_r{facts['depth']}")
     load_random_weights(model)
-    model.set_vocabulary(random_text_embeddings("text_embeddings.coco133", 133, 17))
+    model.set_text_embeddings(random_text_embeddings("text_embeddings.coco133", 133, 17))
     resized = tuple(facts["img_shape"])
     tensor, _ = preprocess(arrays["image_rgb"], (max(resized), min(resized)), "rgb")
     with torch.inference_mode():
         output = model(torch.from_numpy(tensor))
-    geometry = Geometry(tuple(facts["ori_shape"]), resized, tuple(facts["batch_input_shape"]))
+    geometry = Letterbox(tuple(facts["ori_shape"]), resized, tuple(facts["batch_input_shape"]))
     for variant, config in (
         ("default", FusionConfig()),
         ("loose", FusionConfig(score_threshold=0.2, overlap_threshold=0.05)),
@@ -101,7 +101,7 @@ def matching_rows(arrays: Arrays, facts: dict, name: str) -> Iterator[Row]:
         clips = arrays[f"{case}.embeddings"].reshape(-1, *arrays[f"{case}.embeddings"].shape[-2:])
         aligned, wrong = clips[0], 0
         for clip, expected in zip(clips[1:], arrays[f"{case}.indices"], strict=True):
-            order = match_queries(aligned, clip)
+            order = match_clip_queries(aligned, clip)
             wrong += int((order != expected).sum())
             aligned = clip[order]
         yield name, f"{case}: rows in another place", float(wrong), 0

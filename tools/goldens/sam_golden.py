@@ -46,10 +46,11 @@ from rmpsam_ros.model.sam.layers import fold_batch_norm
 from rmpsam_ros.model.sam.prompt_encoder import join_prompts
 from rmpsam_ros.prompting.grid_prompts import (
     Decode,
+    grid_steps,
     point_grid,
     segment_with_boxes,
-    segment_with_grid,
 )
+from rmpsam_ros.prompting.steps import finished
 
 # --- MobileSAM ---------------------------------------------------------------------------------
 
@@ -133,7 +134,7 @@ def _encoder_rows(
 
 
 def _prompt_rows(
-    prefix: str, decode: Decode, geometry: transforms.FrameGeometry, golden: Arrays
+    prefix: str, decode: Decode, geometry: transforms.SamFrame, golden: Arrays
 ) -> Iterator[Row]:
     points = labels = boxes = None
     if f"{prefix}/point_coords" in golden:
@@ -168,7 +169,7 @@ def _prompt_rows(
 
 
 def _second_round_rows(
-    name: str, decode: Decode, geometry: transforms.FrameGeometry, golden: Arrays
+    name: str, decode: Decode, geometry: transforms.SamFrame, golden: Arrays
 ) -> Iterator[Row]:
     """The best mask of the point goes in again, together with the point."""
     prefix = f"{name}/point_then_mask"
@@ -258,7 +259,7 @@ def check_everything_grid(name: str, reference: Reference) -> Iterator[Row]:
     engine = reference.executor.engine(mobile_sam())
     decode = functools.partial(engine.decode, engine.encode(frame))
     side = int(golden[f"{prefix}/points_per_side"])
-    found = segment_with_grid(decode, geometry, side)
+    found = finished(grid_steps(decode, geometry, side))
     first, last = np.split(found.boxes, 2, axis=1)
     boxes = np.concatenate([first, last - first], axis=1)
     points = point_grid(side, *geometry.original)[found.prompt]

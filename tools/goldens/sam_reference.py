@@ -20,8 +20,9 @@ from sam_random_weights import make_frame, make_tensor
 from torch import Tensor, nn
 
 from rmpsam_ros.model.checkpoint import read_state_dict
-from rmpsam_ros.model.sam import PromptModel, build_prompt_model, transforms
+from rmpsam_ros.model.sam import PromptModel, build_prompt_model
 from rmpsam_ros.model.sam.checkpoint import load_weights, rename_official_keys
+from rmpsam_ros.segmentation.preprocess import MEAN, STD
 
 RELATIVE = 1e-4
 """Tolerance of float32 values, relative to the largest value of an array."""
@@ -153,8 +154,8 @@ def random_model(name: str, reference: Reference) -> PromptModel:
 
 def normalised_frame(name: str, height: int, width: int) -> Tensor:
     pixels = torch.from_numpy(make_frame(name, height, width)).permute(2, 0, 1).float()
-    mean = torch.tensor(transforms.PIXEL_MEAN).reshape(3, 1, 1)
-    std = torch.tensor(transforms.PIXEL_STD).reshape(3, 1, 1)
+    mean = torch.tensor(MEAN).reshape(3, 1, 1)
+    std = torch.tensor(STD).reshape(3, 1, 1)
     return ((pixels - mean) / std)[None].contiguous()
 
 

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-MOST_LOST = 0.05  # share of the images with which a rate is still sustained
-LEAST_SENT = 0.95  # share of the rate that the playback must have kept
+MAX_LOST = 0.05  # share of the images with which a rate is still sustained
+MIN_SENT = 0.95  # share of the rate that the playback must have kept
 SEARCH_WIDTH = 1.08  # the search ends when the lowest rate that fails is this near
 AROUND_NETWORK = ("decode", "preprocess", "postprocess", "fill", "publish")
 
@@ -80,7 +80,7 @@ class Run:
     @property
     def sustained(self) -> bool:
         """Whether the node keeps up with the rate, and the rate was kept."""
-        return self.lost < MOST_LOST and self.sent_rate >= LEAST_SENT * self.rate
+        return self.lost < MAX_LOST and self.sent_rate >= MIN_SENT * self.rate
 
 
 def find_peak(measure: Callable[[float], Run], lowest: float, highest: float) -> Run | None:

@@ -12,10 +12,7 @@ from torch import Tensor
 from torch.nn.functional import interpolate
 
 from rmpsam_ros.model.sam.prompt_model import IMAGE_SIZE
-
-PIXEL_MEAN = (123.675, 116.28, 103.53)
-PIXEL_STD = (58.395, 57.12, 57.375)
-"""Mean and standard deviation of R, G, B, on 0 to 255."""
+from rmpsam_ros.segmentation.preprocess import MEAN, STD
 
 MASK_THRESHOLD = 0.0
 """Logits above belong to the object."""
@@ -24,7 +21,7 @@ _MASKS_AT_ONCE = 16
 _FIXED_POINT_BITS = 22
 
 
-class FrameGeometry(NamedTuple):
+class SamFrame(NamedTuple):
     """How a picture lies in the model's square frame: at the top left, filled right and below.
 
     Attributes:
@@ -36,7 +33,10 @@ class FrameGeometry(NamedTuple):
     resized: tuple[int, int]
 
 
-def frame_geometry(height: int, width: int) -> FrameGeometry:
+FrameGeometry = SamFrame  # until everyone says so
+
+
+def frame_geometry(height: int, width: int) -> SamFrame:
     """Where a picture of this size lies when its long side becomes 1024 pixels.
 
     Raises:
@@ -51,10 +51,10 @@ def frame_geometry(height: int, width: int) -> FrameGeometry:
             f"a picture of {height} x {width} pixels is too narrow: its short side vanishes when "
             f"the long one becomes {IMAGE_SIZE}"
         )
-    return FrameGeometry((height, width), resized)
+    return SamFrame((height, width), resized)
 
 
-def preprocess(picture: NDArray[np.uint8]) -> tuple[Tensor, FrameGeometry]:
+def preprocess(picture: NDArray[np.uint8]) -> tuple[Tensor, SamFrame]:
     """A picture as the encoders want it (docs/reference/sam_family.md, section 1.1).
 
     Args:
@@ -85,25 +85,24 @@ def preprocess(picture: NDArray[np.uint8]) -> tuple[Tensor, FrameGeometry]:
 def _normalised_levels() -> NDArray[np.float32]:
     """What every grey level becomes, [3, 256]; looking it up is much faster than computing it."""
     levels = np.arange(256, dtype=np.float32)
-    mean, std = np.array(PIXEL_MEAN, np.float32), np.array(PIXEL_STD, np.float32)
-    return (levels - mean[:, None]) / std[:, None]
+    return (levels - MEAN[:, None]) / STD[:, None]
 
 
-def points_to_frame(points: NDArray[np.floating], geometry: FrameGeometry) -> Tensor:
+def points_to_frame(points: NDArray[np.floating], geometry: SamFrame) -> Tensor:
     """Points [..., 2] (x, y), from pixels of the picture to pixels of the frame, float32."""
     (height, width), (new_height, new_width) = geometry
     scale = np.array([new_width / width, new_height / height])
     return torch.from_numpy((np.asarray(points, np.float64) * scale).astype(np.float32))
 
 
-def boxes_to_frame(boxes: NDArray[np.floating], geometry: FrameGeometry) -> Tensor:
+def boxes_to_frame(boxes: NDArray[np.floating], geometry: SamFrame) -> Tensor:
     """Boxes [..., 4] as x0, y0, x1, y1, from the picture to the frame (float32)."""
     boxes = np.asarray(boxes, np.float64)
     corners = boxes.reshape(*boxes.shape[:-1], 2, 2)
     return points_to_frame(corners, geometry).reshape(boxes.shape)
 
 
-def logits_to_picture(logits: Tensor, geometry: FrameGeometry) -> Tensor:
+def logits_to_picture(logits: Tensor, geometry: SamFrame) -> Tensor:
     """Low-resolution logits [K, M, h, w] at the picture's size, [K, M, H, W].
 
     Two bilinear interpolations, as in SAM: to the frame, of which the filling is cut off, and to
@@ -116,7 +115,7 @@ def logits_to_picture(logits: Tensor, geometry: FrameGeometry) -> Tensor:
     return interpolate(logits, geometry.original, mode="bilinear", align_corners=False)
 
 
-def masks_to_picture(logits: Tensor, geometry: FrameGeometry) -> NDArray[np.bool_]:
+def masks_to_picture(logits: Tensor, geometry: SamFrame) -> NDArray[np.bool_]:
     """Masks [K, M, H, W] of the picture's size from low-resolution logits [K, M, h, w]."""
     masks = [
         (logits_to_picture(part, geometry) > MASK_THRESHOLD).cpu()
