@@ -107,8 +107,10 @@ def measure_network(
         failed = _measure_in_turns(bare, contenders, plan, label_set, progress)
         backbones += bare.results()
         usual = next(o for o in bare.results() if (o.name, o.layout) == (YARDSTICK, USUAL))
-        good = [one for one in contenders if one.engine not in failed]
-        rows += [one.row(usual.times, _without_prompts(one, good)) for one in good]
+        good = [contender for contender in contenders if contender.engine not in failed]
+        rows += [
+            contender.row(usual.times, _without_prompts(contender, good)) for contender in good
+        ]
         made = [pair for pair in made if pair[0] not in failed]
     for engine, _ in made:
         engine.close()
@@ -191,7 +193,9 @@ class _Contender:
     def row(self, bare: Sequence[float], plain: "_Contender") -> Row:
         """Return the result.
 
-        bare: times of the yardstick. plain: the same engine on one image without prompts.
+        Args:
+            bare: times of the yardstick.
+            plain: the same engine on one image without prompts.
         """
         totals, parts = self.totals(), np.median(np.array(self.times), axis=0).tolist()
         frame = float(np.median(plain.totals()))
@@ -314,12 +318,12 @@ def _measure_in_turns(
     return failed
 
 
-def _without_prompts(one: _Contender, contenders: Sequence[_Contender]) -> _Contender:
+def _without_prompts(contender: _Contender, contenders: Sequence[_Contender]) -> _Contender:
     """Return the same engine with a single image and no prompts."""
     return next(
         other
         for other in contenders
-        if other.engine is one.engine and (other.batch, other.prompts) == (1, 0)
+        if other.engine is contender.engine and (other.batch, other.prompts) == (1, 0)
     )
 
 

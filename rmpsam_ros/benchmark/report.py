@@ -96,10 +96,10 @@ class NetworkReport:
         ]
         for bare in self.backbones:
             usual = next(
-                one
-                for one in self.backbones
-                if (one.name, one.layout) == (YARDSTICK, USUAL)
-                and (one.width, one.height) == (bare.width, bare.height)
+                backbone
+                for backbone in self.backbones
+                if (backbone.name, backbone.layout) == (YARDSTICK, USUAL)
+                and (backbone.width, backbone.height) == (bare.width, bare.height)
             )
             middle, best = statistics.median(bare.times), min(bare.times)
             lines.append(

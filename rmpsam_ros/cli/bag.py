@@ -98,7 +98,7 @@ def _process(options: argparse.Namespace) -> None:
     targets = _targets(sources, output)
     try:
         work = bag_options(options)
-        waiting = [one for one in targets if not _is_done(one, options, work)]
+        waiting = [target for target in targets if not _is_done(target, options, work)]
         if not waiting:
             return
         pipeline = make_pipeline(work)

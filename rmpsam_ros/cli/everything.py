@@ -84,15 +84,15 @@ def annotations(found: Sequence[PromptedMask]) -> list[dict[str, Any]]:
     ``bbox`` is [x, y, width, height] in pixels; ``score`` the predicted quality, 0 to 1.
     """
     rows = []
-    for number, one in enumerate(found, start=1):
-        x_min, y_min, x_max, y_max = one.mask.box
+    for number, item in enumerate(found, start=1):
+        x_min, y_min, x_max, y_max = item.mask.box
         rows.append(
             {
                 "id": number,
-                "segmentation": encode_coco(one.mask),
-                "area": one.mask.area,
+                "segmentation": encode_coco(item.mask),
+                "area": item.mask.area,
                 "bbox": [x_min, y_min, x_max - x_min, y_max - y_min],
-                "score": round(float(one.score), 4),
+                "score": round(float(item.score), 4),
             }
         )
     return rows
@@ -101,7 +101,7 @@ def annotations(found: Sequence[PromptedMask]) -> list[dict[str, Any]]:
 def drawn(bgr: NDArray[np.uint8], found: Sequence[PromptedMask]) -> NDArray[np.uint8]:
     """Return the picture with the masks over it, small ones on top."""
     canvas = np.ascontiguousarray(bgr[..., ::-1])
-    objects = [(str(number), one.mask, True) for number, one in enumerate(found, start=1)]
+    objects = [(str(number), item.mask, True) for number, item in enumerate(found, start=1)]
     draw_prompted(canvas, objects, captions=False)
     return np.ascontiguousarray(canvas[..., ::-1])
 
@@ -109,6 +109,6 @@ def drawn(bgr: NDArray[np.uint8], found: Sequence[PromptedMask]) -> NDArray[np.u
 def coverage(found: Sequence[PromptedMask], size: tuple[int, ...]) -> float:
     """Return the share of the picture that is in any mask."""
     union = np.zeros(size, np.bool_)
-    for one in found:
-        union |= decode_mask(one.mask)
+    for item in found:
+        union |= decode_mask(item.mask)
     return float(union.mean())

@@ -13,7 +13,8 @@ from rmpsam_ros.segmentation.labels import LabelSet, LabelSetError
 def add_network_options(parser: argparse.ArgumentParser, weights: str) -> None:
     """Add ``--model``, ``--weights``, ``--text-embeddings`` and ``--labels``.
 
-    weights: the default; ``demo`` for what people look at, ``random`` for what is only timed.
+    Args:
+        weights: the default; ``demo`` for what people look at, ``random`` for what is only timed.
     """
     add = parser.add_argument
     add("--model", default="", help="network (default: that of the weights, or rmpsam_r18)")

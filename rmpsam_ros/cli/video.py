@@ -133,8 +133,8 @@ def _live(
     """Run the live pipeline over the video, and write everything."""
     frames = _frames(source)
     first = next(frames)
-    for one in options.prompt:
-        validate_prompt(one.prompt, first.shape[:2])
+    for timed in options.prompt:
+        validate_prompt(timed.prompt, first.shape[:2])
     pipeline = _pipeline(options, options.clip_frames)
     run = _Run(pipeline, file, options)
     for index, frame in enumerate(tqdm(itertools.chain([first], frames), unit="frame")):
@@ -226,7 +226,7 @@ class _Run:
             "writing; pipeline, median (99th percentile) in ms:"
         )
         for stage in ("preprocess", "inference", "postprocess"):
-            times = [1e3 * getattr(one, stage) for one in self._times]
+            times = [1e3 * getattr(frame, stage) for frame in self._times]
             print(f"  {stage:12s} {np.median(times):8.1f} ({np.percentile(times, 99):.1f})")
 
 

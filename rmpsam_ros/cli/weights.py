@@ -21,18 +21,22 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     actions = parser.add_subparsers(dest="action", required=True, metavar="ACTION")
 
     _add(actions, "list", _list, "list all known weights and whether they are here")
-    one = _add(actions, "fetch", _fetch, f"download weights into {store_folder()}")
-    one.add_argument("names", nargs="+", metavar="NAME", help="as rmpsam weights list gives it")
-    one = _add(actions, "verify", _verify, "compare files with their sha256")
-    one.add_argument("names", nargs="*", metavar="NAME", help="default: all that are here")
-    one = _add(actions, "convert", _convert, "convert a prompt engine's checkpoint to safetensors")
-    one.add_argument("source", type=Path)
-    one.add_argument("target", type=Path, help="the new .safetensors file")
-    one.add_argument("--model", required=True, help="prompt engine that the weights are for")
-    one.add_argument("--dtype", choices=DTYPES, default="fp16", help="default: %(default)s")
-    one = _add(actions, "describe", _describe, "tell what is in a file")
-    one.add_argument("file", help="a file, or a name of rmpsam weights list")
-    one.add_argument("--tensors", action="store_true", help="a line for every tensor")
+    command = _add(actions, "fetch", _fetch, f"download weights into {store_folder()}")
+    command.add_argument(
+        "names", nargs="+", metavar="NAME", help="as rmpsam weights list gives it"
+    )
+    command = _add(actions, "verify", _verify, "compare files with their sha256")
+    command.add_argument("names", nargs="*", metavar="NAME", help="default: all that are here")
+    command = _add(
+        actions, "convert", _convert, "convert a prompt engine's checkpoint to safetensors"
+    )
+    command.add_argument("source", type=Path)
+    command.add_argument("target", type=Path, help="the new .safetensors file")
+    command.add_argument("--model", required=True, help="prompt engine that the weights are for")
+    command.add_argument("--dtype", choices=DTYPES, default="fp16", help="default: %(default)s")
+    command = _add(actions, "describe", _describe, "tell what is in a file")
+    command.add_argument("file", help="a file, or a name of rmpsam weights list")
+    command.add_argument("--tensors", action="store_true", help="a line for every tensor")
 
 
 def _add(actions: Any, name: str, run: Any, text: str) -> argparse.ArgumentParser:

@@ -57,9 +57,9 @@ class Request:
     def choice(self, name: str, choices: Collection[T]) -> T:
         """Return a value that is one of several."""
         value = self[name]
-        for one in choices:
-            if type(value) is type(one) and value == one:
-                return one
+        for choice in choices:
+            if type(value) is type(choice) and value == choice:
+                return choice
         raise Invalid(f"{name} is {_shown(value)}; expected one of {_shown(list(choices))}")
 
     def text(self, name: str, longest: int) -> str:

@@ -74,8 +74,8 @@ class Dataset:
         entries = list(self._entries.values())
         return {
             "frames": len(entries),
-            "objects": sum(len(one.objects) for one in entries),
-            "videos": len({one.video for one in entries} - {0}),
+            "objects": sum(len(entry.objects) for entry in entries),
+            "videos": len({entry.video for entry in entries} - {0}),
             "bytes": self._bytes,
             "problem": self._full,
         }
@@ -160,18 +160,20 @@ class Dataset:
         video: int,
     ) -> int:
         objects = [
-            _Object(one.object_id, names.get(one.object_id, UNNAMED), _mask(one.mask))
-            for one in masks
-            if len(one.mask.counts)
+            _Object(mask.object_id, names.get(mask.object_id, UNNAMED), _mask(mask.mask))
+            for mask in masks
+            if len(mask.mask.counts)
         ]
         if not objects:
             raise _NothingMarked(
                 "no object is marked on this image; mark at least one, then add the image"
             )
         jpeg, size = encode_jpeg(image, _BEST)
-        for one in objects:
-            if (one.mask.height, one.mask.width) != size:
-                raise DatasetError(f"the mask of {one.object_id} has another size than the image")
+        for marked in objects:
+            if (marked.mask.height, marked.mask.width) != size:
+                raise DatasetError(
+                    f"the mask of {marked.object_id} has another size than the image"
+                )
         old = self._entries.get(stamp)
         if self._bytes + jpeg.size > self._max_bytes or len(self._entries) >= MAX_FRAMES:
             raise DatasetError(
@@ -189,7 +191,7 @@ class Dataset:
     def _annotations(self, labels: Collection[str]) -> dict[str, str]:
         """Return the annotation files by name."""
         entries = [self._entries[stamp] for stamp in sorted(self._entries)]
-        names = sorted({one.name for entry in entries for one in entry.objects})
+        names = sorted({marked.name for entry in entries for marked in entry.objects})
         files = {"instances.json": json.dumps(_instances(entries, names))}
         videos = _videos(entries, names)
         if videos["videos"]:
@@ -223,15 +225,15 @@ def _instances(entries: Sequence[_Entry], names: Sequence[str]) -> dict[str, Any
     for number, entry in enumerate(entries, 1):
         height, width = entry.size
         images.append({"id": number, "file_name": entry.file, "height": height, "width": width})
-        for one in entry.objects:
-            x_min, y_min, x_max, y_max = one.mask.box
+        for marked in entry.objects:
+            x_min, y_min, x_max, y_max = marked.mask.box
             annotations.append(
                 {
                     "id": len(annotations) + 1,
                     "image_id": number,
-                    "category_id": names.index(one.name) + 1,
-                    "segmentation": encode_coco(one.mask),
-                    "area": one.mask.area,
+                    "category_id": names.index(marked.name) + 1,
+                    "segmentation": encode_coco(marked.mask),
+                    "area": marked.mask.area,
                     "bbox": [x_min, y_min, x_max - x_min, y_max - y_min],
                     "iscrowd": 0,
                 }
@@ -257,10 +259,10 @@ def _videos(entries: Sequence[_Entry], names: Sequence[str]) -> dict[str, Any]:
                 "length": len(frames),
             }
         )
-        tracks = {one.object_id: one.name for entry in frames for one in entry.objects}
+        tracks = {marked.object_id: marked.name for entry in frames for marked in entry.objects}
         for object_id, name in tracks.items():
             masks = [
-                {one.object_id: one.mask for one in entry.objects}.get(object_id)
+                {marked.object_id: marked.mask for marked in entry.objects}.get(object_id)
                 for entry in frames
             ]
             annotations.append(

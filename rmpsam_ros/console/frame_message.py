@@ -43,7 +43,7 @@ def pack_frame(frame: Frame, camera: str, labels: LabelSet | None, choice: Choic
     if frame.prompted is not None:
         header["prompts"] = [prompted(mask, packer) for mask in frame.prompted.masks]
     if frame.positions is not None:
-        header["positions"] = [_position(one) for one in frame.positions.positions]
+        header["positions"] = [_position(position) for position in frame.positions.positions]
     return packer.pack(header)
 
 
@@ -76,17 +76,17 @@ def _panoptic(message: Any, labels: LabelSet | None, packer: Packer) -> dict[str
         "lengths": packer.add(np.frombuffer(message.run_lengths, np.uint32)),
         "segments": [
             {
-                "id": one.id,
-                "class_id": one.class_id,
-                "name": one.class_name,
-                "thing": one.is_thing,
-                "score": round(float(one.score), 4),
-                "area": one.area,
-                "box": _box(one.box),
-                "track_id": one.track_id,
-                "color": _color(one, labels),
+                "id": segment.id,
+                "class_id": segment.class_id,
+                "name": segment.class_name,
+                "thing": segment.is_thing,
+                "score": round(float(segment.score), 4),
+                "area": segment.area,
+                "box": _box(segment.box),
+                "track_id": segment.track_id,
+                "color": _color(segment, labels),
             }
-            for one in message.segments
+            for segment in message.segments
         ],
     }
 
@@ -112,14 +112,14 @@ def _track(track: Any) -> dict[str, Any]:
     }
 
 
-def _position(one: Any) -> dict[str, Any]:
-    position, size = one.position, one.box_size
+def _position(message: Any) -> dict[str, Any]:
+    position, size = message.position, message.box_size
     return {
-        "id": one.id,
-        "name": one.class_name,
+        "id": message.id,
+        "name": message.class_name,
         "position": [round(float(value), 4) for value in (position.x, position.y, position.z)],
         "size": [round(float(value), 4) for value in (size.x, size.y, size.z)],
-        "coverage": round(float(one.coverage), 3),
+        "coverage": round(float(message.coverage), 3),
     }
 
 

@@ -104,7 +104,7 @@ class FrameStore:
             messages = list(self._older_prompted)
         for message in reversed(messages):
             if nanoseconds(message.header.stamp) == stamp:
-                return [one for one in message.masks if nanoseconds(one.stamp) == stamp]
+                return [mask for mask in message.masks if nanoseconds(mask.stamp) == stamp]
         return []
 
     def put_positions(self, message: Any) -> None:

@@ -114,7 +114,7 @@ class Server:
             raise web.HTTPUnauthorized(text="wrong token\n")
         loop = asyncio.get_running_loop()
         labels = self._console.node.labels
-        names = [one.name for one in labels.labels] if labels is not None else []
+        names = [label.name for label in labels.labels] if labels is not None else []
         try:
             path = await loop.run_in_executor(
                 self._console.workers, self._console.dataset.pack, names
@@ -195,11 +195,11 @@ def _line_logger(log: Callable[[str], None]) -> logging.Logger:
 def page_files() -> dict[str, tuple[bytes, str, str]]:
     """Return body, type and tag of every file of the page by name; nothing else is served."""
     files: dict[str, tuple[bytes, str, str]] = {}
-    for one in resources.files("rmpsam_ros.console").joinpath("page").iterdir():
-        kind = KINDS.get("." + one.name.rpartition(".")[2])
+    for path in resources.files("rmpsam_ros.console").joinpath("page").iterdir():
+        kind = KINDS.get("." + path.name.rpartition(".")[2])
         if kind is not None:
-            body = one.read_bytes()
-            files[one.name] = (body, kind, f'"{hashlib.sha256(body).hexdigest()[:32]}"')
+            body = path.read_bytes()
+            files[path.name] = (body, kind, f'"{hashlib.sha256(body).hexdigest()[:32]}"')
     return files
 
 

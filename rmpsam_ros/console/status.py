@@ -44,19 +44,19 @@ class StatusReport:
         }
         if node.parts is not self._parts:
             self._parts = node.parts
-            message["parts"] = [_part(one) for one in node.parts]
+            message["parts"] = [_part(part) for part in node.parts]
         if node.labels is not None and node.labels is not self._labels:
             self._labels = node.labels
             message["labels"] = [
-                {"name": one.name, "thing": one.is_thing, "color": one.color}
-                for one in node.labels.labels
+                {"name": label.name, "thing": label.is_thing, "color": label.color}
+                for label in node.labels.labels
             ]
         feed = node.feeds.get(camera) if camera is not None else None
         if feed is not None:
             rows = feed.store.latencies_after(self._latency_number)[-MAX_ROWS:]
             if rows:
                 self._latency_number = rows[-1][0]
-            message["latencies"] = [_latency(one) for _, one in rows]
+            message["latencies"] = [_latency(latency) for _, latency in rows]
         return message
 
 

@@ -74,7 +74,7 @@ class CameraModel:
         if len(self.distortion) not in lengths:
             raise GeometryError(
                 f"distortion model {self.distortion_model} has {len(self.distortion)} "
-                f"coefficients; expected {' or '.join(str(one) for one in lengths)}"
+                f"coefficients; expected {' or '.join(str(length) for length in lengths)}"
             )
 
     def check_size(self, height: int, width: int) -> None:
@@ -148,7 +148,7 @@ def _between(values: NDArray[np.float32], size: int, axis: int) -> NDArray[np.fl
     places = np.arange(size) * (last / max(size - 1, 1))
     before = np.minimum(places.astype(np.int64), max(last - 1, 0))
     after = np.minimum(before + 1, last)
-    shape = [-1 if one == axis else 1 for one in range(values.ndim)]
+    shape = [-1 if index == axis else 1 for index in range(values.ndim)]
     weight = (places - before).astype(np.float32).reshape(shape)
     low, high = values.take(before, axis), values.take(after, axis)
     low += weight * (high - low)
@@ -181,14 +181,14 @@ def camera_model(info: Any, rectified: bool = False) -> CameraModel:
     Raises:
         GeometryError: the calibration is empty, not plausible, or of an unknown kind.
     """
-    k, p = [float(one) for one in info.k], [float(one) for one in info.p]
+    k, p = [float(value) for value in info.k], [float(value) for value in info.p]
     if rectified:
         fx, fy, cx, cy = p[0], p[5], p[2], p[6]
     else:
         fx, fy, cx, cy = k[0], k[4], k[2], k[5]
         if fx > 0.0 and (k[3], k[6], k[7], k[8]) != (0.0, 0.0, 0.0, 1.0):
             raise GeometryError(f"K is no camera matrix: {k}")
-    distortion = () if rectified else tuple(float(one) for one in info.d)
+    distortion = () if rectified else tuple(float(value) for value in info.d)
     model = str(info.distortion_model) if any(distortion) else ""
     if any(distortion) and not model:
         raise GeometryError("camera_info has coefficients D, but no distortion_model")

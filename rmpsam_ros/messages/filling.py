@@ -67,15 +67,15 @@ class MessageFiller:
         message.height, message.width = result.height, result.width
         segments = result.panoptic.segments
         _resize(message.segments, len(segments), self._types.PanopticSegment)
-        for segment, one in zip(message.segments, segments, strict=True):
-            segment.id = one.id
-            segment.class_id = one.class_id
-            segment.class_name = labels.labels[one.class_id].name
-            segment.is_thing = one.is_thing
-            segment.score = float(one.score)
-            segment.area = one.area
-            fill_region(segment.box, one.box)
-            segment.track_id = result.track_ids.get(one.id, 0)
+        for filled, segment in zip(message.segments, segments, strict=True):
+            filled.id = segment.id
+            filled.class_id = segment.class_id
+            filled.class_name = labels.labels[segment.class_id].name
+            filled.is_thing = segment.is_thing
+            filled.score = float(segment.score)
+            filled.area = segment.area
+            fill_region(filled.box, segment.box)
+            filled.track_id = result.track_ids.get(segment.id, 0)
         message.run_ids = self._types.array(result.run_ids)
         message.run_lengths = self._types.array(result.run_lengths)
         return message
@@ -84,20 +84,20 @@ class MessageFiller:
         """Fill an InstanceTrackArray, which may be one that was filled before, and return it."""
         message.header = header
         _resize(message.tracks, len(result.tracks), self._types.InstanceTrack)
-        for track, one in zip(message.tracks, result.tracks, strict=True):
-            track.id = one.id
-            track.state = int(one.state)
-            track.class_id = one.class_id
-            track.class_name = labels.labels[one.class_id].name
-            track.score = float(one.score)
-            track.age = self.duration(result.stamp - one.first_seen)
-            track.hits = one.hits
-            track.segment_id = one.segment_id
-            mask = result.track_masks.get(one.id)
+        for filled, track in zip(message.tracks, result.tracks, strict=True):
+            filled.id = track.id
+            filled.state = int(track.state)
+            filled.class_id = track.class_id
+            filled.class_name = labels.labels[track.class_id].name
+            filled.score = float(track.score)
+            filled.age = self.duration(result.stamp - track.first_seen)
+            filled.hits = track.hits
+            filled.segment_id = track.segment_id
+            mask = result.track_masks.get(track.id)
             if mask is None:
-                track.mask = self._types.RunLengthMask(height=result.height, width=result.width)
+                filled.mask = self._types.RunLengthMask(height=result.height, width=result.width)
             else:
-                self.fill_run_lengths(track.mask, mask)
+                self.fill_run_lengths(filled.mask, mask)
         return message
 
     def fill_semantic(
@@ -122,13 +122,13 @@ class MessageFiller:
     def label_table(self, labels: LabelSet) -> Any:
         """Fill a LabelTable."""
         table = self._types.LabelTable(name=labels.name, unlabelled=labels.unlabelled)
-        for one in labels.labels:
-            red, green, blue = one.color
+        for label in labels.labels:
+            red, green, blue = label.color
             table.labels.append(
                 self._types.Label(
-                    class_id=one.class_id,
-                    name=one.name,
-                    is_thing=one.is_thing,
+                    class_id=label.class_id,
+                    name=label.name,
+                    is_thing=label.is_thing,
                     red=red,
                     green=green,
                     blue=blue,
@@ -136,23 +136,23 @@ class MessageFiller:
             )
         return table
 
-    def prompted_mask(self, one: PromptedMask, stamp: Any) -> Any:
+    def prompted_mask(self, prompted: PromptedMask, stamp: Any) -> Any:
         """Fill a PromptedMask; ``stamp`` is the Time of the image it belongs to."""
         return self._types.PromptedMask(
-            object_id=one.object_id,
-            state=int(one.state),
-            score=float(one.score),
-            track_id=one.track_id,
-            reason=one.reason,
+            object_id=prompted.object_id,
+            state=int(prompted.state),
+            score=float(prompted.score),
+            track_id=prompted.track_id,
+            reason=prompted.reason,
             stamp=stamp,
-            mask=self.fill_run_lengths(self._types.RunLengthMask(), one.mask),
+            mask=self.fill_run_lengths(self._types.RunLengthMask(), prompted.mask),
         )
 
     def prompted_masks(self, header: Any, masks: Sequence[PromptedMask], headers: Headers) -> Any:
         """Fill a PromptedMaskArray; ``header`` is for one without masks."""
         if masks:
-            header = headers.find(max(one.stamp for one in masks))
-        filled = [self.prompted_mask(one, headers.find(one.stamp).stamp) for one in masks]
+            header = headers.find(max(mask.stamp for mask in masks))
+        filled = [self.prompted_mask(mask, headers.find(mask.stamp).stamp) for mask in masks]
         return self._types.PromptedMaskArray(header=header, masks=filled)
 
     def positions(
@@ -165,18 +165,18 @@ class MessageFiller:
             offset=self._types.Duration(sec=whole, nanosec=rest),
             positions=[
                 self._types.TrackPosition(
-                    id=one.track.id,
-                    state=int(one.track.state),
-                    class_id=one.track.class_id,
-                    class_name=labels.labels[one.track.class_id].name,
-                    score=float(one.track.score),
-                    position=self.point(one.place.position),
-                    covariance=one.place.covariance.reshape(9),
-                    box_center=self.point(one.place.box_center),
-                    box_size=self.vector(one.place.box_size),
-                    coverage=float(one.place.coverage),
+                    id=thing.track.id,
+                    state=int(thing.track.state),
+                    class_id=thing.track.class_id,
+                    class_name=labels.labels[thing.track.class_id].name,
+                    score=float(thing.track.score),
+                    position=self.point(thing.place.position),
+                    covariance=thing.place.covariance.reshape(9),
+                    box_center=self.point(thing.place.box_center),
+                    box_size=self.vector(thing.place.box_size),
+                    coverage=float(thing.place.coverage),
                 )
-                for one in located
+                for thing in located
             ],
         )
 

@@ -72,7 +72,9 @@ def extract_instances(
             mask, quality = measured
             score = float(flat[place]) * quality
             instances.append(Instance(class_id, score, mask.box, mask, query))
-    return sorted(instances, key=lambda one: (-one.score, one.class_id, one.box))
+    return sorted(
+        instances, key=lambda instance: (-instance.score, instance.class_id, instance.box)
+    )
 
 
 def _measure(

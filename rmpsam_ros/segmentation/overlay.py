@@ -88,7 +88,7 @@ def _draw_captions(
     grid = np.ascontiguousarray(panoptic.id_map[stride // 2 :: stride, stride // 2 :: stride])
     scale = min(1.0, max(0.35, height / 1600))
     placed: list[Box] = []
-    for segment in sorted(panoptic.segments, key=lambda one: -one.area):
+    for segment in sorted(panoptic.segments, key=lambda segment: -segment.area):
         center = _deepest_point(grid, segment, stride)
         if center is None:
             continue

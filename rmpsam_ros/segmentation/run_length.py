@@ -185,7 +185,7 @@ def encode_segments(
     _check_runs(runs)
     runs = np.ascontiguousarray(runs[0]), np.ascontiguousarray(runs[1])
     ids = [segment.id for segment in segments]
-    if len(set(ids)) < len(ids) or not all(1 <= one <= 65535 for one in ids):
+    if len(set(ids)) < len(ids) or not all(1 <= identifier <= 65535 for identifier in ids):
         raise ValueError(f"segment ids must be unique and from 1 to 65535, got {ids}")
     boxes = [segment.box for segment in segments]
     for left, top, right, bottom in boxes:
@@ -201,6 +201,8 @@ def encode_segments(
         _check_total(runs[1], height, width)
         raise ValueError("the id map has a pixel outside the box of its segment") from None
     return [
-        RunLengthMask(height, width, segment.box if one.size else (0, 0, 0, 0), one)
-        for segment, one in zip(segments, counts, strict=True)
+        RunLengthMask(
+            height, width, segment.box if mask_counts.size else (0, 0, 0, 0), mask_counts
+        )
+        for segment, mask_counts in zip(segments, counts, strict=True)
     ]

@@ -52,9 +52,9 @@ class ClipWindow(Generic[Features]):
             self._size = size
         self._frames.pop(stamp, None)
         self._frames[stamp] = features
-        near = [one for one in self._frames if abs(one - stamp) <= _CLIP_SECONDS]
+        near = [moment for moment in self._frames if abs(moment - stamp) <= _CLIP_SECONDS]
         kept = near[-self._most :]
-        self._frames = {one: self._frames[one] for one in kept}
+        self._frames = {moment: self._frames[moment] for moment in kept}
         return tuple(self._frames.values())
 
     def clear(self) -> None:

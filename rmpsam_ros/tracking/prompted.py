@@ -179,13 +179,13 @@ class PromptedObjects:
         memory = self._objects.get(object_id)
         if memory is not None and (memory.followed or not follow):
             return []
-        alike = [one for one in self._objects.values() if one.followed == follow]
+        alike = [known for known in self._objects.values() if known.followed == follow]
         if len(alike) < self._max_objects:
             return []
         if not follow:
             return [alike[0].object_id]
-        lost = [one for one in alike if one.state is PromptState.LOST]
-        oldest = min(lost, key=lambda one: one.last_seen, default=None)
+        lost = [candidate for candidate in alike if candidate.state is PromptState.LOST]
+        oldest = min(lost, key=lambda candidate: candidate.last_seen, default=None)
         if oldest is None or stamp - oldest.last_seen < self._config.lost_seconds:
             raise TooManyPromptsError(
                 f"{len(alike)} objects are followed already, as many as max_objects allows; "

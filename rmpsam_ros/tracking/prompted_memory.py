@@ -205,7 +205,7 @@ class ObjectMemory:
                 newest = observation.embeddings[(observation.embeddings @ mean).argmax()]
             mean = (1.0 - _NEWEST) * mean + _NEWEST * newest
             self._embedding = unit_rows(mean[None])[0]
-        best = max(observation.coverage.items(), key=lambda one: one[1], default=(0, 0.0))
+        best = max(observation.coverage.items(), key=lambda item: item[1], default=(0, 0.0))
         track_id = best[0] if best[1] >= _TRACK_OVERLAP else 0
         self._streak = self._streak + 1 if track_id == self._candidate else 1
         self._candidate = track_id

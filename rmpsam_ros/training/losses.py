@@ -117,7 +117,8 @@ def object_losses(
 class _TargetMaps(NamedTuple):
     """Masks [G, T * H, W] and known pixels [1, T * H, W] as float32, frames stacked.
 
-    places: [Q, G], what ``place_cost`` returns, or None.
+    Attributes:
+        places: [Q, G], what ``place_cost`` returns, or None.
     """
 
     masks: Tensor

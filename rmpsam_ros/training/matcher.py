@@ -65,11 +65,11 @@ def dice_cost(logits: Tensor, targets: Tensor, weights: Tensor) -> Tensor:
 def place_cost(cells: Tensor, masks: Tensor, classes: Tensor, things: Tensor) -> Tensor:
     """Return how far every query's cell is from every thing, [Q, G]; 0 for stuff.
 
-    cells: [Q, 4], x1, y1, x2, y2 in 0..1. masks: bool [G, T, H, W]. classes: [G].
-    things: bool [C]. The distance is that of the middles, in units of the image's sides.
-    Of several queries that find an object alike, the nearest is then right and the others wrong,
-    and each can know which it is by where it is. Without it the choice is a matter of chance, and
-    little data teaches none of them to be sure.
+    Args:
+        cells: [Q, 4], x1, y1, x2, y2 in 0..1.
+        masks: bool [G, T, H, W].
+        classes: [G].
+        things: bool [C].
     """
     middles = (cells[:, :2] + cells[:, 2:]) / 2
     size = masks.shape[-2:]
@@ -95,7 +95,10 @@ def match(
 ) -> tuple[Tensor, Tensor]:
     """Return the cheapest assignment as (queries, objects), each [min(Q, G)] of indices.
 
-    Arguments are those of the costs above; places: [Q, G], what ``place_cost`` returns.
+    Arguments are those of the costs above.
+
+    Args:
+        places: [Q, G], what ``place_cost`` returns.
     """
     logits, targets = mask_logits.float(), targets.float()
     cost = costs.classification * class_cost(class_logits, classes, things)

@@ -72,12 +72,12 @@ def near_online_results(
         return _predictions(engine, frames(), lengths, limits)
 
     kept = list(predict()) if num_frames <= MAX_KEPT_FRAMES else None
-    video = align_clips([_without_masks(one) for one, _ in kept or predict()])
+    video = align_clips([_without_masks(clip) for clip, _ in kept or predict()])
     tracks = _Tracks(video.class_logits, label_set, num_frames)
     for order, (clip, geometry) in zip(video.orders, kept or predict(), strict=True):
         for k in range(clip.mask_logits.shape[1]):
             tracks.add(clip.mask_logits[order, k], geometry)
-    return [{"video_id": video_id, **one} for one in tracks.entries()]
+    return [{"video_id": video_id, **entry} for entry in tracks.entries()]
 
 
 def check_length(num_frames: int) -> None:
@@ -107,7 +107,7 @@ def _predictions(
             prepared, geometry = engine.prepare(frame, limits, "bgr")
             features.append(engine.run(prepared).features)
         tube = engine.decode_tube(features)
-        masks = np.stack([one.mask_logits for one in tube], axis=1)
+        masks = np.stack([frame.mask_logits for frame in tube], axis=1)
         yield ClipPrediction(tube[0].class_logits, masks, tube[0].queries), geometry
 
 
@@ -132,15 +132,15 @@ class _Tracks:
 
     def add(self, mask_logits: NDArray[np.float32], geometry: Letterbox) -> None:
         """Take in the masks of the next frame, (N, h, w), rows as in the class logits."""
-        for one in extract_instances(
+        for instance in extract_instances(
             self._class_logits, mask_logits, geometry, self._label_set, MAX_TRACKS
         ):
-            pair = (one.query, one.class_id)
+            pair = (instance.query, instance.class_id)
             found = self._masks.setdefault(pair, [None] * self._num_frames)
-            score = self._scores.get(pair, 0.0) + one.score / self._num_frames
+            score = self._scores.get(pair, 0.0) + instance.score / self._num_frames
             self._scores[pair] = score
-            if one.mask.area:
-                found[self._next] = encode_coco(one.mask)
+            if instance.mask.area:
+                found[self._next] = encode_coco(instance.mask)
         self._next += 1
 
     def entries(self) -> list[dict[str, Any]]:

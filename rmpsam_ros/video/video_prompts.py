@@ -55,7 +55,7 @@ class FollowedObjects:
     """
 
     def __init__(self, prompts: list[TimedPrompt]) -> None:
-        self._waiting = sorted(prompts, key=lambda one: one.time)
+        self._waiting = sorted(prompts, key=lambda prompt: prompt.time)
         self._texts: dict[str, str] = {}  # by object id
         self._masks: dict[str, dict[int, PromptedMask]] = {}
         self._num_frames = 0
@@ -72,12 +72,12 @@ class FollowedObjects:
             PromptError: a prompt is not acceptable, for example outside the image.
             EngineError, FloatingPointError: the prompt engine failed.
         """
-        found = {one.object_id: one for one in pipeline.prompts.follow() or result.prompted}
+        found = {mask.object_id: mask for mask in pipeline.prompts.follow() or result.prompted}
         while self._waiting and self._waiting[0].time <= result.stamp:
-            one = self._waiting.pop(0)
-            answer = pipeline.prompts.prompt(one.prompt, result.stamp, track=True)
+            timed = self._waiting.pop(0)
+            answer = pipeline.prompts.prompt(timed.prompt, result.stamp, track=True)
             found[answer.object_id] = answer
-            self._texts[answer.object_id] = one.text
+            self._texts[answer.object_id] = timed.text
         for object_id, mask in found.items():
             self._masks.setdefault(object_id, {})[self._num_frames] = mask
         self._num_frames += 1
@@ -98,7 +98,7 @@ class FollowedObjects:
         """Return a line about every object."""
         lines = []
         for object_id, masks in self._masks.items():
-            lost = sum(one.state is PromptState.LOST for one in masks.values())
+            lost = sum(mask.state is PromptState.LOST for mask in masks.values())
             lines.append(
                 f"{object_id} ({self._texts[object_id]}): found in {len(masks) - lost} of "
                 f"{len(masks)} frames"

@@ -52,7 +52,7 @@ def describe(path: Path) -> Description:
         with safe_open(path, "pt") as file:
             metadata = dict(file.metadata() or {})
     digest = sha256_of(path)
-    entry = next((one for one in load_table().values() if one.sha256 == digest), None)
+    entry = next((known for known in load_table().values() if known.sha256 == digest), None)
     return Description(
         path=path,
         sha256=digest,
@@ -61,7 +61,7 @@ def describe(path: Path) -> Description:
             (name, tuple(tensor.shape), str(tensor.dtype).removeprefix("torch."))
             for name, tensor in state.items()
         ],
-        parameters=sum(one.numel() for one in state.values() if one.is_floating_point()),
+        parameters=sum(tensor.numel() for tensor in state.values() if tensor.is_floating_point()),
         metadata=metadata,
         known_as=entry.name if entry else "",
         licence=entry.licence if entry else "",
@@ -125,7 +125,9 @@ def convert(source: Path, target: Path, model: str, dtype: torch.dtype) -> Conve
     load_prompt_model(model, target)  # what was written can be read
     return Conversion(
         tensors=len(rounded),
-        parameters=sum(one.numel() for one in rounded.values() if one.is_floating_point()),
+        parameters=sum(
+            tensor.numel() for tensor in rounded.values() if tensor.is_floating_point()
+        ),
         renamed=[(old, new) for old, new in zip(official, state, strict=True) if old != new],
         largest_rounding=max((_rounding(state[key], rounded[key]), key) for key in state),
     )

@@ -62,7 +62,7 @@ def load_table(path: Path | None = None) -> dict[str, WeightsEntry]:
         WeightsError: the file is no such table.
     """
     text = (path or resources.files("rmpsam_ros.weights_store") / "table.yaml").read_text()
-    known = {one.name for one in fields(WeightsEntry)}
+    known = {field.name for field in fields(WeightsEntry)}
     try:
         entries = [WeightsEntry(**row) for row in yaml.safe_load(text)]
     except (yaml.YAMLError, TypeError) as error:
@@ -70,16 +70,16 @@ def load_table(path: Path | None = None) -> dict[str, WeightsEntry]:
         raise WeightsError(
             f"no table of weights with the fields {sorted(known)}: {reason}"
         ) from error
-    for one in entries:
-        if Path(one.file).name != one.file:
-            raise WeightsError(f"weights '{one.name}': '{one.file}' is no plain file name")
-    return {one.name: one for one in entries}
+    for entry in entries:
+        if Path(entry.file).name != entry.file:
+            raise WeightsError(f"weights '{entry.name}': '{entry.file}' is no plain file name")
+    return {entry.name: entry for entry in entries}
 
 
 def find_weights(model: str) -> Path | None:
     """Return a file for a prompt engine, of the package or else fetched before; None: no file."""
-    entries = [one for one in load_table().values() if one.model == model]
-    for one in sorted(entries, key=lambda entry: not entry.packaged):
-        if one.path.is_file():
-            return one.path
+    entries = [entry for entry in load_table().values() if entry.model == model]
+    for found in sorted(entries, key=lambda entry: not entry.packaged):
+        if found.path.is_file():
+            return found.path
     return None

@@ -73,9 +73,12 @@ class Monitor:
         wanted = [
             stamp
             for stamp in list(self._arrivals["panoptic"])
-            if first <= stamp <= last and all(stamp in one for one in self._arrivals.values())
+            if first <= stamp <= last
+            and all(stamp in arrival for arrival in self._arrivals.values())
         ]
-        return {stamp: max(one[stamp] for one in self._arrivals.values()) for stamp in wanted}
+        return {
+            stamp: max(arrival[stamp] for arrival in self._arrivals.values()) for stamp in wanted
+        }
 
     def wait_for_answers(self, first: int, last: int, number: int) -> None:
         """Wait until so many frames are answered, or nothing has arrived for a while.
@@ -86,7 +89,7 @@ class Monitor:
         count, since = -1, time.monotonic()
         while time.monotonic() - since < QUIET:
             # The node tells the latency of a frame after its results.
-            told = sum(within(one, first, last) for one in list(self.latencies))
+            told = sum(within(latency, first, last) for latency in list(self.latencies))
             now = len(self.answers(first, last)) + told
             if now == 2 * number:
                 return

@@ -45,7 +45,7 @@ def made_up_frames(width: int, height: int) -> Iterator[NDArray[np.uint8]]:
         for x, y, radius, *color in discs:
             place = (int((x + 0.01 * step) % 1.0 * width), int(y * height))
             size = int((0.03 + 0.08 * radius) * width)
-            cv2.circle(frame, place, size, [int(255 * one) for one in color], cv2.FILLED)
+            cv2.circle(frame, place, size, [int(255 * level) for level in color], cv2.FILLED)
         yield frame
 
 

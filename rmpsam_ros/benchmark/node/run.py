@@ -247,14 +247,14 @@ def _measure(
     monitor.wait_for_answers(first, last, played["sent"])
     node.check()
     answers = monitor.answers(first, last)
-    latencies = [one for one in monitor.latencies if within(one, first, last)]
+    latencies = [latency for latency in monitor.latencies if within(latency, first, last)]
     after = latencies[-1] if latencies else before
 
     def counted(name: str) -> int:
         return sum(
-            sign * getattr(one, f"frames_{name}")
-            for sign, one in ((1, after), (-1, before))
-            if one is not None
+            sign * getattr(latency, f"frames_{name}")
+            for sign, latency in ((1, after), (-1, before))
+            if latency is not None
         )
 
     run = Run(
@@ -268,10 +268,14 @@ def _measure(
         failed=counted("failed"),
         end_to_end=Spread.of([(when - stamp) * 1e-6 for stamp, when in answers.items()]),
         stages={
-            name: Spread.of([getattr(one, f"{name}_ms") for one in latencies]) for name in STAGES
+            name: Spread.of([getattr(latency, f"{name}_ms") for latency in latencies])
+            for name in STAGES
         },
         around=Spread.of(
-            [sum(getattr(one, f"{name}_ms") for name in AROUND_NETWORK) for one in latencies]
+            [
+                sum(getattr(latency, f"{name}_ms") for name in AROUND_NETWORK)
+                for latency in latencies
+            ]
         ),
         cpu=cpu,
         memory=node.memory(),

@@ -107,8 +107,8 @@ class CameraFeed:
         return self._node.create_subscription(kind, topic, self._take_image, qos.image_input())
 
     def _unsubscribe(self) -> None:
-        for one in self._results:
-            self._node.destroy_subscription(one)
+        for result in self._results:
+            self._node.destroy_subscription(result)
         self._results = []
         self._drop_images()
         self._subscribed_source = ("", "")

@@ -92,8 +92,8 @@ class ConsoleNode(Node):
                 ),
             ]
         elif not self._watching:
-            for one in self._watched:
-                self.destroy_subscription(one)
+            for subscription in self._watched:
+                self.destroy_subscription(subscription)
             self._watched = []
 
     def _on_diagnostics(self, message: Any) -> None:
@@ -127,8 +127,13 @@ class ConsoleNode(Node):
             self.labels = LabelSet(
                 message.name,
                 tuple(
-                    Label(one.class_id, one.name, one.is_thing, (one.red, one.green, one.blue))
-                    for one in message.labels
+                    Label(
+                        label.class_id,
+                        label.name,
+                        label.is_thing,
+                        (label.red, label.green, label.blue),
+                    )
+                    for label in message.labels
                 ),
             )
         except LabelSetError as error:

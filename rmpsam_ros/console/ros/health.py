@@ -31,7 +31,7 @@ def parts_of(message: Any, node_name: str) -> list[Part]:
             status.name.removeprefix(prefix),
             LEVELS.get(_number(status.level), "error"),
             status.message,
-            {one.key: one.value for one in status.values},
+            {value.key: value.value for value in status.values},
         )
         for status in message.status
         if status.name.startswith(prefix)

@@ -57,7 +57,11 @@ class NodeParameters:
             for descriptor, value in zip(descriptors, values, strict=False)
             if descriptor.type in _FIELDS
         ]
-        self._types = {one.name: one.type for one in descriptors if one.type in _FIELDS}
+        self._types = {
+            descriptor.name: descriptor.type
+            for descriptor in descriptors
+            if descriptor.type in _FIELDS
+        }
         return rows
 
     async def change(self, name: str, value: object) -> str:

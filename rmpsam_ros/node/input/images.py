@@ -38,9 +38,11 @@ class DecodedImage:
 class _Encoding:
     """How one encoding lies in memory and becomes three channels.
 
-    bytes_per_pixel: in one row. convert: from the rows (rows, bytes) uint8 and the byte order to
-    the image. width_unit, height_unit: what the size must be a multiple of. color_rows: rows of
-    colour that follow every two rows of brightness.
+    Attributes:
+        bytes_per_pixel: in one row.
+        convert: from the rows (rows, bytes) uint8 and the byte order to the image.
+        width_unit, height_unit: what the size must be a multiple of.
+        color_rows: rows of colour that follow every two rows of brightness.
     """
 
     bytes_per_pixel: int
