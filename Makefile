@@ -1,68 +1,79 @@
 # make demo          see the node work on real video (creates and builds everything it needs)
 # make console       the same footage in a loop, with a page for the browser
+# make check         lint, types, and the tests that execute no network: a few minutes
 # make test          lint, types and all tests against the built package
 # make test-gpu      the tests that need a GPU or TensorRT; says of each why it is skipped
-# make test-jazzy    the ROS tests against ROS 2 Jazzy
-# make smoke-jazzy   the package built for Jazzy, and its node started in all ways
+# make test-kilted   the ROS tests against ROS 2 Kilted
+# make smoke-kilted  the package built for Kilted, and its node started in all ways
 # make env build native lint clean      the single steps
+#
+# Everything runs on ROS 2 Jazzy unless DISTRO=kilted is given. An environment is made once for
+# each distribution, .venv-jazzy and .venv-kilted, and a build in install/<distribution>.
 
 SHELL := bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DEFAULT_GOAL := build
-.PHONY: demo console test smoke-jazzy test-gpu test-jazzy env env-test env-jazzy build build-jazzy native lint clean
+.PHONY: demo console check test test-gpu test-kilted smoke-kilted env env-test build native lint clean
 
+DISTRO ?= jazzy
+VENV := .venv-$(DISTRO)
 REQUIREMENTS := requirements/core.txt requirements/dev.txt
+PYTEST := pytest --numprocesses $${RMPSAM_TEST_PROCESSES:-2} --dist loadscope
 
-# Merged, so that install/<distribution> is the prefix of the package itself.
-colcon_build = set +u; . tools/ros_env.sh $(1); set -u; \
-	echo "Building for $(1) (a minute the first time) ..."; \
-	MAKEFLAGS=-j$$(nproc) colcon --log-base log/$(1) build --merge-install \
-		--build-base build/$(1) --install-base install/$(1) \
-		--cmake-args -DPython3_EXECUTABLE="$$(command -v python)" -DBUILD_TESTING=OFF
+# What needs neither a network nor the middleware: pure functions, files, single threads.
+CHECKED := tests/segmentation tests/tracking tests/geometry tests/data tests/weights_store \
+	tests/node/parameters tests/node/input tests/node/results tests/node/depth \
+	tests/node/threads tests/launch $(wildcard tests/test_*.py)
+
+in_ros = set +u; . tools/ros_env.sh $(DISTRO); set -u;
 
 demo: build
-	@set +u; . tools/ros_env.sh; set -u; python demo/run_demo.py
+	@$(in_ros) python demo/run_demo.py
+
+check: build lint
+	@$(in_ros) $(PYTEST) $(CHECKED)
 
 console: build
-	@set +u; . tools/ros_env.sh; set -u; python demo/run_console.py
+	@$(in_ros) python demo/run_console.py
 
 test: build lint env-test
-	@set +u; . tools/ros_env.sh; set -u; pytest --durations=10
+	@$(in_ros) $(PYTEST) --durations=10
 
 test-gpu: build env-test
-	@set +u; . tools/ros_env.sh; set -u; COLUMNS=200 pytest -vv -m gpu
+	@$(in_ros) COLUMNS=200 pytest -vv -m gpu
 
-test-jazzy: build-jazzy
-	@set +u; . tools/ros_env.sh jazzy; set -u; pytest tests/node
+test-kilted:
+	@$(MAKE) --no-print-directory DISTRO=kilted build
+	@set +u; . tools/ros_env.sh kilted; set -u; $(PYTEST) tests/node
 
-smoke-jazzy: build-jazzy
-	@set +u; . tools/ros_env.sh jazzy; set -u; pytest tests/node/test_integration_start.py
+smoke-kilted:
+	@$(MAKE) --no-print-directory DISTRO=kilted build
+	@set +u; . tools/ros_env.sh kilted; set -u; pytest tests/node/test_integration_start.py
 
 env:
-	@python3 tools/make_env.py .venv $(REQUIREMENTS) requirements/ros-kilted.txt
+	@python3 tools/make_env.py $(VENV) $(REQUIREMENTS) requirements/ros-$(DISTRO).txt
 
 # Large, and only for tests: where it cannot be had, they are skipped.
 env-test: env
-	@python3 tools/install_optional.py .venv requirements/test-runtime.txt
-	@python3 tools/install_optional.py .venv requirements/test-browser.txt
+	@python3 tools/install_optional.py $(VENV) requirements/test-runtime.txt
+	@python3 tools/install_optional.py $(VENV) requirements/test-browser.txt
 	@python3 tools/install_chromium.py
 
-env-jazzy:
-	@python3 tools/make_env.py .venv-jazzy $(REQUIREMENTS) requirements/ros-jazzy.txt
-
+# Merged, so that install/<distribution> is the prefix of the package itself.
 build: env
-	@$(call colcon_build,kilted)
-
-build-jazzy: env-jazzy
-	@$(call colcon_build,jazzy)
+	@$(in_ros) echo "Building for $(DISTRO) (a minute the first time) ..."; \
+	MAKEFLAGS=-j$$(nproc) colcon --log-base log/$(DISTRO) build --merge-install \
+		--build-base build/$(DISTRO) --install-base install/$(DISTRO) \
+		--cmake-args -DPython3_EXECUTABLE="$$(command -v python)" -DBUILD_TESTING=OFF
 
 # The kernels inside the source tree, for work with PYTHONPATH set to it.
 native: env
-	@.venv/bin/python setup.py --quiet build_ext --inplace
+	@$(VENV)/bin/python setup.py --quiet build_ext --inplace
 
 lint: env
-	@.venv/bin/ruff check .
-	@.venv/bin/mypy
+	@$(VENV)/bin/ruff check .
+	@$(VENV)/bin/ruff format --check --quiet .
+	@$(VENV)/bin/mypy
 
 clean:
 	rm -rf build install log dist demo/out *.egg-info

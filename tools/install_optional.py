@@ -1,6 +1,6 @@
 """Installs packages into an environment that some tests are skipped without.
 
-    python3 tools/install_optional.py .venv requirements/test-runtime.txt
+    python3 tools/install_optional.py .venv-jazzy requirements/test-runtime.txt
 
 What cannot be installed (no network, no package for this machine) is said in one line, and is no
 error. A stamp inside the environment holds a hash of the file; while it matches, nothing is done.

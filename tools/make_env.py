@@ -1,6 +1,6 @@
 """Creates a virtual environment from pinned requirement files, or leaves it if it is up to date.
 
-    python3 tools/make_env.py .venv requirements/core.txt requirements/ros-kilted.txt
+    python3 tools/make_env.py .venv-jazzy requirements/core.txt requirements/ros-jazzy.txt
 
 A stamp inside the environment holds a hash of the files; while it matches, nothing is done.
 """
@@ -63,9 +63,11 @@ def make(environment: Path, requirements: list[Path]) -> None:
     (environment / STAMP).unlink(missing_ok=True)
     clear = [] if python.exists() else ["--clear"]
     subprocess.run([sys.executable, "-m", "venv", *clear, str(environment)], check=True)
-    files = [word for path in requirements for word in ("-r", str(path))]
     # Isolated (-I): pip must not take packages on PYTHONPATH for installed ones.
-    subprocess.run([str(python), "-I", "-m", "pip", "install", *files], check=True)
+    pip = [str(python), "-I", "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
+    for number, path in enumerate(requirements, start=1):
+        print(f"  installing {path} ({number} of {len(requirements)}) ...", flush=True)
+        subprocess.run([*pip, "-r", str(path)], check=True)
     subprocess.run([str(python), "-I", str(REPAIR)], check=True)
     # colcon warns about an underlay without a set-up file of this name.
     (environment / "local_setup.sh").write_text("# nothing to set up: see tools/ros_env.sh\n")

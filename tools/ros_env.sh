@@ -1,17 +1,19 @@
 # To be sourced by bash: activates the environment made by `make env`, and the built package in it.
 #
-#   . tools/ros_env.sh            Kilted: .venv, install/kilted
-#   . tools/ros_env.sh jazzy      Jazzy: .venv-jazzy, install/jazzy
+#   . tools/ros_env.sh            ROS 2 Jazzy: .venv-jazzy, install/jazzy
+#   . tools/ros_env.sh kilted     Kilted: .venv-kilted, install/kilted
 #
 # Works from any folder. After it: ros messages, rclpy and rmpsam_ros can be imported, and the
 # executables are in $RMPSAM_INSTALL/lib/rmpsam_ros.
 
 _rmpsam_root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
-_rmpsam_distro=${1:-kilted}
-case $_rmpsam_distro in
-  kilted) _rmpsam_venv=$_rmpsam_root/.venv ;;
-  *) _rmpsam_venv=$_rmpsam_root/.venv-$_rmpsam_distro ;;
-esac
+_rmpsam_distro=${1:-jazzy}
+_rmpsam_venv=$_rmpsam_root/.venv-$_rmpsam_distro
+if [ ! -f "$_rmpsam_venv/bin/activate" ]; then
+  echo "$_rmpsam_venv is not there: run make DISTRO=$_rmpsam_distro build first" >&2
+  unset _rmpsam_root _rmpsam_distro _rmpsam_venv
+  return 1
+fi
 
 # Nothing of a ROS installation sourced before may mix with this one, nor may the mark that the
 # start-up hook of the ROS wheels leaves once LD_LIBRARY_PATH names their libraries.

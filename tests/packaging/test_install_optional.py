@@ -60,5 +60,5 @@ def test_a_failure_is_one_line_and_tried_again(
 
 def test_the_file_in_the_makefile_exists(source_root: Path) -> None:
     makefile = (source_root / "Makefile").read_text()
-    assert "install_optional.py .venv requirements/test-runtime.txt" in makefile
+    assert "install_optional.py $(VENV) requirements/test-runtime.txt" in makefile
     assert (source_root / "requirements" / "test-runtime.txt").is_file()

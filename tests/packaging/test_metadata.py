@@ -98,7 +98,7 @@ def test_both_distributions_pin_the_same_interfaces(source_root: Path) -> None:
 def test_ci_runs_the_tests(source_root: Path) -> None:
     script = source_root / ".ci" / "run"
     assert os.access(script, os.X_OK)
-    assert script.read_text().splitlines()[-2:] == ["make test", "make smoke-jazzy"]
+    assert script.read_text().splitlines()[-2:] == ["make test", "make smoke-kilted"]
 
 
 def test_the_changelog_is_one_that_ros_tools_read(source_root: Path) -> None:

@@ -26,9 +26,9 @@ print(json.dumps({
 @pytest.fixture(scope="module")
 def sourced(source_root: Path, install_prefix: Path, tmp_path_factory: pytest.TempPathFactory):
     """What a program sees after sourcing, in a shell with another ROS installation active."""
-    if Path(sys.prefix) != source_root / ".venv":
-        pytest.skip("these tests run in another environment than the source tree's .venv")
-    if install_prefix != source_root / "install" / "kilted":
+    if Path(sys.prefix) != source_root / ".venv-jazzy":
+        pytest.skip("these tests run in another environment than the source tree's .venv-jazzy")
+    if install_prefix != source_root / "install" / "jazzy":
         pytest.skip("another build than the source tree's is active")
     environment = {
         "PATH": os.environ["PATH"],
@@ -54,9 +54,9 @@ def sourced(source_root: Path, install_prefix: Path, tmp_path_factory: pytest.Te
 
 
 def test_modules_come_from_this_environment(source_root: Path, sourced: dict) -> None:
-    assert sourced["prefix"] == str(source_root / ".venv")
-    assert Path(sourced["rclpy"]).is_relative_to(source_root / ".venv")
-    assert Path(sourced["rmpsam_ros"]).is_relative_to(source_root / "install" / "kilted")
+    assert sourced["prefix"] == str(source_root / ".venv-jazzy")
+    assert Path(sourced["rclpy"]).is_relative_to(source_root / ".venv-jazzy")
+    assert Path(sourced["rmpsam_ros"]).is_relative_to(source_root / "install" / "jazzy")
 
 
 def test_nothing_of_the_other_installation_is_left(sourced: dict) -> None:
@@ -66,7 +66,7 @@ def test_nothing_of_the_other_installation_is_left(sourced: dict) -> None:
 
 def test_package_and_wheels_are_on_the_ament_path(source_root: Path, sourced: dict) -> None:
     path = sourced["environment"]["AMENT_PREFIX_PATH"].split(":")
-    assert path == [str(source_root / "install" / "kilted"), str(source_root / ".venv")]
+    assert path == [str(source_root / "install" / "jazzy"), str(source_root / ".venv-jazzy")]
 
 
 def test_nodes_stay_on_this_machine_unless_told(sourced: dict) -> None:
