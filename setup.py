@@ -47,7 +47,7 @@ setup(
     packages=find_packages(include=["rmpsam_ros", "rmpsam_ros.*"]),
     package_data={
         "rmpsam_ros": ["py.typed"]
-        + [f"**/*.{suffix}" for suffix in ("json", "yaml", "safetensors", "md", "txt")]
+        + [f"**/*.{suffix}" for suffix in ("json", "yaml", "safetensors", "md", "txt", "gz")]
         + [f"console/page/*.{suffix}" for suffix in ("html", "js", "css", "svg")]
     },
     ext_modules=[
@@ -77,8 +77,8 @@ setup(
     ],
     extras_require={
         "console": ["aiohttp>=3.9"],
-        "onnxruntime": ["onnx>=1.16", "onnxruntime>=1.17"],
-        "openvino": ["onnx>=1.16", "openvino>=2024.0"],
+        "onnxruntime": ["onnx>=1.16", "onnxruntime>=1.17", "onnxscript>=0.5"],
+        "openvino": ["onnx>=1.16", "onnxscript>=0.5", "openvino>=2024.0"],
         "bag": ["mcap>=1.2", "rosbags>=0.11"],
         "fleet": ["fsspec>=2024.2", "mcap>=1.2", "ray>=2.40", "rosbags>=0.11"],
     },

@@ -21,7 +21,6 @@ from rmpsam_ros.model.checkpoint import (
     save_checkpoint,
 )
 from rmpsam_ros.model.configs import MODEL_CONFIGS, ModelConfig, build_model
-from rmpsam_ros.model.deform_conv import onnx_deform_conv
 from rmpsam_ros.model.outputs import RawObjects, RawPrompts, StageOutput
 from rmpsam_ros.model.packaged import packaged_weights, with_frozen_parts
 from rmpsam_ros.model.random_weights import load_random_weights, random_text_embeddings
@@ -38,7 +37,6 @@ __all__ = [
     "build_model",
     "load_checkpoint",
     "load_random_weights",
-    "onnx_deform_conv",
     "packaged_weights",
     "random_text_embeddings",
     "read_metadata",

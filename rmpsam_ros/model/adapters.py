@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from rmpsam_ros.model.attention import PixelCrossAttention
 from rmpsam_ros.model.kernel_update import KernelUpdate, pool_by_mask
+from rmpsam_ros.model.pixels import Pixels
 
 
 class ObjectAdapter(nn.Module):
@@ -29,12 +30,12 @@ class ObjectAdapter(nn.Module):
             )
 
     def forward(
-        self, pixels: Tensor, queries: Tensor, mask_logits: Tensor
+        self, pixels: Pixels, queries: Tensor, mask_logits: Tensor
     ) -> tuple[Tensor, Tensor]:
         """Return adapted queries, [B, N, d], not negative, and class embeddings [B, N, text_dim].
 
         Args:
-            pixels: [B, d, L].
+            pixels: the features of L pixels.
             queries: [B, N, d] and mask_logits: [B, N, L] of the last stage.
         """
         pooled = pool_by_mask(mask_logits, pixels)
@@ -54,6 +55,6 @@ class PromptAdapter(nn.Module):
         self.norm = nn.LayerNorm(dim)
         self.iou_layer = nn.Linear(dim, 1)
 
-    def forward(self, pixels: Tensor, queries: Tensor) -> Tensor:
-        """Return adapted queries, [B, K, d], of pixels [B, d, L] and queries [B, K, d]."""
+    def forward(self, pixels: Pixels, queries: Tensor) -> Tensor:
+        """Return adapted queries, [B, K, d], of queries [B, K, d]."""
         return self.norm(queries + self.attention(queries, pixels))

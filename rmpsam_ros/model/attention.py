@@ -6,6 +6,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from rmpsam_ros.model.folding import in_turn, linear
+from rmpsam_ros.model.pixels import Pixels
+
 
 class _PackedAttention(nn.Module):
     """Parameters of a multi-head attention with packed query, key and value projections."""
@@ -23,7 +26,11 @@ class _PackedAttention(nn.Module):
 class QuerySelfAttention(_PackedAttention):
     """Self attention in which objects see all objects and every prompt sees only itself."""
 
-    def forward(self, queries: Tensor, num_objects: int) -> Tensor:
+    def __init__(self, dim: int, num_heads: int) -> None:
+        super().__init__(dim, num_heads)
+        self.prompt_layer: nn.Linear | None = None
+
+    def forward(self, queries: Tensor, num_objects: int | None) -> Tensor:
         """Return the attention output, without residual, [B, Q, d].
 
         Equals masked attention over all queries (paper equation 5;
@@ -31,32 +38,52 @@ class QuerySelfAttention(_PackedAttention):
 
         Args:
             queries: [B, Q, d], objects first, then prompts.
-            num_objects: how many of them are objects.
+            num_objects: how many of them are objects; None: all.
         """
-        dim = queries.shape[-1]
-        objects, prompts = queries[:, :num_objects], queries[:, num_objects:]
-        # A softmax over one key is 1: what a prompt attends to is its own value.
-        weight, bias = self.in_proj_weight[2 * dim :], self.in_proj_bias[2 * dim :]
+        if num_objects is None:
+            return self._among_objects(queries)
         if num_objects == 0:
-            return self.out_proj(F.linear(prompts, weight, bias))
+            return self._alone(queries)
+        objects, prompts = queries[:, :num_objects], queries[:, num_objects:]
+        return torch.cat((self._among_objects(objects), self._alone(prompts)), dim=1)
+
+    def inference_form(self) -> QuerySelfAttention:
+        """Compute what a prompt attends to in one product from now on."""
+        self.prompt_layer = in_turn(self._value_layer(), self.out_proj)
+        return self
+
+    def _among_objects(self, objects: Tensor) -> Tensor:
+        dim = objects.shape[-1]
         heads = (3, self.num_heads, dim // self.num_heads)
         packed = F.linear(objects, self.in_proj_weight, self.in_proj_bias).unflatten(-1, heads)
         query, key, value = packed.permute(2, 0, 3, 1, 4)  # [B, heads, N, d / heads] each
-        attended = F.scaled_dot_product_attention(query, key, value).transpose(1, 2).flatten(2)
-        if num_objects < queries.shape[1]:
-            attended = torch.cat((attended, F.linear(prompts, weight, bias)), dim=1)
-        return self.out_proj(attended)
+        attended = F.scaled_dot_product_attention(query, key, value)
+        return self.out_proj(attended.transpose(1, 2).flatten(2))
+
+    def _alone(self, prompts: Tensor) -> Tensor:
+        """A softmax over one key is 1: what a prompt attends to is its own value."""
+        if self.prompt_layer is not None:
+            return self.prompt_layer(prompts)
+        dim = prompts.shape[-1]
+        weight, bias = self.in_proj_weight[2 * dim :], self.in_proj_bias[2 * dim :]
+        return self.out_proj(F.linear(prompts, weight, bias))
+
+    def _value_layer(self) -> nn.Linear:
+        dim = self.in_proj_weight.shape[1]
+        return linear(
+            self.in_proj_weight[2 * dim :].detach(), self.in_proj_bias[2 * dim :].detach()
+        )
 
 
 class PixelCrossAttention(_PackedAttention):
     """Attention of a few queries over all pixels of the feature map."""
 
-    def forward(self, queries: Tensor, pixels: Tensor) -> Tensor:
+    def forward(self, queries: Tensor, pixels: Pixels) -> Tensor:
         """Return the attention output, without residual, [B, K, d].
 
         Args:
             queries: [B, K, d].
-            pixels: [B, d, L], keys and values alike.
+            pixels: keys and values alike.
 
         Source: docs/reference/rmpsam.md, section 6.
         """
@@ -70,8 +97,7 @@ class PixelCrossAttention(_PackedAttention):
         query = F.linear(queries, to_query, query_bias) * head_dim**-0.5
         query = query.unflatten(-1, (self.num_heads, head_dim)).transpose(1, 2)  # [B, H, K, d/H]
         carried = query @ to_key.unflatten(0, (self.num_heads, head_dim))  # [B, H, K, d]
-        weights = (carried.flatten(1, 2) @ pixels).softmax(dim=-1)  # [B, H * K, L]
-        gathered = weights @ pixels.transpose(1, 2)  # [B, H * K, d]
-        gathered = gathered.unflatten(1, (self.num_heads, -1))
+        weights = pixels.inner(carried.flatten(1, 2)).softmax(dim=-1)  # [B, H * K, L]
+        gathered = pixels.sums(weights).unflatten(1, (self.num_heads, queries.shape[1]))
         value = gathered @ to_value.unflatten(0, (self.num_heads, head_dim)).transpose(1, 2)
         return self.out_proj(value.transpose(1, 2).flatten(2) + value_bias)

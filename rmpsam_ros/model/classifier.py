@@ -26,11 +26,19 @@ class TextClassifier(nn.Module):
     """
 
     text_embeddings: Tensor
+    rows: Tensor
+    places: Tensor
+
+    free_lengths = ("text_embeddings", "rows", "places")
+    """Buffers of any length: exported graphs are the same (`rmpsam_ros.export.templates`)."""
 
     def __init__(self, text_dim: int) -> None:
         super().__init__()
         self.text_dim = text_dim
-        self.register_buffer("text_embeddings", torch.zeros(0, 1, text_dim), persistent=False)
+        empty = torch.zeros(0, 1, text_dim)
+        self.register_buffer("text_embeddings", empty, persistent=False)
+        self.register_buffer("rows", empty[:, 0], persistent=False)
+        self.register_buffer("places", torch.zeros(0, 1, dtype=torch.int64), persistent=False)
 
     @property
     def num_classes(self) -> int:
@@ -54,11 +62,14 @@ class TextClassifier(nn.Module):
                 "missing synonyms with copies of the first one, not with zeros"
             )
         self.text_embeddings = table.to(self.text_embeddings)
+        # Missing synonyms are copies of the first: only different rows are multiplied.
+        rows, places = self.text_embeddings.flatten(0, 1).unique(dim=0, return_inverse=True)
+        self.rows, self.places = rows, places.reshape(table.shape[:2])
 
     def forward(self, embeddings: Tensor) -> Tensor:
         """Return class logits, [B, Q, C + 1], of embeddings [B, Q, text_dim]."""
-        classes, synonyms, _ = self.text_embeddings.shape
-        table = self.text_embeddings.flatten(0, 1)
-        cosines = F.normalize(embeddings, dim=-1) @ table.transpose(0, 1)
-        logits = LOGIT_SCALE * cosines.unflatten(-1, (classes, synonyms)).amax(dim=-1)
-        return F.pad(logits, (0, 1))
+        cosines = F.normalize(embeddings, dim=-1) @ self.rows.transpose(0, 1)
+        # [C, P, B, Q]: written so that exported graphs are the same for any number of classes.
+        of_synonyms = cosines.permute(2, 0, 1)[self.places]
+        cosines = of_synonyms.amax(dim=1).permute(1, 2, 0)
+        return F.pad(LOGIT_SCALE * cosines, (0, 1))

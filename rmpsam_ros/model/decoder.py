@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from rmpsam_ros.model.attention import QuerySelfAttention
 from rmpsam_ros.model.kernel_update import KernelUpdate, pool_by_mask
+from rmpsam_ros.model.pixels import Pixels
 
 
 class StagePrediction(NamedTuple):
@@ -51,12 +52,12 @@ class DecoderStage(nn.Module):
         self.iou_branch = _mlp(dim, 1)
 
     def forward(
-        self, pixels: Tensor, queries: Tensor, mask_logits: Tensor, num_objects: int
+        self, pixels: Pixels, queries: Tensor, mask_logits: Tensor, num_objects: int | None
     ) -> Tensor:
         """Return the refined queries, [B, Q, d] (paper equations 1 to 5).
 
         Args:
-            pixels: [B, d, L].
+            pixels: the features of L pixels.
             queries: [B, Q, d], objects first.
             mask_logits: [B, Q, L], the masks predicted by the stage before.
         """
@@ -80,22 +81,22 @@ class Decoder(nn.Module):
 
     def forward(
         self,
-        pixels: Tensor,
+        pixels: Pixels,
         queries: Tensor,
-        num_objects: int,
+        num_objects: int | None,
         with_stages: bool,
         first_masks: Tensor | None = None,
     ) -> DecoderOutput:
         """Refine the queries.
 
         Args:
-            pixels: [B, d, L].
-            queries: [B, Q, d], the first ``num_objects`` of them objects.
+            pixels: the features of L pixels.
+            queries: [B, Q, d], the first ``num_objects`` of them objects; None: all.
             first_masks: [B, Q, L], positive where the first stage pools; None: <query, pixel>.
             with_stages: also predict masks, classes and IoU of all queries at every stage. Without
                 it only what the adapters need is computed: of the last stage, the objects' masks.
         """
-        mask_logits = queries @ pixels if first_masks is None else first_masks
+        mask_logits = pixels.inner(queries) if first_masks is None else first_masks
         predictions = []
         for index, module in enumerate(self.stages):
             stage = cast(DecoderStage, module)
@@ -103,7 +104,7 @@ class Decoder(nn.Module):
             is_last = index + 1 == len(self.stages)
             masked = queries[:, :num_objects] if is_last and not with_stages else queries
             mask_features = stage.mask_branch(masked)
-            mask_logits = stage.mask_kernel(mask_features) @ pixels
+            mask_logits = pixels.inner(stage.mask_kernel(mask_features))
             if with_stages:
                 iou = stage.iou_branch(mask_features)
                 embeddings = stage.class_branch(queries)

@@ -6,16 +6,15 @@ One operator, three equal computations of the same samples:
 
 - on the CPU in eager mode, a weighted gather of whole pixels (``embedding_bag``): the fastest;
 - on other devices and in traced graphs, one GridSample over the nine stacked taps;
-- while exporting for ONNX Runtime on CPUs, the ONNX operator DeformConv itself.
+- in a layer marked ``as_onnx_operator``, the ONNX operator DeformConv itself, which ONNX Runtime
+  (1.25 or newer) executes faster on CPUs; TensorRT and OpenVINO have none. Such a layer can be
+  exported, by ``torch.onnx.export`` with opset 19, but not executed.
 
 Sampling positions are kept in float32 or better whatever the precision of the data: half
 precision cannot address a feature map to a fraction of a pixel.
 """
 
 from __future__ import annotations
-
-from collections.abc import Iterator
-from contextlib import contextmanager
 
 import torch
 import torch.nn.functional as F
@@ -29,12 +28,18 @@ DEFORM_CONV_OPSET = 19
 
 
 class DeformConv2d(nn.Module):
-    """Modulated deformable convolution 3x3, stride 1, padding 1, one group, no bias."""
+    """Modulated deformable convolution 3x3, stride 1, padding 1, one group.
+
+    It has no bias unless a normalisation is folded into it.
+    """
+
+    bias: nn.Parameter | None
 
     def __init__(self, in_channels: int, out_channels: int) -> None:
         super().__init__()
         self.weight = nn.Parameter(torch.empty(out_channels, in_channels, 3, 3))
         nn.init.xavier_uniform_(self.weight)
+        self.register_parameter("bias", None)
         self.as_onnx_operator = False
 
     def forward(self, x: Tensor, offset: Tensor, mask: Tensor) -> Tensor:
@@ -43,7 +48,8 @@ class DeformConv2d(nn.Module):
         Args:
             x: [B, C, H, W].
             offset: [B, 18, H, W] in pixels, channel 2k is dy and 2k + 1 is dx of tap k.
-            mask: [B, 9, H, W], modulation. Samples outside of x count as zero.
+            mask: [B, 9, H, W], modulation, like the offset in the precision of x or a higher
+                one. Samples outside of x count as zero.
 
         Returns:
             [B, out_channels, H, W].
@@ -51,29 +57,11 @@ class DeformConv2d(nn.Module):
         Source: docs/reference/rmpsam.md, section 3, item 3.
         """
         if self.as_onnx_operator:
-            return _onnx_deform_conv(x, self.weight, offset, mask)
+            return _onnx_deform_conv(x, self.weight, offset, mask, self.bias)
         traced = torch.compiler.is_compiling() or torch.jit.is_tracing()
         if x.device.type == "cpu" and not traced:
-            return _gather_deform_conv(x, self.weight, offset, mask)
-        return _grid_sample_deform_conv(x, self.weight, offset, mask)
-
-
-@contextmanager
-def onnx_deform_conv(model: nn.Module) -> Iterator[None]:
-    """While active, ``torch.onnx.export`` writes the model's DCN layers as ONNX DeformConv.
-
-    For ONNX Runtime on CPUs (1.25 or newer), which runs that operator faster than GridSample;
-    needs opset 19 and the exporter based on ``torch.export``. Everything else (TensorRT,
-    OpenVINO) needs the default form. The model cannot be executed while this is active.
-    """
-    layers = [module for module in model.modules() if isinstance(module, DeformConv2d)]
-    for layer in layers:
-        layer.as_onnx_operator = True
-    try:
-        yield
-    finally:
-        for layer in layers:
-            layer.as_onnx_operator = False
+            return _gather_deform_conv(x, self.weight, offset, mask, self.bias)
+        return _grid_sample_deform_conv(x, self.weight, offset, mask, self.bias)
 
 
 def _sampling_positions(offset: Tensor) -> tuple[Tensor, Tensor]:
@@ -89,7 +77,9 @@ def _sampling_positions(offset: Tensor) -> tuple[Tensor, Tensor]:
     return offset[:, :, 0] + (rows + tap_y), offset[:, :, 1] + (columns + tap_x)
 
 
-def _grid_sample_deform_conv(x: Tensor, weight: Tensor, offset: Tensor, mask: Tensor) -> Tensor:
+def _grid_sample_deform_conv(
+    x: Tensor, weight: Tensor, offset: Tensor, mask: Tensor, bias: Tensor | None = None
+) -> Tensor:
     """GridSample form: the taps of a pixel are stacked along the height, no transposition."""
     channels, height, width = x.shape[1:]
     y_position, x_position = _sampling_positions(offset)
@@ -99,12 +89,14 @@ def _grid_sample_deform_conv(x: Tensor, weight: Tensor, offset: Tensor, mask: Te
     )
     grid = grid.flatten(1, 2)  # [B, 9 * H, W, 2]
     samples = F.grid_sample(x.to(grid.dtype), grid, padding_mode="zeros", align_corners=False)
-    samples = samples.to(x.dtype) * mask.flatten(1, 2).unsqueeze(1)  # [B, C, 9 * H, W]
-    samples = samples.reshape(-1, channels * TAPS, height, width)
-    return F.conv2d(samples, weight.reshape(weight.shape[0], channels * TAPS, 1, 1))
+    samples = (samples * mask.flatten(1, 2).unsqueeze(1)).to(x.dtype)  # [B, C, 9 * H, W]
+    samples = samples.reshape(x.shape[0], channels * TAPS, height, width)
+    return F.conv2d(samples, weight.reshape(weight.shape[0], channels * TAPS, 1, 1), bias)
 
 
-def _gather_deform_conv(x: Tensor, weight: Tensor, offset: Tensor, mask: Tensor) -> Tensor:
+def _gather_deform_conv(
+    x: Tensor, weight: Tensor, offset: Tensor, mask: Tensor, bias: Tensor | None = None
+) -> Tensor:
     """Gather form: every sample is a weighted sum of four pixels, all channels at once."""
     batch, channels, height, width = x.shape
     pixels = x.permute(0, 2, 3, 1).reshape(-1, channels)
@@ -116,7 +108,8 @@ def _gather_deform_conv(x: Tensor, weight: Tensor, offset: Tensor, mask: Tensor)
         mode="sum",
     )
     kernel = weight.permute(2, 3, 1, 0).reshape(TAPS * channels, -1)
-    out = samples.view(-1, TAPS * channels) @ kernel
+    samples = samples.view(-1, TAPS * channels)
+    out = samples @ kernel if bias is None else torch.addmm(bias, samples, kernel)
     return out.view(batch, height, width, -1).permute(0, 3, 1, 2)
 
 
@@ -143,9 +136,12 @@ def _bilinear_corners(
     return index + first, share
 
 
-def _onnx_deform_conv(x: Tensor, weight: Tensor, offset: Tensor, mask: Tensor) -> Tensor:
+def _onnx_deform_conv(
+    x: Tensor, weight: Tensor, offset: Tensor, mask: Tensor, bias: Tensor | None
+) -> Tensor:
     """Placeholder that the exporter turns into the ONNX operator; its own values are undefined."""
-    bias = torch.zeros(weight.shape[0], dtype=x.dtype, device=x.device)
+    if bias is None:
+        bias = torch.zeros(weight.shape[0], dtype=x.dtype, device=x.device)
     return torch.onnx.ops.symbolic(
         "DeformConv",
         (x, weight, offset, bias, mask),

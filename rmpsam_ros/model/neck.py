@@ -13,6 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from rmpsam_ros.model.deform_conv import TAPS, DeformConv2d
+from rmpsam_ros.model.folding import conv_with_norm, norm_as_affine
 
 
 class DeformableUpsample(nn.Module):
@@ -22,18 +23,41 @@ class DeformableUpsample(nn.Module):
         super().__init__()
         self.offset_conv = nn.Conv2d(in_channels, 3 * TAPS, 3, padding=1)
         self.deform_conv = DeformConv2d(in_channels, out_channels)
-        self.deform_norm = nn.BatchNorm2d(out_channels)
+        self.deform_norm: nn.Module = nn.BatchNorm2d(out_channels)
         self.upsample_conv = nn.ConvTranspose2d(
             out_channels, out_channels, 4, stride=2, padding=1, bias=False
         )
-        self.upsample_norm = nn.BatchNorm2d(out_channels)
+        self.upsample_norm: nn.Module = nn.BatchNorm2d(out_channels)
 
     def forward(self, x: Tensor) -> Tensor:
         """Map [B, in_channels, H, W] to [B, out_channels, 2H, 2W], not negative."""
-        offset, mask = self.offset_conv(x).split((2 * TAPS, TAPS), dim=1)
+        sampling = self.offset_conv(x.to(self.offset_conv.weight.dtype))
+        offset, mask = sampling.split((2 * TAPS, TAPS), dim=1)
         x = self.deform_conv(x, offset, mask.sigmoid())
         x = F.relu(self.deform_norm(x), inplace=True)
-        return F.relu(self.upsample_norm(self.upsample_conv(x)), inplace=True)
+        larger = self.upsample_conv(x.to(self.upsample_conv.weight.dtype)).to(x.dtype)
+        return F.relu(self.upsample_norm(larger), inplace=True)
+
+    def fold(self) -> DeformableUpsample:
+        """Put the normalisations into the convolutions, in place."""
+        if isinstance(self.deform_norm, nn.BatchNorm2d):
+            assert isinstance(self.upsample_norm, nn.BatchNorm2d)
+            scale, offset = norm_as_affine(self.deform_norm)
+            weight = self.deform_conv.weight * scale.reshape(-1, 1, 1, 1)
+            self.deform_conv.weight = nn.Parameter(weight.detach())
+            self.deform_conv.bias = nn.Parameter(offset.detach())
+            self.deform_norm = nn.Identity()
+            conv_with_norm(self.upsample_conv, self.upsample_norm)
+            self.upsample_norm = nn.Identity()
+        return self
+
+    def exact_parts(self, dtype: torch.dtype) -> tuple[str, ...]:
+        """Name the parts that stay in float32 when the others are converted to ``dtype``.
+
+        Sampling positions are fractions of a pixel; TensorRT has no transposed convolution in
+        bfloat16.
+        """
+        return ("offset_conv", "upsample_conv")[: 1 + (dtype == torch.bfloat16)]
 
 
 class Neck(nn.Module):
@@ -64,12 +88,27 @@ class Neck(nn.Module):
         )
         self.aggregation_bias = nn.Parameter(torch.zeros(1, aggregation_dim, 1, 1))
         self.output_conv = nn.Conv2d(aggregation_dim, aggregation_dim, 3, padding=1)
-        self.location_conv = nn.Conv2d(aggregation_dim + 2, out_dim, 1)
+        self.location_conv: nn.Conv2d | None = nn.Conv2d(aggregation_dim + 2, out_dim, 1)
 
     def forward(self, levels: Sequence[Tensor]) -> Tensor:
         """Return the feature map F, [B, out_dim, H/4, W/4], of the backbone maps c2..c5."""
         fused = self.output_conv(self._aggregate(self._top_down(levels[::-1])))
-        return self.location_conv(torch.cat((fused, _coordinates(fused)), dim=1))
+        if self.location_conv is not None:
+            return self.location_conv(torch.cat((fused, _coordinates(fused)), dim=1))
+        fused = fused.to(torch.promote_types(fused.dtype, torch.float32))
+        place = _coordinates(fused)
+        return torch.cat((fused, place, torch.ones_like(place[:, :1])), dim=1)
+
+    def take_lift(self) -> Tensor:
+        """Give up the last convolution, in place, and return it as a matrix, [d, A + 3].
+
+        It is linear and 1x1: F = W [G, x, y] + b at every pixel, with A = 128 channels of G
+        against d = 256 of F. From now on ``forward`` gives compact features [G, x, y, 1], in
+        float32 or better, and F is the matrix times these (see ``Pixels``).
+        """
+        conv, self.location_conv = self.location_conv, None
+        assert conv is not None and conv.bias is not None
+        return torch.cat((conv.weight[:, :, 0, 0], conv.bias[:, None]), dim=1).detach()
 
     def _top_down(self, levels: Sequence[Tensor]) -> list[Tensor]:
         """Return p5..p2: lateral convolution plus the upsampled level above."""
@@ -98,7 +137,8 @@ def _coordinates(features: Tensor) -> Tensor:
     """Return [B, 2, h, w]: x along the width, then y along the height, each from -1 to +1."""
     batch, _, height, width = features.shape
     dtype, device = features.dtype, features.device
-    x = torch.linspace(-1, 1, width, dtype=dtype, device=device)
-    y = torch.linspace(-1, 1, height, dtype=dtype, device=device)
+    # The exporter takes the size out of a linspace, and everything would be for one size.
+    x = torch.arange(width, dtype=dtype, device=device) * (2 / (width - 1)) - 1
+    y = torch.arange(height, dtype=dtype, device=device) * (2 / (height - 1)) - 1
     grid = torch.stack((x.expand(height, width), y.unsqueeze(1).expand(height, width)))
     return grid.expand(batch, 2, height, width)

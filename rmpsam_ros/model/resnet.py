@@ -5,6 +5,8 @@ from __future__ import annotations
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from rmpsam_ros.model.folding import conv_with_norm, fold_batch_norm
+
 
 class BasicBlock(nn.Module):
     """Two 3x3 convolutions with a shortcut (ResNet-18)."""
@@ -25,6 +27,11 @@ class BasicBlock(nn.Module):
         y = self.bn2(self.conv2(y))
         shortcut = x if self.downsample is None else self.downsample(x)
         return F.relu(y + shortcut, inplace=True)
+
+    def fold(self) -> BasicBlock:
+        """Put the normalisations into the convolutions, in place."""
+        _fold_pairs(self, 2)
+        return self
 
 
 class Bottleneck(nn.Module):
@@ -51,6 +58,21 @@ class Bottleneck(nn.Module):
         shortcut = x if self.downsample is None else self.downsample(x)
         return F.relu(y + shortcut, inplace=True)
 
+    def fold(self) -> Bottleneck:
+        """Put the normalisations into the convolutions, in place."""
+        _fold_pairs(self, 3)
+        return self
+
+
+def _fold_pairs(module: nn.Module, count: int) -> None:
+    """Fold bn1 into conv1, and so on, and whatever there is to fold further inside."""
+    for index in range(1, count + 1):
+        conv, norm = getattr(module, f"conv{index}"), getattr(module, f"bn{index}")
+        if isinstance(norm, nn.BatchNorm2d):
+            conv_with_norm(conv, norm)
+            setattr(module, f"bn{index}", nn.Identity())
+    fold_batch_norm(module)
+
 
 def _shortcut(in_channels: int, out_channels: int, stride: int) -> nn.Sequential | None:
     """Projection for the shortcut where the shape changes, else None (identity)."""
@@ -70,6 +92,9 @@ _ARCHITECTURES: dict[int, tuple[type[BasicBlock] | type[Bottleneck], tuple[int, 
 
 class ResNet(nn.Module):
     """ResNet without the classification layer; keys equal the usual ImageNet checkpoints."""
+
+    has_int8 = True
+    """Its activations can be stored in eight bits: nothing but convolutions and ReLUs."""
 
     def __init__(self, depth: int) -> None:
         super().__init__()
@@ -96,9 +121,15 @@ class ResNet(nn.Module):
 
     def forward(self, images: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """Return c2..c5, the feature maps at strides 4, 8, 16 and 32, of [B, 3, H, W] images."""
-        x = F.relu(self.bn1(self.conv1(images)), inplace=True)
-        c2 = self.layer1(self.maxpool(x))
+        # The largest of four is the same before and after a ReLU, which then costs a quarter.
+        x = F.relu(self.maxpool(self.bn1(self.conv1(images))), inplace=True)
+        c2 = self.layer1(x)
         c3 = self.layer2(c2)
         c4 = self.layer3(c3)
         c5 = self.layer4(c4)
         return c2, c3, c4, c5
+
+    def fold(self) -> ResNet:
+        """Put the normalisations into the convolutions, in place."""
+        _fold_pairs(self, 1)
+        return self

@@ -17,8 +17,10 @@ from rmpsam_ros.model.anchors import box_masks, grid_cells
 from rmpsam_ros.model.backbones import build_backbone
 from rmpsam_ros.model.classifier import STAGE_TEMPERATURE, TextClassifier
 from rmpsam_ros.model.decoder import Decoder, DecoderOutput
+from rmpsam_ros.model.inference_form import InferenceForm, inference_form
 from rmpsam_ros.model.neck import Neck
 from rmpsam_ros.model.outputs import RawObjects, RawPrompts, StageOutput
+from rmpsam_ros.model.pixels import Pixels
 from rmpsam_ros.model.prompt_encoder import PromptEncoder
 
 IMAGE_STRIDE = 32
@@ -32,6 +34,9 @@ class RmpSam(nn.Module):
     ``model.neck.half()``). Everything behind them stays in float32: it sums features over whole
     masks, and such sums overflow float16.
     """
+
+    lift: Tensor | None
+    cells: Tensor | None
 
     def __init__(
         self,
@@ -60,7 +65,6 @@ class RmpSam(nn.Module):
         """
         super().__init__()
         self.dim = dim
-        self.anchored = anchored
         self.backbone = build_backbone(backbone)
         self.neck = Neck(self.backbone.out_channels, aggregation_dim, dim, neck_widths)
         self.object_queries = nn.Parameter(torch.randn(num_queries, dim))
@@ -69,6 +73,14 @@ class RmpSam(nn.Module):
         self.object_adapter = ObjectAdapter(dim, text_dim, names_from_pixels)
         self.prompt_adapter = PromptAdapter(dim, num_heads)
         self.classifier = TextClassifier(text_dim)
+        self.register_buffer("lift", None, persistent=False)
+        cells = grid_cells(num_queries) if anchored else None
+        self.register_buffer("cells", cells, persistent=False)
+
+    @property
+    def anchored(self) -> bool:
+        """Whether the first stage pools over boxes."""
+        return self.cells is not None
 
     def set_text_embeddings(self, text_embeddings: Tensor) -> None:
         """Exchange the classes the network tells apart; no weight changes.
@@ -89,6 +101,8 @@ class RmpSam(nn.Module):
 
         Args:
             images: [B, 3, H, W], normalised RGB, zero-padded so that H and W are multiples of 32.
+
+        Of the network in an ``InferenceForm``, F is compact: [B, 131, H/4, W/4] float32.
         """
         height, width = images.shape[-2:]
         padded = height % IMAGE_STRIDE == 0 and width % IMAGE_STRIDE == 0
@@ -97,8 +111,15 @@ class RmpSam(nn.Module):
                 f"images have shape {list(images.shape)}; expected [batch, 3, height, width] with "
                 f"height and width padded to multiples of {IMAGE_STRIDE}"
             )
-        precision = next(self.backbone.parameters()).dtype
-        return self.neck(self.backbone(images.to(precision)))
+        return self.neck(self.backbone(images.to(self.neck.output_conv.weight.dtype)))
+
+    def inference_form(self, compute: torch.dtype = torch.float32) -> InferenceForm:
+        """Return a copy of the network, in parts, in the form in which it is executed fastest.
+
+        It computes the same function with fewer operations; see ``inference_form``.
+        compute: precision of backbone and neck.
+        """
+        return inference_form(self, compute)
 
     def decode_objects(
         self, features: Tensor, frames: int = 1, with_stages: bool = False
@@ -111,11 +132,23 @@ class RmpSam(nn.Module):
                 an axis T. With frames = 1 masks have none.
             with_stages: return the prediction of every decoder stage too.
         """
-        pixels, grid = self._pixels(features, frames)
-        queries = self.object_queries.expand(pixels.shape[0], -1, -1)
-        first_masks = self._first_masks(None, pixels.shape[0], grid)
-        decoded = self.decoder(pixels, queries, queries.shape[1], with_stages, first_masks)
-        return self._object_output(pixels, grid, decoded)
+        pixels = self._pixels(features, frames)
+        batch = pixels.values.shape[0]
+        queries = self.object_queries.expand(batch, -1, -1)
+        first_masks = self._first_masks(None, batch, pixels)
+        decoded = self.decoder(pixels, queries, None, with_stages, first_masks)
+        return self._object_output(pixels, decoded)
+
+    def decode_tube(self, features: Tensor) -> RawObjects:
+        """Find all objects of one tube of any length T; the masks always have an axis for T.
+
+        features: [T, 256, h, w] from ``features``.
+        """
+        tube = self._checked(features).transpose(0, 1)
+        pixels = Pixels(tube.flatten(1).unsqueeze(0), tuple(tube.shape[1:]), self.lift)
+        queries = self.object_queries.unsqueeze(0)
+        first_masks = self._first_masks(None, 1, pixels)
+        return self._object_output(pixels, self.decoder(pixels, queries, None, False, first_masks))
 
     def name_logits(self, features: Tensor, masks: Tensor) -> Tensor:
         """Return class logits, [G, C], of the pixels in given masks, without "no object".
@@ -153,11 +186,11 @@ class RmpSam(nn.Module):
             labels: [B, K] integers, or None for 1 everywhere, the only label in trained weights.
             with_stages: return the prediction of every decoder stage too.
         """
-        pixels, grid = self._pixels(features, 1)
+        pixels = self._pixels(features, 1)
         queries = self._prompt_queries(boxes, labels)
-        first_masks = box_masks(boxes, grid) if self.anchored else None
+        first_masks = box_masks(boxes, pixels.grid) if self.anchored else None
         decoded = self.decoder(pixels, queries, 0, with_stages, first_masks)
-        return self._prompt_output(pixels, grid, decoded, num_objects=0)
+        return self._prompt_output(pixels, decoded, num_objects=0)
 
     def decode(self, features: Tensor, boxes: Tensor) -> tuple[RawObjects, RawPrompts]:
         """Decode objects and prompts together, in one pass through the decoder.
@@ -165,48 +198,51 @@ class RmpSam(nn.Module):
         Arguments and results are those of ``decode_objects`` (one frame) and
         ``decode_prompts``; objects and prompts do not see each other, so the results are too.
         """
-        pixels, grid = self._pixels(features, 1)
-        objects = self.object_queries.expand(pixels.shape[0], -1, -1)
-        num_objects = objects.shape[1]
+        pixels = self._pixels(features, 1)
+        batch, num_objects = pixels.values.shape[0], self.object_queries.shape[0]
+        objects = self.object_queries.expand(batch, -1, -1)
         queries = torch.cat((objects, self._prompt_queries(boxes, None)), dim=1)
-        first_masks = self._first_masks(boxes, pixels.shape[0], grid)
+        first_masks = self._first_masks(boxes, batch, pixels)
         decoded = self.decoder(pixels, queries, num_objects, False, first_masks)
         return (
-            self._object_output(pixels, grid, decoded),
-            self._prompt_output(pixels, grid, decoded, num_objects),
+            self._object_output(pixels, decoded),
+            self._prompt_output(pixels, decoded, num_objects),
         )
 
     def forward(self, images: Tensor) -> RawObjects:
         """Return ``decode_objects(features(images))`` of images [B, 3, H, W]."""
         return self.decode_objects(self.features(images))
 
-    def _pixels(self, features: Tensor, frames: int) -> tuple[Tensor, tuple[int, ...]]:
-        """Return features as [B, d, L], L over all frames of a tube, and the mask grid of L."""
-        if features.ndim != 4 or features.shape[1] != self.dim:
-            raise ValueError(
-                f"features have shape {list(features.shape)}; "
-                f"expected [batch * frames, {self.dim}, h, w]"
-            )
-        features = features.to(self.object_queries.dtype)
-        height, width = features.shape[-2:]
+    def _pixels(self, features: Tensor, frames: int) -> Pixels:
+        """Return the features of images, or of the frames of tubes, for queries to look at."""
+        features = self._checked(features)
+        grid = tuple(features.shape[-2:])
         if frames == 1:
-            return features.flatten(2), (height, width)
+            return Pixels(features.flatten(2), grid, self.lift)
         if frames < 1 or features.shape[0] % frames:
             raise ValueError(
                 f"{features.shape[0]} feature maps do not make whole tubes of {frames} frames"
             )
         tubes = features.unflatten(0, (-1, frames)).transpose(1, 2)
-        return tubes.flatten(2), (frames, height, width)
+        return Pixels(tubes.flatten(2), (frames, *grid), self.lift)
 
-    def _first_masks(
-        self, boxes: Tensor | None, batch: int, grid: tuple[int, ...]
-    ) -> Tensor | None:
+    def _checked(self, features: Tensor) -> Tensor:
+        """Return features in the decoder's precision; ValueError for another shape."""
+        channels = self.dim if self.lift is None else self.lift.shape[1]
+        if features.ndim != 4 or features.shape[1] != channels:
+            raise ValueError(
+                f"features have shape {list(features.shape)}; "
+                f"expected [batch * frames, {channels}, h, w]"
+            )
+        return features.to(self.object_queries.dtype)
+
+    def _first_masks(self, boxes: Tensor | None, batch: int, pixels: Pixels) -> Tensor | None:
         """Return where the objects, and prompts behind them, are pooled first: [B, Q, L]."""
-        if not self.anchored:
+        if self.cells is None:
             return None
-        cells = grid_cells(self.object_queries.shape[0]).to(self.object_queries)
-        cells = cells.expand(batch, -1, -1)
-        return box_masks(cells if boxes is None else torch.cat((cells, boxes), dim=1), grid)
+        cells = self.cells.to(self.object_queries.dtype).expand(batch, -1, -1)
+        both = cells if boxes is None else torch.cat((cells, boxes), dim=1)
+        return box_masks(both, pixels.grid)
 
     def _prompt_queries(self, boxes: Tensor, labels: Tensor | None) -> Tensor:
         if boxes.ndim != 3 or boxes.shape[-1] != 4:
@@ -217,37 +253,33 @@ class RmpSam(nn.Module):
             )
         return self.prompt_encoder(boxes, labels)
 
-    def _object_output(
-        self, pixels: Tensor, grid: tuple[int, ...], decoded: DecoderOutput
-    ) -> RawObjects:
+    def _object_output(self, pixels: Pixels, decoded: DecoderOutput) -> RawObjects:
         queries = decoded.queries[:, : self.object_queries.shape[0]]
         adapted, embeddings = self.object_adapter(pixels, queries, decoded.object_mask_logits)
         return RawObjects(
             class_logits=self.classifier(embeddings),
-            mask_logits=(adapted @ pixels).unflatten(-1, grid),
+            mask_logits=pixels.as_masks(pixels.inner(adapted)),
             queries=adapted,
             iou=decoded.object_iou,
-            stages=self._stage_outputs(decoded, grid),
+            stages=self._stage_outputs(decoded, pixels),
         )
 
     def _prompt_output(
-        self, pixels: Tensor, grid: tuple[int, ...], decoded: DecoderOutput, num_objects: int
+        self, pixels: Pixels, decoded: DecoderOutput, num_objects: int
     ) -> RawPrompts:
         adapted = self.prompt_adapter(pixels, decoded.queries[:, num_objects:])
         return RawPrompts(
-            mask_logits=(adapted @ pixels).unflatten(-1, grid),
+            mask_logits=pixels.as_masks(pixels.inner(adapted)),
             queries=adapted,
             iou=self.prompt_adapter.iou_layer(adapted),
-            stages=self._stage_outputs(decoded, grid),
+            stages=self._stage_outputs(decoded, pixels),
         )
 
-    def _stage_outputs(
-        self, decoded: DecoderOutput, grid: tuple[int, ...]
-    ) -> tuple[StageOutput, ...]:
+    def _stage_outputs(self, decoded: DecoderOutput, pixels: Pixels) -> tuple[StageOutput, ...]:
         return tuple(
             StageOutput(
                 queries=stage.queries,
-                mask_logits=stage.mask_logits.unflatten(-1, grid),
+                mask_logits=pixels.as_masks(stage.mask_logits),
                 class_logits=self.classifier(stage.class_embeddings) / STAGE_TEMPERATURE,
                 iou=stage.iou,
             )

@@ -33,6 +33,9 @@ class TinyVitBackbone(nn.Module):
 
     out_channels = (64 + 2 * POSITION_WAVES, 128, 480, 320)
 
+    stem = "encoder.layers.0.blocks"
+    """What comes first, and stays float32 where a whole backbone in bf16 is too far off."""
+
     def __init__(self) -> None:
         super().__init__()
         encoder = TinyVit()
@@ -79,6 +82,8 @@ class TinyVitLite0Backbone(TinyVitBackbone):
     and weights trained for it are a beginning.
     """
 
+    stem = "lite0"
+
     def __init__(self) -> None:
         super().__init__()
         self.lite0 = EfficientNetLite0()
@@ -118,11 +123,12 @@ def position_waves(maps: Tensor) -> Tensor:
     x and y run from 0 to 1 over the map [B, C, h, w].
     """
     batch, _, height, width = maps.shape
-    order = torch.arange(1, POSITION_WAVES + 1, dtype=maps.dtype, device=maps.device)
+    dtype = torch.promote_types(maps.dtype, torch.float32)
+    order = torch.arange(1, POSITION_WAVES + 1, dtype=dtype, device=maps.device)
     waves = []
     for size in (width, height):
-        place = (torch.arange(size, dtype=maps.dtype, device=maps.device) + 0.5) / size
-        waves.append(torch.cos(torch.pi * order[:, None] * place))
+        place = (torch.arange(size, dtype=dtype, device=maps.device) + 0.5) / size
+        waves.append(torch.cos(torch.pi * order[:, None] * place).to(maps.dtype))
     along_x = waves[0][:, None].expand(-1, height, -1)
     along_y = waves[1][:, :, None].expand(-1, -1, width)
     return torch.cat((along_x, along_y)).expand(batch, -1, -1, -1)

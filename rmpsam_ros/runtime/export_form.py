@@ -1,48 +1,11 @@
-"""In which form the network is written as ONNX, for the engine that will execute it."""
+"""`rmpsam_ros.export.forms` under its former name."""
 
-from dataclasses import dataclass
-from typing import Literal
+from rmpsam_ros.export.forms import (
+    END_OF_STEM,
+    Compute,
+    ExportForm,
+    GraphPart,
+    Quantization,
+)
 
-Compute = Literal["fp32", "fp16", "bf16"]
-Quantization = Literal["none", "u8s8", "s8s8"]
-END_OF_STEM = "end of the stem"
-"""Note at a node: reduced precision before it costs more than it gains in speed."""
-
-GraphPart = Literal["encoder", "decoder", "prompt_decoder", "tube_decoder", "frame"]
-
-
-@dataclass(frozen=True, slots=True)
-class ExportForm:
-    """What differs between the graphs of different engines.
-
-    Only backbone and neck change their precision. Sampling positions of the deformable
-    convolutions, the decoder with its hard masks, and all outputs are float32 in every form.
-
-    Attributes:
-        deform_conv: ``operator`` writes the ONNX operator DeformConv, which ONNX Runtime has on
-            CPUs; ``grid_sample`` the same samples with GridSample, for TensorRT and OpenVINO.
-        compute: number format of the convolutions that are not quantised.
-        quantization: ``u8s8`` gives activations 8 unsigned bits (ONNX Runtime, OpenVINO),
-            ``s8s8`` signed ones (TensorRT); weights are signed, one scale per output channel.
-    """
-
-    deform_conv: Literal["operator", "grid_sample"]
-    compute: Compute = "fp32"
-    quantization: Quantization = "none"
-
-    @property
-    def opset(self) -> int:
-        """ONNX opset: 18, or 19 where DeformConv or scales in half precision need it.
-
-        Never more: from 20 on TensorRT before 11.2 misreads GridSample without a word.
-        """
-        plain = self.deform_conv == "grid_sample" and self.quantization == "none"
-        return 18 if plain else 19
-
-    @property
-    def precision(self) -> str:
-        """The precision to report for an engine that executes this form."""
-        return self.compute if self.quantization == "none" else "int8"
-
-    def __str__(self) -> str:
-        return f"{self.deform_conv}-{self.compute}-{self.quantization}-opset{self.opset}"
+__all__ = ["END_OF_STEM", "Compute", "ExportForm", "GraphPart", "Quantization"]

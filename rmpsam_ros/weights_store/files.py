@@ -11,9 +11,9 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from rmpsam_ros.model.checkpoint import CheckpointError, read_state_dict
+from rmpsam_ros.model.folding import fold_batch_norm
 from rmpsam_ros.model.sam import PROMPT_MODELS, build_prompt_model, load_prompt_model
 from rmpsam_ros.model.sam.checkpoint import load_weights, rename_official_keys
-from rmpsam_ros.model.sam.layers import fold_batch_norm
 from rmpsam_ros.weights_store.fetch import sha256_of
 from rmpsam_ros.weights_store.table import WeightsError, load_table
 

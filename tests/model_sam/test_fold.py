@@ -6,7 +6,8 @@ import pytest
 import torch
 from torch import nn
 
-from rmpsam_ros.model.sam.layers import ConvNorm, LayerNorm2d, fold_batch_norm
+from rmpsam_ros.model.folding import fold_batch_norm
+from rmpsam_ros.model.sam.layers import ConvNorm, LayerNorm2d
 from rmpsam_ros.model.sam.repvit import RepDepthwise, keeping_block, widening_block
 from rmpsam_ros.model.sam.tiny_vit import InvertedBottleneck, PatchMerging, TinyVitBlock
 

@@ -6,9 +6,9 @@ import pytest
 import torch
 from sam_reference import Reference
 
+from rmpsam_ros.model.folding import fold_batch_norm
 from rmpsam_ros.model.sam import PROMPT_MODELS, build_prompt_model
 from rmpsam_ros.model.sam.checkpoint import rename_official_keys
-from rmpsam_ros.model.sam.layers import fold_batch_norm
 from rmpsam_ros.model.sam.repvit import RepVit
 from rmpsam_ros.model.sam.rwkv import RwkvBackbone
 

@@ -11,9 +11,9 @@ import pytest
 import torch
 from torch import nn
 
+from rmpsam_ros.model.folding import fold_batch_norm
 from rmpsam_ros.model.sam import PROMPT_MODELS, PromptModel, build_prompt_model
 from rmpsam_ros.model.sam.bi_wkv import bi_wkv
-from rmpsam_ros.model.sam.layers import fold_batch_norm
 from rmpsam_ros.model.sam.repvit import RepVit
 from rmpsam_ros.model.sam.rwkv import RwkvBackbone, SpatialMix
 from rmpsam_ros.runtime.engine import EngineError, EngineInfo

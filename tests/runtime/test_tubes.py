@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 
+from rmpsam_ros.model.anchors import grid_cells
 from rmpsam_ros.runtime import EngineConfig, load_engine
 from rmpsam_ros.runtime.engine import EngineError
 from rmpsam_ros.runtime.export import export_graph
@@ -81,7 +82,7 @@ def test_a_tube_of_one_frame_is_the_frame(engine, frames):
 
 def test_a_tube_of_an_anchored_network(network, info, frames):
     anchored = copy.deepcopy(network)
-    anchored.anchored = True
+    anchored.cells = grid_cells(100)
     form = onnxruntime_form()
     frame, prompts, tubes = (
         export_graph(anchored, part, form).SerializeToString()

@@ -23,13 +23,13 @@ sys.path.insert(0, str(Path(__file__).resolve().parent))
 
 from eval_sam_coco128 import score_folder
 
+from rmpsam_ros.model.folding import fold_batch_norm
 from rmpsam_ros.model.sam import (
     PROMPT_MODELS,
     PromptModel,
     build_prompt_model,
     load_prompt_model,
 )
-from rmpsam_ros.model.sam.layers import fold_batch_norm
 from rmpsam_ros.runtime.engine import EngineInfo
 from rmpsam_ros.runtime.export_form import ExportForm
 from rmpsam_ros.runtime.sam_engine import SamEngine, SamTorchEngine

@@ -41,8 +41,8 @@ from sam_reference import (
 )
 from torch import Tensor, nn
 
+from rmpsam_ros.model.folding import fold_batch_norm
 from rmpsam_ros.model.sam import ImageEmbedding, transforms
-from rmpsam_ros.model.sam.layers import fold_batch_norm
 from rmpsam_ros.model.sam.prompt_encoder import join_prompts
 from rmpsam_ros.prompting.grid_prompts import (
     Decode,

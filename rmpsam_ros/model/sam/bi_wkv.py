@@ -40,33 +40,41 @@ def bi_wkv(decay: Tensor, bonus: Tensor, key: Tensor, value: Tensor) -> Tensor:
     weight = torch.exp(key - offset)
     weighted = torch.cat([weight * value.to(dtype), weight], dim=-1)  # [B, T, 2C]
 
-    # exp(-(t - i) rate) is a product of a factor of t and a factor of i. Counting positions from
-    # the middle keeps both factors within exp(|d| / 2).
-    position = torch.arange(tokens, dtype=dtype, device=key.device) - (tokens - 1) / 2
-    rise = torch.exp(position[:, None] * rate).repeat(1, 2)  # [T, 2C]
-    fall = torch.exp(position[:, None] * -rate).repeat(1, 2)
-    before = fall * _sum_before(weighted * rise)
-    after = rise * _sum_before((weighted * fall).flip(-2)).flip(-2)
-
     own = torch.exp(bonus.to(dtype) / tokens).repeat(2)
-    total = (before + after) * torch.exp(rate).repeat(2) + own * weighted
+    total = _sum_before(weighted, rate) + _sum_before(weighted.flip(-2), rate).flip(-2)
+    total = total + own * weighted
     return (total[..., :channels] / total[..., channels:]).to(value.dtype)
 
 
-def _sum_before(x: Tensor) -> Tensor:
-    """Sum over all earlier tokens, [B, T, C] both ways; zero for the first one.
+def _sum_before(x: Tensor, rate: Tensor) -> Tensor:
+    """Sum of all earlier tokens, each weighted with exp(-(t - i - 1) rate); zero for the first.
 
-    Sums within chunks, then over chunks, each as a product with a triangular matrix: much faster
-    than a running sum along a strided axis, and every backend has it. Nothing is subtracted, so a
-    small sum keeps its precision beside a large one.
+    `x` [B, T, 2C], `rate` [C]. exp(-(t - i) rate) is a product of a factor of t and a factor of
+    i, and each of them one of the place in its chunk and one of the chunk, so that few factors
+    are needed. Counting from the middle keeps all of them within exp(|d| / 2). Sums within
+    chunks, then over chunks, are products with a triangular matrix: much faster than a running
+    sum along a strided axis, and every backend has it. Nothing is subtracted, so a small sum
+    keeps its precision beside a large one.
     """
     batch, tokens, channels = x.shape
-    chunks = -(-tokens // CHUNK)
-    x = torch.nn.functional.pad(x, (0, 0, 0, chunks * CHUNK - tokens))
-    x = x.reshape(batch, chunks, CHUNK, channels)
-    within = _strictly_lower(CHUNK, x) @ x
-    earlier = _strictly_lower(chunks, x) @ x.sum(dim=2)  # [B, chunks, C]
-    return (within + earlier.unsqueeze(2)).reshape(batch, -1, channels)[:, :tokens]
+    length = min(CHUNK, tokens)
+    chunks = (tokens + length - 1) // length
+    x = torch.nn.functional.pad(x, (0, 0, 0, chunks * length - tokens))
+    x = x.reshape(batch, chunks, length, channels)
+    within = _factors(length, 1, rate)
+    between = _factors(chunks, length, rate)
+    rising = x * within
+    inside = _strictly_lower(length, x) @ rising
+    earlier = _strictly_lower(chunks, x) @ (rising.sum(dim=2) * between) / between
+    # A neighbour counts fully: one step of the distance is taken back.
+    total = (inside + earlier.unsqueeze(2)) * (torch.exp(rate).repeat(2) / within)
+    return total.reshape(batch, -1, channels)[:, :tokens]
+
+
+def _factors(count: int, step: int, rate: Tensor) -> Tensor:
+    """exp(place * rate), twice side by side, [count, 2C], of places counted from the middle."""
+    place = torch.arange(count, dtype=rate.dtype, device=rate.device) - (count - 1) / 2
+    return torch.exp(step * place[:, None] * rate).repeat(1, 2)
 
 
 def _strictly_lower(size: int, like: Tensor) -> Tensor:

@@ -8,7 +8,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from rmpsam_ros.model.checkpoint import CheckpointError, read_state_dict
-from rmpsam_ros.model.sam.layers import fold_batch_norm
+from rmpsam_ros.model.folding import fold_batch_norm
 from rmpsam_ros.model.sam.prompt_model import PromptModel
 from rmpsam_ros.model.sam.registry import build_prompt_model
 

@@ -5,6 +5,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
+from rmpsam_ros.model.inference_form import InferenceForm
 from rmpsam_ros.model.sam.mask_decoder import MaskDecoder
 from rmpsam_ros.model.sam.prompt_encoder import PromptEncoder, join_prompts
 
@@ -69,6 +70,16 @@ class PromptModel(nn.Module):
             return ImageEmbedding(self.image_encoder(images))
         features, high, middle = self.image_encoder(images)
         return ImageEmbedding(features, self.mask_decoder.fusion.image_part(high, middle))
+
+    def inference_form(self, compute: torch.dtype = torch.float32) -> InferenceForm:
+        """A copy of the model in two parts, in the form in which it is executed fastest.
+
+        It computes the same function with fewer operations; see `sam.inference_form`. `compute`
+        is the precision of the image encoder.
+        """
+        from rmpsam_ros.model.sam.inference_form import inference_form
+
+        return inference_form(self, compute)
 
     def decode(
         self,

@@ -6,7 +6,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from rmpsam_ros.model.sam.layers import ConvNorm, convolution_like, norm_as_affine, sam_neck
+from rmpsam_ros.model.folding import norm_as_affine, with_weights
+from rmpsam_ros.model.sam.layers import ConvNorm, sam_neck
 
 
 class RepDepthwise(nn.Module):
@@ -34,7 +35,7 @@ class RepDepthwise(nn.Module):
         bias = cast(Tensor, wide.bias) + cast(Tensor, self.conv1.bias)
         scale, offset = norm_as_affine(self.bn)
         weight = (wide.weight + centre) * scale.reshape(-1, 1, 1, 1)
-        return convolution_like(self.conv.c, weight, bias * scale + offset)
+        return with_weights(wide, weight, bias * scale + offset)
 
 
 class SqueezeExcite(nn.Module):
@@ -48,7 +49,8 @@ class SqueezeExcite(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Gate the channels of [B, width, H, W]; the same shape comes out."""
-        gate = self.fc2(torch.relu(self.fc1(x.mean((2, 3), keepdim=True))))
+        exact = x.to(torch.promote_types(x.dtype, torch.float32))  # a sum over a whole map
+        gate = self.fc2(torch.relu(self.fc1(exact.mean((2, 3), keepdim=True).to(x.dtype))))
         return x * torch.sigmoid(gate)
 
 

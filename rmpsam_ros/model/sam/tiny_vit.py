@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from rmpsam_ros.model.folding import linear
 from rmpsam_ros.model.sam.layers import ConvNorm, sam_neck
 
 HEAD_WIDTH = 32
@@ -75,9 +76,45 @@ class WindowAttention(nn.Module):
         # Expanded at every call: a table cached in eval mode would survive a later load.
         bias = self.attention_biases[:, self.offset_index]
         out = functional.scaled_dot_product_attention(q, k, v, attn_mask=bias[None])
-        # The exporter takes the attention apart, which changes strides: fix them before the view.
-        out = out.transpose(1, 2).clone(memory_format=torch.contiguous_format)
-        return cast(Tensor, self.proj(out.flatten(2)))
+        return cast(Tensor, self.proj(out.transpose(1, 2).flatten(2)))
+
+    def inference_form(self) -> "FoldedWindowAttention":
+        """The same with everything that does not depend on the cells computed before."""
+        return FoldedWindowAttention(self)
+
+
+class FoldedWindowAttention(nn.Module):
+    """`WindowAttention` with expanded offsets and scaled queries; logits are float32 or better."""
+
+    offsets: Tensor
+
+    def __init__(self, attention: WindowAttention) -> None:
+        super().__init__()
+        self.heads, width = attention.heads, attention.proj.out_features
+        depth = width // self.heads
+        self.norm, self.proj = attention.norm, attention.proj
+        # Every head has its query, key and value together; here all queries come first.
+        scale = torch.tensor([depth**-0.5, 1.0, 1.0]).to(attention.qkv.weight).reshape(3, 1, 1)
+        weight = attention.qkv.weight.reshape(self.heads, 3, depth, width) * scale
+        bias = attention.qkv.bias.reshape(self.heads, 3, depth) * scale[:, 0]
+        self.qkv = linear(
+            weight.transpose(0, 1).reshape(-1, width).detach(),
+            bias.transpose(0, 1).flatten().detach(),
+        )
+        offsets = attention.attention_biases[:, attention.offset_index]
+        self.register_buffer("offsets", offsets.detach(), persistent=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Attend within windows [windows, cells, width]; the same shape comes out."""
+        qkv = self.qkv(self.norm(x)).unflatten(-1, (3 * self.heads, -1)).transpose(1, 2)
+        q, k, v = qkv.chunk(3, dim=1)  # [windows, heads, cells, 32] each
+        logits = (q @ k.transpose(-2, -1)).to(self.offsets.dtype) + self.offsets
+        out = logits.softmax(dim=-1).to(v.dtype) @ v
+        return cast(Tensor, self.proj(out.transpose(1, 2).flatten(2)))
+
+    def exact_parts(self, dtype: torch.dtype) -> tuple[str, ...]:
+        """Name the parts that stay in float32 when the others are converted."""
+        return ("offsets",)
 
 
 class TokenMlp(nn.Module):
@@ -121,7 +158,8 @@ def split_windows(cells: Tensor, side: int) -> tuple[Tensor, tuple[int, int]]:
     part in the attention, as the weights expect. Also returns the filled height and width.
     """
     batch, height, width, channels = cells.shape
-    rows, columns = -(-height // side), -(-width // side)
+    # The exporter writes divisions that round towards zero: none of negative numbers.
+    rows, columns = (height + side - 1) // side, (width + side - 1) // side
     cells = functional.pad(cells, (0, 0, 0, columns * side - width, 0, rows * side - height))
     cells = cells.reshape(batch, rows, side, columns, side, channels)
     windows = cells.transpose(2, 3).reshape(-1, side * side, channels)

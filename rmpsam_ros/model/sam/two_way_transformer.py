@@ -1,7 +1,7 @@
 """SAM's two-way transformer: prompt tokens and image cells look at each other."""
 
 import math
-from typing import cast
+from typing import NamedTuple, cast
 
 import torch
 from torch import Tensor, nn
@@ -17,6 +17,7 @@ class Attention(nn.Module):
     def __init__(self, width: int, heads: int, inner: int) -> None:
         super().__init__()
         self.heads = heads
+        self.scale = math.sqrt(heads / inner)
         self.q_proj = nn.Linear(width, inner)
         self.k_proj = nn.Linear(width, inner)
         self.v_proj = nn.Linear(width, inner)
@@ -24,15 +25,44 @@ class Attention(nn.Module):
 
     def forward(self, query: Tensor, key: Tensor, value: Tensor) -> Tensor:
         """Attend from queries [A, N, width] to keys and values [B, M, width]."""
-        q = self._split(self.q_proj(query))  # [A, heads, N, inner / heads]
-        k = self._split(self.k_proj(key))
-        v = self._split(self.v_proj(value))
-        weights = torch.softmax(q @ k.transpose(-2, -1) / math.sqrt(q.shape[-1]), dim=-1)
-        out = (weights @ v).transpose(1, 2).flatten(2)
-        return cast(Tensor, self.out_proj(out))
+        return self.attend(self.queries(query), self.keys(key), self.values(value))
+
+    def queries(self, x: Tensor) -> Tensor:
+        """Project and cut into heads: [A, N, width] to [A, heads, N, inner / heads], scaled."""
+        queries = self._split(self.q_proj(x)).transpose(1, 2)
+        return queries if self.scale == 1 else queries * self.scale
+
+    def keys(self, x: Tensor) -> Tensor:
+        """[B, M, width] to [B, heads, inner / heads, M]."""
+        return self._split(self.k_proj(x)).permute(0, 2, 3, 1)
+
+    def values(self, x: Tensor) -> Tensor:
+        """[B, M, width] to [B, heads, M, inner / heads]."""
+        return self._split(self.v_proj(x)).transpose(1, 2)
+
+    def inference_form(self) -> "Attention":
+        """Scale the queries by the weights of their projection from now on."""
+        with torch.no_grad():
+            for parameter in self.q_proj.parameters():
+                parameter.mul_(self.scale)
+        self.scale = 1.0
+        return self
+
+    def attend(self, queries: Tensor, keys: Tensor, values: Tensor) -> Tensor:
+        """Output [max(A, B), N, width] of what the methods above give."""
+        out = torch.softmax(queries @ keys, dim=-1) @ values
+        return cast(Tensor, self.out_proj(out.transpose(1, 2).flatten(2)))
 
     def _split(self, x: Tensor) -> Tensor:
-        return x.unflatten(-1, (self.heads, -1)).transpose(1, 2)
+        return x.unflatten(-1, (self.heads, -1))
+
+
+class Looks(NamedTuple):
+    """What a layer projects of the image alone, as `Attention` cuts it into heads."""
+
+    keys: Tensor
+    values: Tensor
+    queries: Tensor
 
 
 class TwoWayLayer(nn.Module):
@@ -53,8 +83,17 @@ class TwoWayLayer(nn.Module):
         self.norm4 = nn.LayerNorm(width)
         self.cross_attn_image_to_token = Attention(width, heads, width // 2)
 
+    def looks(self, image: Tensor, image_position: Tensor | None) -> Looks:
+        """What the tokens look at, and the queries of the image; without positions, see below."""
+        placed = image if image_position is None else image + image_position
+        return Looks(
+            self.cross_attn_token_to_image.keys(placed),
+            self.cross_attn_token_to_image.values(image),
+            self.cross_attn_image_to_token.queries(placed),
+        )
+
     def forward(
-        self, tokens: Tensor, image: Tensor, token_position: Tensor, image_position: Tensor
+        self, tokens: Tensor, image: Tensor, token_position: Tensor, looks: Looks
     ) -> tuple[Tensor, Tensor]:
         """Update tokens [K, N, width] and image [1 or K, M, width]; returns both, K of each."""
         if self.is_first:
@@ -64,12 +103,13 @@ class TwoWayLayer(nn.Module):
             tokens = tokens + self.self_attn(query, query, tokens)
         tokens = self.norm1(tokens)
 
-        image_key = image + image_position
-        tokens = tokens + self.cross_attn_token_to_image(tokens + token_position, image_key, image)
-        tokens = self.norm2(tokens)
+        look = self.cross_attn_token_to_image
+        query = look.queries(tokens + token_position)
+        tokens = self.norm2(tokens + look.attend(query, looks.keys, looks.values))
         tokens = self.norm3(tokens + self.mlp(tokens))
-        image = image + self.cross_attn_image_to_token(image_key, tokens + token_position, tokens)
-        return tokens, self.norm4(image)
+        back = self.cross_attn_image_to_token
+        keys, values = back.keys(tokens + token_position), back.values(tokens)
+        return tokens, self.norm4(image + back.attend(looks.queries, keys, values))
 
 
 class TwoWayTransformer(nn.Module):
@@ -86,23 +126,31 @@ class TwoWayTransformer(nn.Module):
         self.norm_final_attn = nn.LayerNorm(width)
 
     def forward(
-        self, tokens: Tensor, image: Tensor, image_position: Tensor
+        self,
+        tokens: Tensor,
+        image: Tensor,
+        image_position: Tensor | None,
+        first_looks: Looks | None = None,
     ) -> tuple[Tensor, Tensor]:
         """Tokens [K, N, width] and image [1 or K, M, width] after looking at each other.
 
-        `image_position` is [1, M, width]. With one image for all prompts what does not depend on
-        the prompt is computed once.
+        `image_position` is [1, M, width]; None where the projections add it themselves
+        (`sam.inference_form`). `first_looks`: of the first layer, if they are known already. With
+        one image for all prompts what does not depend on the prompt is computed once.
 
         Returns:
             Tokens [K, N, width] and image [K, M, width].
         """
         # The initial tokens serve as their own positions: they carry the prompts' codes.
         token_position = tokens
-        for layer in self.layers:
-            tokens, image = layer(tokens, image, token_position, image_position)
-        tokens = tokens + self.final_attn_token_to_image(
-            tokens + token_position, image + image_position, image
-        )
+        for index, module in enumerate(self.layers):
+            layer = cast(TwoWayLayer, module)
+            known = first_looks if index == 0 else None
+            looks = known or layer.looks(image, image_position)
+            tokens, image = layer(tokens, image, token_position, looks)
+        last = self.final_attn_token_to_image
+        placed = image if image_position is None else image + image_position
+        tokens = tokens + last(tokens + token_position, placed, image)
         return self.norm_final_attn(tokens), image
 
 
