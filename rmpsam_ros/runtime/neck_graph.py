@@ -78,7 +78,7 @@ class NeckGraph:
         )
         offset, mask = graph.op_many("Split", 2, raw, graph.integers(2 * TAPS, TAPS), axis=1)
         mask = graph.op("Sigmoid", mask)
-        scale, bias = scale_and_bias(layer.deform_norm)
+        scale, bias = scale_and_bias(expect(layer.deform_norm, nn.BatchNorm2d))
         weight = array(layer.deform_conv.weight) * scale[:, None, None, None]
         if self._layers.form.deform_conv == "operator":
             x = graph.op(
@@ -94,7 +94,7 @@ class NeckGraph:
             )
         else:
             x = self._sampled_conv(x, offset, mask, weight, bias)
-        scale, bias = scale_and_bias(layer.upsample_norm)
+        scale, bias = scale_and_bias(expect(layer.upsample_norm, nn.BatchNorm2d))
         weight = array(layer.upsample_conv.weight) * scale[None, :, None, None]
         return self._layers.relu(self._layers.conv_transpose(self._layers.relu(x), weight, bias))
 
@@ -168,5 +168,5 @@ def feature_lift(model: RmpSam) -> Weights:
     or a sum of F, so L can be applied to the few queries instead of to every pixel, exactly; the
     compact features c = [G, x, y, 1] (reference section 3) take its place.
     """
-    conv = model.neck.location_conv
+    conv = expect(model.neck.location_conv, nn.Conv2d)
     return np.concatenate([array(conv.weight)[:, :, 0, 0], array(conv.bias)[:, None]], axis=1)

@@ -210,7 +210,7 @@ def test_the_same_weights_give_the_same_bytes_in_plain_operators():
         assert graph.SerializeToString() == again.SerializeToString()
         operators = {node.op_type for node in graph.graph.node}
         assert not operators & {"Loop", "Scan", "If", "NonZero", "BatchNormalization"}
-        assert [entry.version for entry in graph.opset_import] == [18]
+        assert [entry.version for entry in graph.opset_import] == [19]
         onnx.checker.check_model(graph, full_check=True)
 
 
