@@ -99,7 +99,7 @@ def annotations(found: Sequence[PromptedMask]) -> list[dict[str, Any]]:
 
 
 def drawn(bgr: NDArray[np.uint8], found: Sequence[PromptedMask]) -> NDArray[np.uint8]:
-    """Return the picture with the masks over it, small ones on top."""
+    """Return the image (H, W, 3) BGR with the masks over it, small ones on top."""
     canvas = np.ascontiguousarray(bgr[..., ::-1])
     objects = [(str(number), item.mask, True) for number, item in enumerate(found, start=1)]
     draw_prompted(canvas, objects, captions=False)

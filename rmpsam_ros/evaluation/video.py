@@ -16,12 +16,15 @@ _BOUNDARY_TOLERANCE = 0.008
 
 
 def region_similarity(predicted: NDArray[np.bool_], truth: NDArray[np.bool_]) -> float:
-    """Return DAVIS J of one frame: IoU, but 1 if both masks are empty."""
+    """Return DAVIS J of one frame: IoU of masks (H, W), but 1 if both are empty."""
     return mask_iou(predicted, truth) if predicted.any() or truth.any() else 1.0
 
 
 def contour_accuracy(predicted: NDArray[np.bool_], truth: NDArray[np.bool_]) -> float:
-    """Return DAVIS F of one frame: F-measure of the contours, met within 0.8 % of the diagonal."""
+    """Return DAVIS F of one frame: F-measure of the contours of masks (H, W).
+
+    Contours match within 0.8 % of the diagonal.
+    """
     radius = math.ceil(_BOUNDARY_TOLERANCE * math.hypot(*truth.shape))
     steps = np.arange(-radius, radius + 1)
     disk = (steps[:, None] ** 2 + steps[None] ** 2 <= radius**2).astype(np.uint8)
@@ -37,7 +40,10 @@ def contour_accuracy(predicted: NDArray[np.bool_], truth: NDArray[np.bool_]) -> 
 
 
 def contour(mask: NDArray[np.bool_]) -> NDArray[np.bool_]:
-    """Return the pixels that differ from the right, lower or lower right neighbour (DAVIS)."""
+    """Return the contour (H, W) of a mask (H, W), as DAVIS defines it.
+
+    Its pixels differ from the right, lower or lower right neighbour.
+    """
     padded = np.pad(mask, ((0, 1), (0, 1)), mode="edge")
     east, south, corner = padded[:-1, 1:], padded[1:, :-1], padded[1:, 1:]
     return (mask ^ east) | (mask ^ south) | (mask ^ corner)

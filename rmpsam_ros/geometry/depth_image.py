@@ -45,7 +45,7 @@ class DepthImage:
     def at(
         self, rows: NDArray[np.integer], columns: NDArray[np.integer], height: int, width: int
     ) -> NDArray[np.float32]:
-        """Return the depth at pixels of the colour image.
+        """Return the depth (...) at pixels of the colour image.
 
         Args:
             rows: (...) integers, pixels of the colour image; broadcast with ``columns``.

@@ -130,7 +130,7 @@ class Pipeline:
     def begin(
         self, image: NDArray[np.uint8], stamp: float, channel_order: ChannelOrder = "rgb"
     ) -> PendingFrame:
-        """Do what comes before the network; arguments and errors as in `process`.
+        """Prepare an image (H, W, 3) for the network; arguments and errors as in `process`.
 
         `finish` follows, or nothing at all, before the next frame of this pipeline begins.
         """
@@ -153,11 +153,11 @@ class Pipeline:
         """
         started = time.perf_counter()
         outputs = self._engine.run_batch(
-            [one.prepared for one in frames], [one.followed.boxes for one in frames]
+            [frame.prepared for frame in frames], [frame.followed.boxes for frame in frames]
         )
         seconds = time.perf_counter() - started
-        for one in frames:
-            one.inference = seconds
+        for frame in frames:
+            frame.inference = seconds
         return outputs
 
     def finish(self, frame: PendingFrame, output: FrameOutput) -> FrameResult:
@@ -185,7 +185,7 @@ class Pipeline:
             geometry=frame.geometry,
             features=None if self.prompts.engine.runs_beside else output.features,
             queries=pack_queries(objects, self._tracker.embeddings),
-            tracks={one: mask for one, mask in track_masks.items() if one in confirmed},
+            tracks={track: mask for track, mask in track_masks.items() if track in confirmed},
         )
         prompted = self.prompts.keep(kept, frame.followed, objects, output.prompts)
         height, width = frame.geometry.image_size

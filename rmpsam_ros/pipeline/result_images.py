@@ -37,9 +37,9 @@ def overlay(
     draw_prompted(
         canvas,
         [
-            (one.object_id, one.mask, one.stamp == result.stamp)
-            for one in result.prompted
-            if (one.mask.height, one.mask.width) == size
+            (prompted.object_id, prompted.mask, prompted.stamp == result.stamp)
+            for prompted in result.prompted
+            if (prompted.mask.height, prompted.mask.width) == size
         ],
     )
     return canvas

@@ -53,7 +53,7 @@ class KeptFrame:
 
     @property
     def rgb(self) -> NDArray[np.uint8]:
-        """The image in RGB, a view of any strides."""
+        """The image (H, W, 3) in RGB, a view of any strides."""
         return self.image if self.channel_order == "rgb" else self.image[..., ::-1]
 
     @property
@@ -131,7 +131,7 @@ class FrameStore:
 
     def _drop(self) -> None:
         newest = next(reversed(self._frames))
-        for stamp in [one for one in self._frames if one < newest - self._window]:
+        for stamp in [known for known in self._frames if known < newest - self._window]:
             del self._frames[stamp]
         total = sum(frame.nbytes for frame in self._frames.values())
         while total > self._max_bytes and len(self._frames) > 1:

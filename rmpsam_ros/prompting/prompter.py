@@ -74,10 +74,10 @@ class Prompter:
         if not following:
             return FollowPass()
         newest = self._frames.newest()
-        placed = [_placed(one, newest, geometry.image_size) for one in following]
+        placed = [_placed(known, newest, geometry.image_size) for known in following]
         anchors = tuple(anchor for _, anchor in placed)
         boxes = self.engine.pass_boxes(anchors, geometry)
-        return FollowPass(boxes, tuple(one for one, _ in placed), anchors)
+        return FollowPass(boxes, tuple(known for known, _ in placed), anchors)
 
     def keep(
         self,
@@ -93,7 +93,7 @@ class Prompter:
         """
         if isinstance(self.engine, SharedDecoder) and followed.following:
             assert output is not None  # boxes were given
-            elapsed = [one.elapsed for one in followed.following]
+            elapsed = [known.elapsed for known in followed.following]
             answers = self.engine.pass_answers(output, followed.asked, elapsed, frame.geometry)
             propagate(
                 self._objects,
@@ -185,8 +185,8 @@ class Prompter:
         if not following:
             return None
         self._followed_until = frame.stamp
-        for one in following:
-            self._look(one, frame)
+        for known in following:
+            self._look(known, frame)
         self._frames.drop_excess()
         return self.masks()
 
@@ -218,7 +218,7 @@ class Prompter:
         else:
             found = yield from everything_from_boxes(self.engine, frame)
         self._frames.drop_excess()
-        return tuple(PromptedMask(one.mask, one.score, frame.stamp) for one in found)
+        return tuple(PromptedMask(item.mask, item.score, frame.stamp) for item in found)
 
     # --- any thread ---
 
@@ -236,11 +236,11 @@ class Prompter:
         Of several it is the smallest.
         """
         hit = [
-            one
-            for one in self._objects.reports()
-            if one.state is PromptState.TRACKED and one.mask.covers(x, y)
+            report
+            for report in self._objects.reports()
+            if report.state is PromptState.TRACKED and report.mask.covers(x, y)
         ]
-        smallest = min(hit, key=lambda one: one.mask.area, default=None)
+        smallest = min(hit, key=lambda report: report.mask.area, default=None)
         return smallest.object_id if smallest else ""
 
     def limit(self, max_objects: int) -> None:
@@ -282,10 +282,10 @@ class Prompter:
         number = min(len(later), _CATCH_UP_FRAMES)
         steps = [later[len(later) * (k + 1) // number - 1] for k in range(number)]
         for frame in steps:
-            for one in self._objects.followed(frame.stamp):
-                if one.object_id == object_id:
+            for following in self._objects.followed(frame.stamp):
+                if following.object_id == object_id:
                     try:
-                        self._look(one, frame)
+                        self._look(following, frame)
                     except (EngineError, FloatingPointError):
                         return
 

@@ -45,20 +45,21 @@ def propagate(
     # Nobody takes a query that shows another object in its place.
     taken = {
         query
-        for who, one in zip(following, seen, strict=True)
-        if known.accepts(who, one)
-        for query in one.queries
+        for who, observation in zip(following, seen, strict=True)
+        if known.accepts(who, observation)
+        for query in observation.queries
     }
-    for who, one, place in zip(following, seen, asked, strict=True):
-        for query in known.rivals(who, one, frame.queries.embeddings)[:_MAX_RIVALS].tolist():
+    for who, observation, place in zip(following, seen, asked, strict=True):
+        rivals = known.rivals(who, observation, frame.queries.embeddings)
+        for query in rivals[:_MAX_RIVALS].tolist():
             if query in taken:
                 continue
             rival = _observed(engine, frame, objects, query, place)
             if known.accepts(who, rival):
                 taken |= {query, *rival.queries}
-                one = rival
+                observation = rival
                 break
-        known.observe(who, one)
+        known.observe(who, observation)
 
 
 def _observed(

@@ -90,7 +90,8 @@ def pack_queries(output: ObjectOutput, embeddings: NDArray[np.float32]) -> Query
     """Return what is kept of the object queries: a bit of every mask logit.
 
     Args:
-        embeddings: of these queries, by `tracking.embed_queries`.
+        output: of the network, N queries.
+        embeddings: (N, D) of these queries, by `tracking.embed_queries`.
     """
     logits = output.class_logits - output.class_logits.max(axis=1, keepdims=True)
     weights = np.exp(logits)

@@ -92,14 +92,14 @@ class SamPrompts:
         features, geometry = self._features(frame)
         union = np.zeros(frame.geometry.image_size, np.bool_)
         scores = []
-        for one in sam_prompts(prompt):
+        for part in sam_prompts(prompt):
             points = labels = box = None
-            if len(one.points):
-                points = transforms.points_to_frame(one.points[None], geometry)
-                labels = torch.from_numpy(one.labels.astype(np.int64))[None]
-            if one.box is not None:
-                box = transforms.boxes_to_frame(one.box[None], geometry)
-            logits, iou = self._decode(features, points, labels, box, multimask=one.is_ambiguous)
+            if len(part.points):
+                points = transforms.points_to_frame(part.points[None], geometry)
+                labels = torch.from_numpy(part.labels.astype(np.int64))[None]
+            if part.box is not None:
+                box = transforms.boxes_to_frame(part.box[None], geometry)
+            logits, iou = self._decode(features, points, labels, box, multimask=part.is_ambiguous)
             masks = transforms.masks_to_picture(logits, geometry)[0]
             best = largest_of_the_best(masks, iou[0].float().cpu().numpy())
             scores.append(float(iou[0, best]))

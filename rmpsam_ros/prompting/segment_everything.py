@@ -39,7 +39,11 @@ def everything_from_boxes(engine: PromptEngine, frame: KeptFrame) -> Steps[list[
     found: list[FoundMask] = []
     for start in range(0, len(boxes), _BOXES_A_STEP):
         answers = engine.in_boxes(frame, boxes[start : start + _BOXES_A_STEP])
-        found += [one for one in answers if one.score >= _MIN_SCORE and one.mask.area >= _MIN_AREA]
+        found += [
+            answer
+            for answer in answers
+            if answer.score >= _MIN_SCORE and answer.mask.area >= _MIN_AREA
+        ]
         yield
     return _largest_first(distinct_masks(found, _MAX_MASK_IOU))
 
@@ -51,7 +55,7 @@ def everything_from_grid(
     if not 1 <= points_per_side <= MAX_GRID:
         raise PromptError(f"points_per_side is {points_per_side}; expected 1 to {MAX_GRID}")
     answers = yield from engine.on_grid(frame, points_per_side)
-    found = [one for one in answers if one.mask.area >= _MIN_AREA]
+    found = [answer for answer in answers if answer.mask.area >= _MIN_AREA]
     return _largest_first(distinct_masks(found, _MAX_MASK_IOU))
 
 
@@ -66,7 +70,7 @@ def distinct_masks(found: Sequence[FoundMask], max_iou: float) -> list[FoundMask
 
 
 def coarse_cells(mask: RunLengthMask) -> NDArray[np.bool_]:
-    """Return a mask on the coarse map, flat: the pixels at multiples of the stride."""
+    """Return a mask on the coarse map, flat (cells,): the pixels at multiples of the stride."""
     stride = -(-max(mask.height, mask.width) // _GRID)
     rows, columns = -(-mask.height // stride), -(-mask.width // stride)
     cells = np.zeros((rows, columns), np.bool_)
@@ -80,4 +84,4 @@ def coarse_cells(mask: RunLengthMask) -> NDArray[np.bool_]:
 
 
 def _largest_first(found: list[FoundMask]) -> list[FoundMask]:
-    return sorted(found, key=lambda one: -one.mask.area)
+    return sorted(found, key=lambda item: -item.mask.area)

@@ -71,7 +71,9 @@ class SharedDecoder:
 
     def pass_boxes(self, anchors: Sequence[Anchor], geometry: Letterbox) -> NDArray[np.float32]:
         """Return what looks for objects at their anchors in `Engine.run`, (K, 4), one each."""
-        boxes = [prompt_boxes(_follow_prompt(one), geometry, self._padded)[0] for one in anchors]
+        boxes = [
+            prompt_boxes(_follow_prompt(anchor), geometry, self._padded)[0] for anchor in anchors
+        ]
         return np.concatenate(boxes)
 
     def pass_answers(

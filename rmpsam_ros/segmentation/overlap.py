@@ -26,7 +26,7 @@ def iou(shared: ArrayLike, first: ArrayLike, second: ArrayLike) -> NDArray[np.fl
 
 
 def mask_iou(first: NDArray[np.bool_], second: NDArray[np.bool_]) -> float:
-    """Return the IoU of two masks of one shape.
+    """Return the IoU of two masks (H, W), or of any other common shape.
 
     Raises:
         ValueError: their shapes differ.

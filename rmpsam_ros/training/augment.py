@@ -108,7 +108,7 @@ def content_size(placement: Placement, config: AugmentConfig) -> tuple[int, int]
 def jitter_colors(
     image: NDArray[np.uint8], strength: float, rng: np.random.Generator
 ) -> NDArray[np.uint8]:
-    """Change brightness, contrast and saturation by random factors of 1 +- strength."""
+    """Change brightness, contrast and saturation of (H, W, 3) by factors of 1 +- strength."""
     if strength == 0:
         return image
     brightness, contrast, saturation = rng.uniform(1 - strength, 1 + strength, 3)

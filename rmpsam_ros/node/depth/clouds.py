@@ -31,7 +31,7 @@ DATATYPES = {
 def labelled_cloud(
     frame: ProcessedFrame, depth: DepthImage, camera: CameraModel, stride: int
 ) -> PointCloud2:
-    """Return every stride-th pixel with a depth as a point with colour, class and instance."""
+    """Return every stride-th pixel with a depth as a point (x, y, z, colour, class, instance)."""
     points = labelled_points(
         frame.image.pixels,
         frame.image.channel_order,

@@ -23,7 +23,7 @@ ENCODINGS: dict[str, np.dtype[Any]] = {
 
 
 def decode_depth(message: Any) -> DepthImage:
-    """Read a depth image; the rows may be padded (``step``).
+    """Read a depth image (H, W); the rows may be padded (``step``).
 
     Raises:
         ImageError: unknown encoding, or size, step and data that do not fit together.

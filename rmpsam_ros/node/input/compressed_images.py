@@ -22,7 +22,7 @@ _JPEG_FRAMES = {0xC0, 0xC1, 0xC2, 0xC3, 0xC5, 0xC6, 0xC7, 0xC9, 0xCA, 0xCB, 0xCD
 
 
 def decode_compressed(message: Any) -> DecodedImage:
-    """Read a ``sensor_msgs/CompressedImage`` that holds a JPEG or PNG image.
+    """Read a ``sensor_msgs/CompressedImage`` that holds a JPEG or PNG image, as (H, W, 3) uint8.
 
     What the data is is told by its first bytes; ``format`` is used in error messages only. 16 bit
     PNG is reduced to 8 bits, alpha is dropped, an orientation stored in the file is ignored.

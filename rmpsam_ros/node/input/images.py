@@ -116,7 +116,7 @@ def decode_image(message: Any) -> DecodedImage:
     converts to rgb8 where it is installed; of mono16 the upper 8 bits are used, alpha is dropped.
 
     Returns:
-        Pixels at the size of the image; rgb8 and bgr8 are a view of ``message.data``.
+        Pixels (H, W, 3) uint8; rgb8 and bgr8 are a view of ``message.data``.
 
     Raises:
         ImageError: unknown encoding, or size, step and data that do not fit together.
