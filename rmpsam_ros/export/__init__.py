@@ -1,6 +1,17 @@
 """From a network in torch to the graphs that ONNX Runtime, OpenVINO and TensorRT execute.
 
 A network is defined once, in `rmpsam_ros.model`; what is exported is its inference form.
+
+Examples:
+    >>> from rmpsam_ros.export import ExportForm
+    >>> from rmpsam_ros.model import build_model
+    >>> form = build_model("rmpsam_lite").inference_form()
+    >>> form.parts
+    ('encoder', 'decoder', 'prompt_decoder', 'tube_decoder', 'frame')
+    >>> form.part("encoder").inputs, form.part("encoder").output_names
+    ({'image': ('batch', 3, 'height', 'width')}, ('features',))
+    >>> ExportForm("grid_sample", compute="bf16").precision
+    'bf16'
 """
 
 from rmpsam_ros.export.forms import END_OF_STEM, Compute, ExportForm, GraphPart, Quantization
