@@ -1,4 +1,4 @@
-"""What the launch files share: the arguments of the perception node, and the node itself.
+"""Parts of the launch files: the arguments of the perception node, and the node itself.
 
 Imported by launch files only: launch and launch_ros come with ROS 2, not from PyPI.
 """

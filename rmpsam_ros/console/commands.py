@@ -1,4 +1,4 @@
-"""What a browser may ask for. A request that is not in the table does not exist."""
+"""Requests of a browser; any that is not in the table is refused."""
 
 from __future__ import annotations
 

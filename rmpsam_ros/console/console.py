@@ -1,4 +1,4 @@
-"""What all browsers share: the node, its state, the frames that are encoded once for all."""
+"""State that all browsers share: the node, and frames encoded once for all."""
 
 from __future__ import annotations
 

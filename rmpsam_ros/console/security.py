@@ -1,4 +1,4 @@
-"""Who may speak to the console: the token, hosts and origins, and the headers of every answer."""
+"""Access to the console: token, hosts and origins, and the headers of every answer."""
 
 from __future__ import annotations
 

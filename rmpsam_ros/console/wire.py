@@ -1,4 +1,4 @@
-"""How frames and masks travel to the browser: one header in JSON, then plain arrays.
+"""Wire format to the browser: one header in JSON, then plain arrays.
 
 ::
 

@@ -1,4 +1,4 @@
-"""What can be evaluated: everything that answers clicks and boxes, or segments images, too."""
+"""Predictors: the interfaces of everything that can be evaluated."""
 
 from __future__ import annotations
 

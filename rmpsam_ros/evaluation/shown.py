@@ -1,4 +1,4 @@
-"""What somebody who looks at the overlay sees: objects shown, and with their right names."""
+"""Figures of the overlay as a viewer sees it: objects shown, and with their right names."""
 
 from __future__ import annotations
 

@@ -50,11 +50,13 @@ MODEL_CONFIGS: dict[str, ModelConfig] = {
 def build_model(name: str, text_embeddings: Tensor | None = None) -> RmpSam:
     """Build a network by name, in eval mode, with freshly initialised weights.
 
-    name: a key of ``MODEL_CONFIGS``.
-    text_embeddings: [C, P, 768] unit vectors, the class table (see
-        ``RmpSam.set_text_embeddings``).
-        Without it there is no class but "no object".
-    Raises ValueError for an unknown name or an unusable class table.
+    Args:
+        name: a key of ``MODEL_CONFIGS``.
+        text_embeddings: [C, P, 768] unit vectors, the class table (see
+            ``RmpSam.set_text_embeddings``). Without it the only class is "no object".
+
+    Raises:
+        ValueError: an unknown name or an unusable class table.
     """
     if name not in MODEL_CONFIGS:
         known = ", ".join(sorted(MODEL_CONFIGS))

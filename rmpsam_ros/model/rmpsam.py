@@ -117,7 +117,9 @@ class RmpSam(nn.Module):
         """Return a copy of the network, in parts, in the form in which it is executed fastest.
 
         It computes the same function with fewer operations; see ``inference_form``.
-        compute: precision of backbone and neck.
+
+        Args:
+            compute: precision of backbone and neck.
         """
         return inference_form(self, compute)
 
@@ -142,7 +144,8 @@ class RmpSam(nn.Module):
     def decode_tube(self, features: Tensor) -> RawObjects:
         """Find all objects of one tube of any length T; the masks always have an axis for T.
 
-        features: [T, 256, h, w] from ``features``.
+        Args:
+            features: [T, 256, h, w] from ``features``.
         """
         tube = self._checked(features).transpose(0, 1)
         pixels = Pixels(tube.flatten(1).unsqueeze(0), tuple(tube.shape[1:]), self.lift)

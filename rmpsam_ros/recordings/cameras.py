@@ -1,4 +1,4 @@
-"""Which topics of a recording belong to which camera."""
+"""Cameras of a recording: their image, depth and calibration topics."""
 
 from __future__ import annotations
 

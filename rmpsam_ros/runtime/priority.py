@@ -1,4 +1,4 @@
-"""Which threads come first when the CPU is full."""
+"""Priority of threads when the CPU is full."""
 
 import contextlib
 import os

@@ -1,4 +1,4 @@
-"""How far masks and boxes agree: intersection over union, and dropping what is said twice.
+"""Overlap of masks and boxes: intersection over union, and suppression of duplicates.
 
 One rule holds everywhere: what is empty overlaps nothing, something else that is empty included
 (IoU 0, as in pycocotools). That two masks are empty does not make one object of two. Where a

@@ -1,4 +1,4 @@
-"""Which weights there are, where they come from, and whether a file is what it should be.
+"""Known weights: their sources and licences, fetching, verifying and describing files.
 
 Examples:
     >>> from rmpsam_ros.weights_store import find_weights, load_table

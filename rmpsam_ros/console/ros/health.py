@@ -1,4 +1,4 @@
-"""What the perception node says of itself on /diagnostics, and which cameras it has by that."""
+"""Health of the perception node: its /diagnostics, and the cameras named there."""
 
 from __future__ import annotations
 
