@@ -105,7 +105,7 @@ class CameraRun:
         result = replace(result, prompted=self._prompted(stamp, result))
         self.counts.frames += 1
         self.counts.tracks.update(
-            one.id for one in result.tracks if one.state is TrackState.CONFIRMED
+            track.id for track in result.tracks if track.state is TrackState.CONFIRMED
         )
         frame = ProcessedFrame(
             self._topics,
@@ -134,15 +134,15 @@ class CameraRun:
     def _prompted(self, stamp: int, result: FrameResult) -> tuple[Any, ...]:
         """Follow objects in a frame that was just processed, and answer the prompts on it."""
         masks = self._pipeline.prompts.follow() or result.prompted
-        found = {one.object_id: one for one in masks}
+        found = {mask.object_id: mask for mask in masks}
         while self._prompts and self._prompts[0].stamp <= stamp:
-            one = self._prompts.pop(0)
+            due = self._prompts.pop(0)
             try:
                 answer = self._pipeline.prompts.prompt(
-                    one.prompt, result.stamp, one.name, track=True
+                    due.prompt, result.stamp, due.name, track=True
                 )
             except (PromptError, EngineError, FloatingPointError) as error:
-                raise RecordingError(f"{one.place}: {error}") from error
+                raise RecordingError(f"{due.place}: {error}") from error
             found[answer.object_id] = answer
         return tuple(found.values())
 

@@ -61,7 +61,7 @@ def find_cameras(
     images = {
         topic.name: topic for topic in recording.topics if topic.type_name in (IMAGE, COMPRESSED)
     }
-    named = dict(_named(one) for one in wanted)
+    named = dict(_named(text) for text in wanted)
     missing = [name for name in named if name not in images]
     if missing:
         raise RecordingError(
@@ -86,7 +86,7 @@ def find_cameras(
             info=_info_topic(topic),
             depth=depth.pop(names[topic], ""),
         )
-        for topic in sorted(chosen, key=lambda one: names[one])
+        for topic in sorted(chosen, key=lambda topic: names[topic])
     )
     _check_depth(recording, cameras, depth)
     return cameras
@@ -141,8 +141,8 @@ def _names(topics: Sequence[str]) -> dict[str, str]:
         return {topics[0]: ""}
     parts = [_raw(topic).strip("/").split("/") for topic in topics]
     first = _shared(parts)
-    last = _shared([one[first:][::-1] for one in parts])
-    names = ["_".join(one[first : len(one) - last]) for one in parts]
+    last = _shared([part[first:][::-1] for part in parts])
+    names = ["_".join(part[first : len(part) - last]) for part in parts]
     if not all(names) or len(set(names)) < len(names):
         names = ["_".join(topic.strip("/").split("/")) for topic in topics]
     return dict(zip(topics, names, strict=True))
@@ -168,8 +168,8 @@ def _info_topic(image: str) -> str:
 
 
 def _what_there_is(recording: Recording) -> str:
-    images = [one.name for one in recording.topics if one.type_name in (IMAGE, COMPRESSED)]
+    images = [topic.name for topic in recording.topics if topic.type_name in (IMAGE, COMPRESSED)]
     if images:
         return f"images are on {', '.join(sorted(images))}"
-    others = ", ".join(sorted(one.name for one in recording.topics)) or "nothing at all"
+    others = ", ".join(sorted(topic.name for topic in recording.topics)) or "nothing at all"
     return f"it holds {others}"

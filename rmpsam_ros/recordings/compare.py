@@ -172,19 +172,19 @@ def _compare_frame(
         _compare_panoptic(before, after, change, overlap)
     elif before.__msgtype__ == TRACKS:
         _compare_named(
-            {one.id: one for one in before.tracks},
-            {one.id: one for one in after.tracks},
-            lambda one: f"track {one.id}",
-            lambda one: f"{one.class_name}",
+            {track.id: track for track in before.tracks},
+            {track.id: track for track in after.tracks},
+            lambda track: f"track {track.id}",
+            lambda track: f"{track.class_name}",
             change,
             overlap,
         )
     else:
         _compare_named(
-            {one.object_id: one for one in before.masks},
-            {one.object_id: one for one in after.masks},
-            lambda one: f"object '{one.object_id}'",
-            lambda one: "",
+            {mask.object_id: mask for mask in before.masks},
+            {mask.object_id: mask for mask in after.masks},
+            lambda prompted: f"object '{prompted.object_id}'",
+            lambda prompted: "",
             change,
             overlap,
         )
@@ -197,7 +197,10 @@ def _compare_panoptic(before: Any, after: Any, change: Any, overlap: Any) -> Non
         return
     if len(before.segments) != len(after.segments):
         change("counts", f"{len(before.segments)} segments became {len(after.segments)}")
-    segments = ({one.id: one for one in before.segments}, {one.id: one for one in after.segments})
+    segments = (
+        {segment.id: segment for segment in before.segments},
+        {segment.id: segment for segment in after.segments},
+    )
     for old, new, iou in _matches(_id_map(before), _id_map(after)):
         one, other = segments[0].get(old), segments[1].get(new)
         if one is None or other is None:

@@ -79,7 +79,7 @@ def _sheet(tiles: list[NDArray[np.uint8]]) -> NDArray[np.uint8]:
     for start in range(0, len(tiles), COLUMNS):
         row = tiles[start : start + COLUMNS]
         height = max(tile.shape[0] for tile in row)
-        cells = [np.pad(one, ((0, height - len(one)), (0, 0), (0, 0))) for one in row]
+        cells = [np.pad(tile, ((0, height - len(tile)), (0, 0), (0, 0))) for tile in row]
         width = min(COLUMNS, len(tiles)) * TILE_WIDTH
         line = np.concatenate(cells, axis=1)
         rows.append(np.pad(line, ((0, 0), (0, width - line.shape[1]), (0, 0))))

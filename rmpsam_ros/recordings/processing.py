@@ -64,8 +64,8 @@ class Processing:
             one.fusion = fusion
             one.prompts.limit(values["max_prompts"])
         self.runs = {
-            camera.name: CameraRun(camera, one, values, types, by_camera[camera.name])
-            for camera, one in zip(cameras, self._pipelines, strict=True)
+            camera.name: CameraRun(camera, pipeline, values, types, by_camera[camera.name])
+            for camera, pipeline in zip(cameras, self._pipelines, strict=True)
         }
         self._images = {camera.image: self.runs[camera.name] for camera in cameras}
         self._depths = {camera.depth: self.runs[camera.name] for camera in cameras if camera.depth}
@@ -121,9 +121,9 @@ def _by_camera(
     prompts: Sequence[RecordedPrompt], cameras: Sequence[CameraTopics]
 ) -> dict[str, list[RecordedPrompt]]:
     found: dict[str, list[RecordedPrompt]] = {camera.name: [] for camera in cameras}
-    for one in prompts:
-        if one.camera not in found:
+    for prompt in prompts:
+        if prompt.camera not in found:
             known = ", ".join(repr(name) for name in found)
-            raise RecordingError(f"{one.place}: camera is '{one.camera}'; expected {known}")
-        found[one.camera].append(one)
+            raise RecordingError(f"{prompt.place}: camera is '{prompt.camera}'; expected {known}")
+        found[prompt.camera].append(prompt)
     return found

@@ -54,7 +54,7 @@ def read_prompts(path: Path) -> tuple[RecordedPrompt, ...]:
     if not isinstance(content, list) or len(content) > MAX_PROMPTS:
         raise RecordingError(f"prompts file '{path}' must hold a list of up to {MAX_PROMPTS}")
     prompts = [_prompt(entry, f"'{path}', prompt {k}") for k, entry in enumerate(content, 1)]
-    return tuple(sorted(prompts, key=lambda one: one.stamp))
+    return tuple(sorted(prompts, key=lambda prompt: prompt.stamp))
 
 
 def _prompt(entry: object, place: str) -> RecordedPrompt:
@@ -62,13 +62,15 @@ def _prompt(entry: object, place: str) -> RecordedPrompt:
         raise RecordingError(
             f"{place}: expected stamp and points or boxes, and maybe name and camera; got {entry}"
         )
-    points = [_numbers(one, (2, 3), place) for one in _list(entry, "points", MAX_POINTS, place)]
-    boxes = [_numbers(one, (4,), place) for one in _list(entry, "boxes", MAX_BOXES, place)]
+    points = [
+        _numbers(values, (2, 3), place) for values in _list(entry, "points", MAX_POINTS, place)
+    ]
+    boxes = [_numbers(values, (4,), place) for values in _list(entry, "boxes", MAX_BOXES, place)]
     if not points and not boxes:
         raise RecordingError(f"{place} has neither points nor boxes")
-    labels = [one[2] if len(one) == 3 else FOREGROUND for one in points]
+    labels = [point[2] if len(point) == 3 else FOREGROUND for point in points]
     prompt = ObjectPrompt(
-        np.array([one[:2] for one in points], np.float32).reshape(-1, 2),
+        np.array([point[:2] for point in points], np.float32).reshape(-1, 2),
         np.array(labels, np.uint8),
         np.array(boxes, np.float32).reshape(-1, 4),
     )
@@ -89,8 +91,8 @@ def _list(entry: Mapping[str, Any], key: str, maximum: int, place: str) -> Seque
 def _numbers(values: object, lengths: tuple[int, ...], place: str) -> list[float]:
     good = isinstance(values, list) and len(values) in lengths
     if not good or not all(
-        type(one) in (int, float) and math.isfinite(one)
-        for one in values  # type: ignore[attr-defined]
+        type(value) in (int, float) and math.isfinite(value)
+        for value in values  # type: ignore[attr-defined]
     ):
         expected = " or ".join(map(str, lengths))
         raise RecordingError(f"{place}: got {values!r}; expected {expected} numbers")

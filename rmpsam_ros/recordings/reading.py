@@ -156,7 +156,9 @@ class Rosbag2:
 
     def messages(self, wanted: set[str]) -> Iterator[Recorded]:
         """Yield the messages of some topics in the order of their times."""
-        connections = [one for one in self._reader.connections if one.topic in wanted]
+        connections = [
+            connection for connection in self._reader.connections if connection.topic in wanted
+        ]
         if not connections:
             return
         for connection, time, data in self._reader.messages(connections):
@@ -184,12 +186,12 @@ class Salvaged:
                 self._damage.append(f"{file.name}: {_reason(error)}")
                 continue
             self._files.append(source)
-        self.topics = _merged(topic for one in self._files for topic in one.topics)
+        self.topics = _merged(topic for file in self._files for topic in file.topics)
 
     @property
     def damage(self) -> list[str]:
         """What could not be read so far, one line each."""
-        return [*self._damage, *(line for one in self._files for line in one.damage)]
+        return [*self._damage, *(line for file in self._files for line in file.damage)]
 
     def messages(self, wanted: set[str]) -> Iterator[Recorded]:
         """Yield the messages of some topics, file by file."""
@@ -209,7 +211,7 @@ def _salvaged(file: Path) -> Source:
 def _files(path: Path) -> list[Path]:
     if not path.is_dir():
         return [path]
-    return sorted(one for one in path.iterdir() if one.suffix in STORAGE_SUFFIXES)
+    return sorted(file for file in path.iterdir() if file.suffix in STORAGE_SUFFIXES)
 
 
 def _merged(topics: Iterator[Topic]) -> tuple[Topic, ...]:
@@ -218,7 +220,7 @@ def _merged(topics: Iterator[Topic]) -> tuple[Topic, ...]:
     for topic in topics:
         key = (topic.name, topic.type_name)
         known = merged.get(key)
-        counts = [one.count for one in (known, topic) if one is not None]
+        counts = [seen.count for seen in (known, topic) if seen is not None]
         merged[key] = topic.counted(None if None in counts else sum(filter(None, counts)))
     return tuple(merged.values())
 

@@ -44,12 +44,17 @@ class Ros1Bag:
         foreign = self._reader.typestore.fielddefs
         self._store.register({name: foreign[name] for name in foreign if name not in known})
         self._cache: dict[str, Any] = {}
-        self._topics = {(one.id, one.owner): self._topic(one) for one in self._reader.connections}
+        self._topics = {
+            (connection.id, connection.owner): self._topic(connection)
+            for connection in self._reader.connections
+        }
         self.topics = tuple(self._topics.values())
 
     def messages(self, wanted: set[str]) -> Iterator[Recorded]:
         """Yield the messages of some topics in the order of their times, converted."""
-        connections = [one for one in self._reader.connections if one.topic in wanted]
+        connections = [
+            connection for connection in self._reader.connections if connection.topic in wanted
+        ]
         if not connections:
             return
         for connection, time, data in self._reader.messages(connections):

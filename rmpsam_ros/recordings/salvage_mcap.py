@@ -41,7 +41,7 @@ class SalvagedMcap:
     def messages(self, wanted: set[str]) -> Iterator[Recorded]:
         """Yield the messages of some topics, sorted by time within each chunk."""
         for batch in self._batches([]):
-            for record in sorted(batch, key=lambda one: one.log_time):
+            for record in sorted(batch, key=lambda record: record.log_time):
                 topic = self._channels.get(record.channel_id)
                 if topic is not None and topic.name in wanted:
                     yield Recorded(topic, record.log_time, record.data)

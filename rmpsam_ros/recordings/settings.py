@@ -17,7 +17,9 @@ from rmpsam_ros.pipeline import PipelineConfig
 from rmpsam_ros.recordings.errors import RecordingError
 
 NODE_NAMES = ("/**", "/*", "rmpsam", "/rmpsam")  # of the section that is meant for the node
-_PARAMETERS = {one.name: one for group in NODE_PARAMETERS.values() for one in group}
+_PARAMETERS = {
+    parameter.name: parameter for group in NODE_PARAMETERS.values() for parameter in group
+}
 
 
 def read_settings(
@@ -32,7 +34,7 @@ def read_settings(
     Raises:
         RecordingError: the file cannot be read, or a value is not accepted.
     """
-    values: dict[str, Any] = {name: one.default for name, one in _PARAMETERS.items()}
+    values: dict[str, Any] = {name: parameter.default for name, parameter in _PARAMETERS.items()}
     given = {} if path is None else _of_file(path)
     given |= dict(_override(text) for text in overrides)
     unknown = []
@@ -52,7 +54,8 @@ def read_settings(
 def config_of(values: Mapping[str, Any], with_prompts: bool) -> PipelineConfig:
     """Return the pipeline's configuration.
 
-    with_prompts: without any, no prompt engine is loaded and no image is kept.
+    Args:
+        with_prompts: without any, no prompt engine is loaded and no image is kept.
     """
     try:
         config = pipeline_config(Settings(**values))
