@@ -40,7 +40,7 @@ def export_graph(
     """Write one part of a network; every axis that its shapes name is dynamic.
 
     What the parts are, with their inputs and outputs, is said where the model's inference form
-    is made: `rmpsam_ros.model.inference_form`, `rmpsam_ros.model.sam.inference_form`. All inputs
+    is made: `rmpsam_ros.model.network_parts`, `rmpsam_ros.model.sam.inference_form`. All inputs
     and outputs are float32. Nodes are named after the module that they come from.
 
     Args:

@@ -17,16 +17,12 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Protocol, TypeAlias, TypeVar, runtime_checkable
+from typing import Protocol, TypeAlias, TypeVar, runtime_checkable
 
 import torch
 from torch import Tensor, nn
 
 from rmpsam_ros.model.folding import fold_batch_norm, norm_as_affine
-
-if TYPE_CHECKING:
-    from rmpsam_ros.model.outputs import RawObjects, RawPrompts
-    from rmpsam_ros.model.rmpsam import RmpSam
 
 Network = TypeVar("Network", bound=nn.Module)
 
@@ -101,29 +97,6 @@ class InferenceForm:
         """Move all parts, in place."""
         self.network.to(device)
         return self
-
-
-def inference_form(model: RmpSam, compute: torch.dtype) -> InferenceForm:
-    """Return the inference form of a network; see ``RmpSam.inference_form``.
-
-    B is the batch, N = 100, K the number of prompts (0 is allowed), H and W multiples of 32,
-    h = H / 4, w = W / 4, c = 131; all inputs and outputs are float32:
-
-    - encoder: ``image`` [B, 3, H, W] to ``features`` [B, c, h, w], compact;
-    - decoder: ``features`` and ``boxes`` [B, K, 4] to ``class_logits`` [B, N, C + 1],
-      ``mask_logits`` [B, N, h, w], ``queries`` [B, N, 256], ``prompt_mask_logits`` [B, K, h, w]
-      and ``prompt_iou`` [B, K];
-    - prompt_decoder: ``features`` and ``boxes`` to the last two;
-    - tube_decoder: ``features`` [T, c, h, w] of one tube of T frames to the first three, of which
-      ``mask_logits`` is [1, N, T, h, w];
-    - frame: ``image`` and ``boxes`` to everything, ``features`` included.
-    """
-    form, dtype = exact_copy(model)
-    form.lift = form.neck.take_lift()
-    form.to(dtype)
-    convert(form.backbone, compute)
-    convert(form.neck, compute)
-    return InferenceForm(form, _parts(channels_last(form)))
 
 
 def exact_copy(model: Network) -> tuple[Network, torch.dtype]:
@@ -220,71 +193,3 @@ def _converted(tensor: Tensor, dtype: torch.dtype) -> Tensor:
     if isinstance(tensor, nn.Parameter):
         return nn.Parameter(tensor.to(dtype), requires_grad=False)
     return tensor.to(dtype)
-
-
-def _parts(network: RmpSam) -> dict[str, Part]:
-    num_objects, dim = network.object_queries.shape
-    assert network.lift is not None
-    masks = ("mask_height", "mask_width")
-    image: Shapes = {"image": ("batch", 3, "height", "width")}
-    features: Shapes = {"features": ("batch", network.lift.shape[1], *masks)}
-    tube: Shapes = {"features": ("frames", network.lift.shape[1], *masks)}
-    boxes: Shapes = {"boxes": ("batch", "prompts", 4)}
-    classes = network.classifier.num_classes + 1
-    objects: Shapes = {
-        "class_logits": ("batch", num_objects, classes),
-        "mask_logits": ("batch", num_objects, *masks),
-        "queries": ("batch", num_objects, dim),
-    }
-    tube_objects: Shapes = {
-        "class_logits": (1, num_objects, classes),
-        "mask_logits": (1, num_objects, "frames", *masks),
-        "queries": (1, num_objects, dim),
-    }
-    prompts: Shapes = {
-        "prompt_mask_logits": ("batch", "prompts", *masks),
-        "prompt_iou": ("batch", "prompts"),
-    }
-    everything = {**features, **objects, **prompts}
-    asked = {**features, **boxes}
-    body = ("backbone", "neck")
-    heads = tuple(name for name, _ in network.named_children() if name not in body)
-    encoder = Part(network, _encoder, image, features, unused=heads)
-    decoder = Part(network, _decoder, asked, {**objects, **prompts}, unused=body)
-    return {
-        "encoder": encoder,
-        "decoder": decoder,
-        "prompt_decoder": Part(network, _prompt_decoder, asked, prompts, unused=body),
-        "tube_decoder": Part(network, _tube_decoder, tube, tube_objects, unused=body),
-        "frame": Part(network, _frame, {**image, **boxes}, everything, (encoder, decoder)),
-    }
-
-
-def _encoder(network: RmpSam, image: Tensor) -> tuple[Tensor, ...]:
-    return (network.features(image),)
-
-
-def _decoder(network: RmpSam, features: Tensor, boxes: Tensor) -> tuple[Tensor, ...]:
-    objects, prompts = network.decode(features, boxes)
-    return (*_of_objects(objects), *_of_prompts(prompts))
-
-
-def _prompt_decoder(network: RmpSam, features: Tensor, boxes: Tensor) -> tuple[Tensor, ...]:
-    return _of_prompts(network.decode_prompts(features, boxes))
-
-
-def _tube_decoder(network: RmpSam, features: Tensor) -> tuple[Tensor, ...]:
-    return _of_objects(network.decode_tube(features))
-
-
-def _frame(network: RmpSam, image: Tensor, boxes: Tensor) -> tuple[Tensor, ...]:
-    features = network.features(image)
-    return (features, *_decoder(network, features, boxes))
-
-
-def _of_objects(objects: RawObjects) -> tuple[Tensor, ...]:
-    return objects.class_logits, objects.mask_logits, objects.queries
-
-
-def _of_prompts(prompts: RawPrompts) -> tuple[Tensor, ...]:
-    return prompts.mask_logits, prompts.iou[..., 0]

@@ -9,6 +9,8 @@
 
 from __future__ import annotations
 
+from typing import cast
+
 import torch
 from torch import Tensor, nn
 
@@ -17,8 +19,14 @@ from rmpsam_ros.model.anchors import box_masks, grid_cells
 from rmpsam_ros.model.backbones import build_backbone
 from rmpsam_ros.model.classifier import STAGE_TEMPERATURE, TextClassifier
 from rmpsam_ros.model.decoder import Decoder, DecoderOutput
-from rmpsam_ros.model.inference_form import InferenceForm, inference_form
+from rmpsam_ros.model.inference_form import (
+    InferenceForm,
+    channels_last,
+    convert,
+    exact_copy,
+)
 from rmpsam_ros.model.neck import Neck
+from rmpsam_ros.model.network_parts import Network, parts
 from rmpsam_ros.model.outputs import RawObjects, RawPrompts, StageOutput
 from rmpsam_ros.model.pixels import Pixels
 from rmpsam_ros.model.prompt_encoder import PromptEncoder
@@ -116,12 +124,18 @@ class RmpSam(nn.Module):
     def inference_form(self, compute: torch.dtype = torch.float32) -> InferenceForm:
         """Return a copy of the network, in parts, in the form in which it is executed fastest.
 
-        It computes the same function with fewer operations; see ``inference_form``.
+        It computes the same function with fewer operations; see ``inference_form`` and, for the
+        parts, ``network_parts``.
 
         Args:
             compute: precision of backbone and neck.
         """
-        return inference_form(self, compute)
+        form, dtype = exact_copy(self)
+        form.lift = form.neck.take_lift()
+        form.to(dtype)
+        convert(form.backbone, compute)
+        convert(form.neck, compute)
+        return InferenceForm(form, parts(cast(Network, channels_last(form))))
 
     def decode_objects(
         self, features: Tensor, frames: int = 1, with_stages: bool = False

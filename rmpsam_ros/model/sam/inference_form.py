@@ -12,7 +12,7 @@
 from __future__ import annotations
 
 import copy
-from typing import TYPE_CHECKING, cast
+from typing import Protocol, cast
 
 import torch
 from torch import Tensor, nn
@@ -28,18 +28,24 @@ from rmpsam_ros.model.inference_form import (
 )
 from rmpsam_ros.model.sam.layers import LayerNorm2d, Mlp
 from rmpsam_ros.model.sam.mask_decoder import FeatureFusion, MaskDecoder
+from rmpsam_ros.model.sam.prompt_encoder import PromptEncoder
 from rmpsam_ros.model.sam.two_way_transformer import Attention, Looks, TwoWayLayer
-
-if TYPE_CHECKING:
-    from rmpsam_ros.model.sam.prompt_model import PromptModel
 
 GRID = 64  # cells of the image along each side
 IMAGE_SIZE = 16 * GRID
 MASK_SIZE = 4 * GRID
 
 
-def inference_form(model: PromptModel, compute: torch.dtype) -> InferenceForm:
-    """The inference form of a model; see `PromptModel.inference_form`.
+class Model(Protocol):
+    """What is needed of a `PromptModel`."""
+
+    image_encoder: nn.Module
+    prompt_encoder: PromptEncoder
+    mask_decoder: MaskDecoder
+
+
+def inference_form(model: nn.Module, compute: torch.dtype) -> InferenceForm:
+    """The inference form of a `PromptModel`; see its method of this name.
 
     All inputs and outputs are float32; K is the number of prompts, N of points of each:
 
@@ -53,7 +59,7 @@ def inference_form(model: PromptModel, compute: torch.dtype) -> InferenceForm:
       them, the three of an ambiguous prompt.
     """
     form, dtype = exact_copy(model)
-    network = SamForm(form).to(dtype).requires_grad_(False)
+    network = SamForm(cast(Model, form)).to(dtype).requires_grad_(False)
     convert(network.image_encoder, compute)
     if network.fusion_image is not None:
         convert(network.fusion_image, compute)
@@ -97,7 +103,7 @@ class SamForm(nn.Module):
 
     no_mask: Tensor
 
-    def __init__(self, model: PromptModel) -> None:
+    def __init__(self, model: Model) -> None:
         """Take over the parts of a model, in float64."""
         super().__init__()
         self.compute = torch.float32

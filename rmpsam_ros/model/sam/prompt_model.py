@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from rmpsam_ros.model.inference_form import InferenceForm
+from rmpsam_ros.model.sam.inference_form import inference_form
 from rmpsam_ros.model.sam.mask_decoder import MaskDecoder
 from rmpsam_ros.model.sam.prompt_encoder import PromptEncoder, join_prompts
 
@@ -77,8 +78,6 @@ class PromptModel(nn.Module):
         It computes the same function with fewer operations; see `sam.inference_form`. `compute`
         is the precision of the image encoder.
         """
-        from rmpsam_ros.model.sam.inference_form import inference_form
-
         return inference_form(self, compute)
 
     def decode(
