@@ -55,7 +55,9 @@ def _parts(name: str) -> Iterator[tuple[str, Part]]:
             if form.part(part).pieces or (compute != "fp32" and part != "encoder"):
                 continue
             for operator in (False, True):
-                layers = [one for one in form.network.modules() if isinstance(one, DeformConv2d)]
+                layers = [
+                    module for module in form.network.modules() if isinstance(module, DeformConv2d)
+                ]
                 for layer in layers:
                     layer.as_onnx_operator = operator
                 if not operator or (layers and part == "encoder" and compute == "fp32"):

@@ -103,7 +103,7 @@ def structure(part: Part) -> str:
 
 def _is_plain(value: object) -> bool:
     if isinstance(value, tuple):
-        return all(_is_plain(one) for one in value)
+        return all(_is_plain(item) for item in value)
     return isinstance(value, bool | int | float | str | torch.dtype)
 
 
@@ -114,9 +114,9 @@ def _joined(part: Part) -> "onnx.ModelProto":
     for number, piece in enumerate(others, 1):
         _rename(piece, fixed, f"/{number}")
         own, other = whole.graph, piece.graph
-        known = {one.name for one in (*own.initializer, *own.input, *own.output)}
-        own.initializer.extend(one for one in other.initializer if one.name not in known)
-        own.input.extend(one for one in other.input if one.name not in known)
+        known = {value.name for value in (*own.initializer, *own.input, *own.output)}
+        own.initializer.extend(tensor for tensor in other.initializer if tensor.name not in known)
+        own.input.extend(value for value in other.input if value.name not in known)
         own.node.extend(other.node)
         own.output.extend(other.output)
     return whole

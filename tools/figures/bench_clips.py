@@ -30,7 +30,7 @@ def main() -> None:
     add("--size", default="640x480")
     add("--rounds", type=int, default=10)
     options = parser.parse_args()
-    lengths = [int(one) for one in options.clips.split(",")]
+    lengths = [int(clip) for clip in options.clips.split(",")]
     width, height = (int(side) for side in options.size.split("x"))
     config = EngineConfig(
         model=options.model,

@@ -143,8 +143,8 @@ def look(network: Engine, frame: KeptFrame) -> list[FoundMask]:
 def best_overlaps(found: list[FoundMask], truth: np.ndarray) -> list[float]:
     """IoU of every annotated object with the mask that fits it best."""
     best = np.zeros(len(truth))
-    for one in found:
-        mask = decode_mask(one.mask)
+    for item in found:
+        mask = decode_mask(item.mask)
         shared = (truth & mask).sum((1, 2))
         best = np.maximum(best, shared / (truth | mask).sum((1, 2)))
     return best.tolist()

@@ -67,7 +67,9 @@ def main() -> int:
 
 def read(entry: dict, folders: list[Path]) -> np.ndarray | None:
     """The picture of an entry, BGR; None if its file is not here."""
-    path = next((one / entry["file"] for one in folders if (one / entry["file"]).is_file()), None)
+    path = next(
+        (folder / entry["file"] for folder in folders if (folder / entry["file"]).is_file()), None
+    )
     if path is None:
         print(f"{entry['name']}: {entry['file']} is not here")
         return None

@@ -78,7 +78,7 @@ def count_tracks(
 def track_figures(counters: Iterable[IdentitySwitches]) -> dict[str, float]:
     """Sums over videos."""
     names = ("switches", "fragmentations", "matches", "objects")
-    return {name: sum(getattr(one, name) for one in counters) for name in names}
+    return {name: sum(getattr(counter, name) for counter in counters) for name in names}
 
 
 class PromptedScore:

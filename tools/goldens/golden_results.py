@@ -35,7 +35,7 @@ def official_map(result: PanopticResult, label_set: LabelSet) -> NDArray[np.int6
     """The id map in the official coding: stuff class, thing class + 1000 * number, C for none."""
     coded = np.full(result.id_map.max() + 1, label_set.num_classes, np.int64)
     things = 0
-    for segment in sorted(result.segments, key=lambda one: one.query):
+    for segment in sorted(result.segments, key=lambda segment: segment.query):
         things += segment.is_thing
         coded[segment.id] = segment.class_id + 1000 * things * segment.is_thing
     return coded[result.id_map]

@@ -283,8 +283,8 @@ def answered(threads):
         name: sorted(s for code, s in answers if names[code] == name) for name in names.values()
     }
     return {
-        "requests": len(answers) + sum(one.unanswered for one in threads),
-        "unanswered": sum(one.unanswered for one in threads),
+        "requests": len(answers) + sum(thread.unanswered for thread in threads),
+        "unanswered": sum(thread.unanswered for thread in threads),
         "answers": {name: len(waits) for name, waits in by_name.items() if waits},
         "seconds_to_answer": {
             "all": spread(sorted(seconds for _, seconds in answers)),

@@ -97,7 +97,7 @@ def losses_seen(diagnostics, camera):
     part = f"rmpsam: {camera.name} input" if camera.name else "rmpsam: input"
     for status in diagnostics[-1].status if diagnostics else ():
         if status.name == part:
-            return int({one.key: one.value for one in status.values}["lost on the way"])
+            return int({value.key: value.value for value in status.values}["lost on the way"])
     return -1
 
 

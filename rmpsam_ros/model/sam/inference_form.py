@@ -237,10 +237,11 @@ class StackedMlp(nn.Module):
         self.count = len(networks)
         layers = list(zip(*(network.layers for network in networks), strict=True))
         self.weights = nn.ParameterList(
-            torch.stack([cast(Tensor, one.weight).T for one in layer]) for layer in layers
+            torch.stack([cast(Tensor, linear.weight).T for linear in layer]) for layer in layers
         )
         self.biases = nn.ParameterList(
-            torch.stack([cast(Tensor, one.bias) for one in layer]).unsqueeze(1) for layer in layers
+            torch.stack([cast(Tensor, linear.bias) for linear in layer]).unsqueeze(1)
+            for layer in layers
         )
 
     def forward(self, tokens: Tensor) -> Tensor:
