@@ -29,8 +29,8 @@ class TextClassifier(nn.Module):
     rows: Tensor
     places: Tensor
 
+    # Buffers of any length: exported graphs are the same (`rmpsam_ros.export.templates`).
     free_lengths = ("text_embeddings", "rows", "places")
-    """Buffers of any length: exported graphs are the same (`rmpsam_ros.export.templates`)."""
 
     def __init__(self, text_dim: int) -> None:
         super().__init__()

@@ -93,8 +93,8 @@ _ARCHITECTURES: dict[int, tuple[type[BasicBlock] | type[Bottleneck], tuple[int, 
 class ResNet(nn.Module):
     """ResNet without the classification layer; keys equal the usual ImageNet checkpoints."""
 
+    # Its activations can be stored in eight bits: nothing but convolutions and ReLUs.
     has_int8 = True
-    """Its activations can be stored in eight bits: nothing but convolutions and ReLUs."""
 
     def __init__(self, depth: int) -> None:
         super().__init__()

@@ -33,8 +33,8 @@ class TinyVitBackbone(nn.Module):
 
     out_channels = (64 + 2 * POSITION_WAVES, 128, 480, 320)
 
+    # The first layers, which stay float32 where a whole backbone in bf16 is too inaccurate.
     stem = "encoder.layers.0.blocks"
-    """What comes first, and stays float32 where a whole backbone in bf16 is too far off."""
 
     def __init__(self) -> None:
         super().__init__()

@@ -65,22 +65,21 @@ class GridFilter:
 
 @dataclass(frozen=True)
 class EverythingMasks:
-    """N masks of one image with the prompts they came from."""
+    """N masks of one image with the prompts they came from.
+
+    Attributes:
+        masks: (N, H, W) bool.
+        boxes: (N, 4), first and last column and row of each mask: x0, y0, x1, y1, zeros if empty.
+        predicted_iou: (N,), by the model, not bounded to 0..1.
+        prompt: (N,), index of the point of the grid, or of the box, that each mask answers.
+        stability: (N,), overlap of the mask with itself at a stricter threshold.
+    """
 
     masks: NDArray[np.bool_]
-    """[N, H, W]"""
-
     boxes: NDArray[np.int64]
-    """[N, 4], first and last column and row of each mask: x0, y0, x1, y1, zeros if empty"""
-
     predicted_iou: NDArray[np.float32]
-    """[N], by the model, not bounded to 0..1"""
-
     prompt: NDArray[np.int64]
-    """[N], which point of the grid or which box each mask answers"""
-
     stability: NDArray[np.float32]
-    """[N], overlap of the mask with itself at a stricter threshold"""
 
 
 def point_grid(side: int, height: int, width: int) -> NDArray[np.float64]:

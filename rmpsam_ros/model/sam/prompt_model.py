@@ -24,13 +24,15 @@ PROMPTS_AT_ONCE = 8
 
 
 class ImageEmbedding(NamedTuple):
-    """What the decoder needs to know of one or more images; keep it, and clicks are cheap."""
+    """Encoder output of one or more images, for the decoder; keep it, and clicks are cheap.
+
+    Attributes:
+        features: [B, 256, 64, 64].
+        high_res: [B, 64, 256, 256], only of models that fuse high-resolution features.
+    """
 
     features: Tensor
-    """[B, 256, 64, 64]"""
-
     high_res: Tensor | None = None
-    """[B, 64, 256, 256], only of models that fuse high-resolution features"""
 
     def select(self, index: int) -> "ImageEmbedding":
         """The embedding of one image of the batch, still with a batch axis, of length 1."""
