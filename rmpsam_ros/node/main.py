@@ -9,11 +9,10 @@ import time
 
 import cv2
 import rclpy
-from rclpy.executors import MultiThreadedExecutor
 from rclpy.logging import get_logger
 
 from rmpsam_ros.node.parameters.table import ParameterError
-from rmpsam_ros.node.process import initialize, spin, wait_for
+from rmpsam_ros.node.process import NodeExecutor, initialize, spin, wait_for
 from rmpsam_ros.node.rmpsam_node import RmpsamNode
 
 END_TIMEOUT = 2.0  # seconds in all; ros2 launch sends the next signal after 5 s
@@ -37,7 +36,7 @@ def main(arguments: list[str] | None = None) -> int:
         get_logger("rmpsam").fatal(f"not started: {error}")
         rclpy.shutdown()
         return 1
-    executor = MultiThreadedExecutor(node.executor_threads)
+    executor = NodeExecutor(node.executor_threads)
     executor.add_node(node)
     spinner = threading.Thread(target=spin, args=(executor, stop), name="executor", daemon=True)
     spinner.start()

@@ -11,14 +11,15 @@ import signal
 import sys
 import threading
 import time
+from collections.abc import Callable
 from functools import cache
 from importlib import metadata
 from pathlib import Path
-from typing import NoReturn
+from typing import Any, NoReturn
 
 import rclpy
 from ament_index_python.packages import PackageNotFoundError, get_package_share_directory
-from rclpy.executors import Executor, ExternalShutdownException
+from rclpy.executors import Executor, ExternalShutdownException, MultiThreadedExecutor
 from rclpy.logging import get_logger
 from rclpy.signals import SignalHandlerOptions
 
@@ -127,6 +128,32 @@ def end(status: int) -> NoReturn:
     os._exit(status)
 
 
+class NodeExecutor(MultiThreadedExecutor):
+    """An executor that goes on when a message or request cannot be taken.
+
+    rclpy would never look at that subscription or service again: what it notes before it takes a
+    message is taken back only if that succeeds. Taking fails for instance while memory is short.
+    """
+
+    def _make_handler(
+        self, entity: Any, node: Any, take_from_wait_list: Callable[[Any], Any], *further: Any
+    ) -> Any:
+        def take(entity: Any) -> Any:
+            try:
+                return take_from_wait_list(entity)
+            except Exception as error:
+                _log_failure("message cannot be taken", error)
+                return None  # as if it had not been there
+
+        return super()._make_handler(entity, node, take, *further)
+
+
+def _log_failure(what: str, error: Exception) -> None:
+    get_logger("rmpsam_ros").error(
+        f"{what}: {type(error).__name__}: {error}", throttle_duration_sec=5.0
+    )
+
+
 def spin(executor: Executor, stop: threading.Event) -> None:
     """Run callbacks until `stop` is set and the executor is shut down.
 
@@ -139,6 +166,4 @@ def spin(executor: Executor, stop: threading.Event) -> None:
             return
         except Exception as error:
             if not stop.is_set():
-                get_logger("rmpsam_ros").error(
-                    f"callback failed: {type(error).__name__}: {error}", throttle_duration_sec=5.0
-                )
+                _log_failure("callback failed", error)

@@ -184,8 +184,11 @@ class RmpsamNode(LifecycleNode):
             labels=pipeline.label_set.name,
             prompts=pipeline.prompts.engine.info,
         )
-        log = self.get_logger().warning if random else self.get_logger().info
-        log(f"network: {info}; loaded in {time.monotonic() - started:.1f} s")
+        line = f"network: {info}; loaded in {time.monotonic() - started:.1f} s"
+        if random:  # two lines: rclpy ties each to one severity for the life of the process
+            self.get_logger().warning(line)
+        else:
+            self.get_logger().info(line)
         return TransitionCallbackReturn.SUCCESS
 
     @log_failure

@@ -163,10 +163,9 @@ def live_settings():
 @pytest.fixture
 def make_node(ros, fake_pipeline):
     """Start nodes in this process; by default with the fake pipeline, and parameters by name."""
-    from rclpy.executors import MultiThreadedExecutor
     from rclpy.parameter import Parameter
 
-    from rmpsam_ros.node.process import spin
+    from rmpsam_ros.node.process import NodeExecutor, spin
     from rmpsam_ros.node.rmpsam_node import RmpsamNode
 
     running = []
@@ -174,7 +173,7 @@ def make_node(ros, fake_pipeline):
     def make(factory=lambda settings, progress: fake_pipeline, spinning=True, **parameters):
         overrides = [Parameter(name, value=value) for name, value in parameters.items()]
         node = RmpsamNode(factory, parameter_overrides=overrides)
-        executor = MultiThreadedExecutor(node.executor_threads)
+        executor = NodeExecutor(node.executor_threads)
         executor.add_node(node)
         stop = threading.Event()
         thread = threading.Thread(target=spin, args=(executor, stop), daemon=True)

@@ -226,6 +226,25 @@ def test_a_network_that_does_not_stop_is_an_error(
         wait_for_status("network", {0}, "fake (fake weights)")
 
 
+def test_random_and_real_weights_follow_each_other(
+    make_node, fake_pipeline, change_state, get_state, wait_for, wait_for_status
+):
+    """Every transition again and again, with two networks whose log lines differ in severity."""
+    from dataclasses import replace
+
+    real = fake_pipeline.engine_info
+    random = replace(real, weights="random weights")
+    make_node(autostart=False)
+    for info, level in ((random, 1), (real, 0), (random, 1), (real, 0)):
+        fake_pipeline.engine_info, fake_pipeline.closed = info, False
+        assert change_state("configure") and change_state("activate")
+        wait_for_status("network", {level}, info.weights)
+        assert change_state("deactivate") and change_state("cleanup")
+        assert get_state() == "unconfigured"
+    assert change_state("shutdown")
+    assert get_state() == "finalized"
+
+
 def test_random_weights_are_a_warning(make_node, fake_pipeline, wait_for_status):
     from dataclasses import replace
 
