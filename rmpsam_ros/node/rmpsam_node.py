@@ -17,6 +17,7 @@ from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackRet
 from rmpsam_ros.node import qos
 from rmpsam_ros.node.camera import Camera
 from rmpsam_ros.node.camera_services import CameraServices
+from rmpsam_ros.node.loading import PipelineFactory, make_pipeline
 from rmpsam_ros.node.parameters.declaration import DeclaredParameters
 from rmpsam_ros.node.parameters.live_values import LiveThresholds
 from rmpsam_ros.node.parameters.settings import Settings
@@ -26,14 +27,18 @@ from rmpsam_ros.node.results import detections
 from rmpsam_ros.node.results.label_publishers import LabelPublishers
 from rmpsam_ros.node.self_report import SelfReport
 from rmpsam_ros.node.status import Level, Status
+from rmpsam_ros.node.threads.call_queue import CallQueue
 from rmpsam_ros.node.threads.inference_thread import InferenceThread
 from rmpsam_ros.node.threads.prompt_thread import PromptThread
+from rmpsam_ros.node.threads.watchdog import Watchdog
+from rmpsam_ros.node.threads.worker import Worker
 from rmpsam_ros.node.topic_names import topic_names_of
 
 if TYPE_CHECKING:
     from rmpsam_ros.pipeline import Pipeline
 
 CLOSE_TIMEOUT = 30.0  # seconds for the frame that is being processed to end
+STALLED_TIMEOUT = 1.0  # the same, when it is known to hang
 PROGRESS_PERIOD = 10.0  # seconds between two signs of life while the network is loaded
 
 # Threads of the executor besides those in which prompt requests wait. For each camera: its images,
@@ -41,26 +46,7 @@ PROGRESS_PERIOD = 10.0  # seconds between two signs of life while the network is
 # autostart, report, and two that are always free to answer BUSY.
 CAMERA_THREADS, OTHER_THREADS = 5, 5
 
-Progress = Callable[[str], None]
 Transition = Callable[["RmpsamNode", LifecycleState], TransitionCallbackReturn]
-PipelineFactory = Callable[[Settings, Progress], "Pipeline"]
-
-
-def make_pipeline(settings: Settings, progress: Progress) -> Pipeline:
-    """Make the pipeline that the settings describe."""
-    # Importing PyTorch takes seconds; by now the node is up and can say what it is doing.
-    progress("loading PyTorch")
-    from rmpsam_ros.node.parameters.configuration import (
-        class_ids,
-        fusion_config,
-        pipeline_config,
-    )
-    from rmpsam_ros.pipeline import create_pipeline
-
-    pipeline = create_pipeline(pipeline_config(settings), progress)
-    pipeline.fusion = fusion_config(settings, pipeline.label_set)
-    class_ids(settings.mask_classes, pipeline.label_set, "mask_classes")
-    return pipeline
 
 
 def log_failure(transition: Transition) -> Transition:
@@ -118,10 +104,13 @@ class RmpsamNode(LifecycleNode):
         self._labels = LabelPublishers(
             self, [services.camera.names for services in self._camera_services]
         )
+        self._watchdog = Watchdog(
+            settings, self._watched_threads, self.get_logger(), self.get_fully_qualified_name()
+        )
         self._report = SelfReport(
             self,
             [services.report for services in self._camera_services],
-            lambda: self._network_status,
+            lambda: self._watchdog.check(self._network_status),
             lambda: self._pipelines[0].engine_info.device if self._pipelines else "",
         )
         for line in settings.unknown_names():
@@ -224,15 +213,16 @@ class RmpsamNode(LifecycleNode):
     def on_cleanup(self, state: LifecycleState) -> TransitionCallbackReturn:
         """Give back the network's memory.
 
+        A network that does not stop is left behind: another one can be loaded beside it.
+
         Returns:
             SUCCESS: the node is unconfigured.
-            ERROR: the network does not stop; the node goes on to on_error.
         """
-        if not self._release():
-            self._set_network_status(Level.ERROR, "the network does not stop")
-            return TransitionCallbackReturn.ERROR
-        self._set_network_status(Level.OK, "not loaded")
-        self.get_logger().info("unconfigured: the network is unloaded")
+        if self._release():
+            self._set_network_status(Level.OK, "not loaded")
+            self.get_logger().info("unconfigured: the network is unloaded")
+        else:
+            self._leave_behind()
         return TransitionCallbackReturn.SUCCESS
 
     @log_failure
@@ -251,12 +241,11 @@ class RmpsamNode(LifecycleNode):
 
         Returns:
             SUCCESS: the node is unconfigured and may be configured again.
-            FAILURE: the network still runs; the node is finalized.
         """
         self.get_logger().error(f"error while {state.label}: {self._network_status.message}")
-        if self._release():
-            return TransitionCallbackReturn.SUCCESS
-        return TransitionCallbackReturn.FAILURE
+        if not self._release():
+            self._leave_behind()
+        return TransitionCallbackReturn.SUCCESS
 
     def _autostart(self) -> None:
         self._autostart_timer.cancel()
@@ -327,6 +316,8 @@ class RmpsamNode(LifecycleNode):
         """Stop taking images and end the threads, first the one that only uses the pipelines."""
         for camera in self.cameras:
             camera.stop()
+        if self._watchdog.alarmed:
+            timeout = min(timeout, STALLED_TIMEOUT)
         prompts, network = self._prompt_thread, self._thread
         if prompts is not None and not prompts.close(timeout):
             return False
@@ -341,6 +332,26 @@ class RmpsamNode(LifecycleNode):
             gc.collect()
             give_back_memory()
         return True
+
+    def _leave_behind(self) -> None:
+        """Give up threads that do not end; what they hold is freed when they do."""
+        prompts, network = self._prompt_thread, self._thread
+        for services in self._camera_services:
+            services.dispatcher.close()
+        if network is not None:
+            network.closes_pipelines = prompts is None or prompts.close(0.0)
+            network.close(0.0)
+        self._thread = self._prompt_thread = None
+        self._pipelines = ()
+        gc.unfreeze()
+        line = "the network does not stop and is left behind: its memory is not given back"
+        self._set_network_status(Level.WARN, f"not loaded; {line}")
+        self.get_logger().error(f"unconfigured: {line}; restart the process if memory is short")
+
+    def _watched_threads(self) -> list[tuple[Worker, CallQueue]]:
+        """Return the threads of the network and of prompts, as far as they have begun to serve."""
+        threads = (self._thread if self._pipelines else None, self._prompt_thread)
+        return [(thread, thread.calls) for thread in threads if thread is not None]
 
     def _raise_if_stopping(self) -> None:
         """Raise InterruptedError if the node is to stop."""

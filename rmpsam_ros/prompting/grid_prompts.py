@@ -20,7 +20,7 @@ from rmpsam_ros.model.sam.transforms import (
     logits_to_picture,
     points_to_frame,
 )
-from rmpsam_ros.prompting.steps import Steps
+from rmpsam_ros.prompting.steps import Step, Steps
 from rmpsam_ros.segmentation.overlap import distinct_boxes
 
 BOXES_AT_ONCE = 320
@@ -114,7 +114,7 @@ def grid_steps(
         logits, iou = decode(part, labels, multimask=True)
         good, mask = torch.nonzero(iou > keep.predicted_iou, as_tuple=True)
         candidates.add(logits[good, mask], iou[good, mask], good + start, keep)
-        yield
+        yield Step.PAUSE
     best_first = np.argsort(-np.array(candidates.iou), kind="stable")
     boxes = np.array(candidates.boxes).reshape(-1, 4)[best_first]
     return candidates.result(best_first[distinct_boxes(boxes, keep.box_iou)])

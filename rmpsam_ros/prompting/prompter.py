@@ -22,7 +22,7 @@ from rmpsam_ros.prompting.propagate import propagate
 from rmpsam_ros.prompting.refinement import add_clicks, correct_place, prompt_anchor
 from rmpsam_ros.prompting.segment_everything import everything_from_boxes, everything_from_grid
 from rmpsam_ros.prompting.shared_decoder import SharedDecoder
-from rmpsam_ros.prompting.steps import Steps, finished
+from rmpsam_ros.prompting.steps import Step, Steps, finished
 from rmpsam_ros.runtime import EngineError, ObjectOutput, PromptOutput
 from rmpsam_ros.segmentation.preprocess import Letterbox
 from rmpsam_ros.segmentation.prompt_types import ObjectPrompt, PromptError, validate_prompt
@@ -145,6 +145,16 @@ class Prompter:
 
         When it raises, nothing has changed.
         """
+        return finished(self.prompt_steps(prompt, stamp, object_id, track))
+
+    def prompt_steps(
+        self,
+        prompt: ObjectPrompt,
+        stamp: float | None = None,
+        object_id: str = "",
+        track: bool = False,
+    ) -> Steps[PromptedMask]:
+        """Do what `prompt` does; nothing has changed before ``Step.COMMIT``."""
         if len(object_id) > MAX_ID_LENGTH:
             raise PromptError(
                 f"object_id has {len(object_id)} characters; expected at most {MAX_ID_LENGTH}"
@@ -158,6 +168,7 @@ class Prompter:
         self._frames.drop_excess()
         place = prompt_anchor(complete, size)
         seen = observe(frame, answer, place, complete, by_queries=not self.engine.runs_beside)
+        yield Step.COMMIT
         known = self._objects.put(object_id, track, seen)
         if known.state is not PromptState.SINGLE and not self.engine.runs_beside:
             self._catch_up(known.object_id, frame.stamp)

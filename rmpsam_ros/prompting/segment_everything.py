@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from rmpsam_ros.prompting.answers import FoundMask, PromptEngine
 from rmpsam_ros.prompting.frames import KeptFrame
 from rmpsam_ros.prompting.observation import crop
-from rmpsam_ros.prompting.steps import Steps
+from rmpsam_ros.prompting.steps import Step, Steps
 from rmpsam_ros.segmentation.overlap import distinct, distinct_boxes, mask_ious
 from rmpsam_ros.segmentation.prompt_types import PromptError
 from rmpsam_ros.segmentation.run_length import RunLengthMask
@@ -44,7 +44,7 @@ def everything_from_boxes(engine: PromptEngine, frame: KeptFrame) -> Steps[list[
             for answer in answers
             if answer.score >= _MIN_SCORE and answer.mask.area >= _MIN_AREA
         ]
-        yield
+        yield Step.PAUSE
     return _largest_first(distinct_masks(found, _MAX_MASK_IOU))
 
 

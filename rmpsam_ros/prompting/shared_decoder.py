@@ -12,7 +12,7 @@ from rmpsam_ros.prompting.answers import Answer, FoundMask
 from rmpsam_ros.prompting.frames import KeptFrame
 from rmpsam_ros.prompting.grid_prompts import point_grid
 from rmpsam_ros.prompting.refinement import anchor_prompt
-from rmpsam_ros.prompting.steps import Steps
+from rmpsam_ros.prompting.steps import Step, Steps
 from rmpsam_ros.runtime import Engine, ObjectOutput, PromptOutput
 from rmpsam_ros.segmentation.preprocess import Letterbox
 from rmpsam_ros.segmentation.prompt_types import FOREGROUND, ObjectPrompt, prompt_boxes
@@ -66,7 +66,7 @@ class SharedDecoder:
             if answer.score >= _MIN_GRID_SCORE:
                 found.append(FoundMask(encode_mask(answer.mask), answer.score))
             if count % _PROMPTS_AT_ONCE == 0:
-                yield
+                yield Step.PAUSE
         return found
 
     def pass_boxes(self, anchors: Sequence[Anchor], geometry: Letterbox) -> NDArray[np.float32]:

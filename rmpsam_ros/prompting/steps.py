@@ -1,10 +1,20 @@
 """Long work in steps, between which its thread may do something else."""
 
 from collections.abc import Generator
+from enum import Enum
 from typing import TypeAlias, TypeVar
 
 T = TypeVar("T")
-Steps: TypeAlias = Generator[None, None, T]
+
+
+class Step(Enum):
+    """What work says of itself between two steps."""
+
+    PAUSE = "something else may be done first"
+    COMMIT = "next something is changed: if nobody waits for the work any more, it ends here"
+
+
+Steps: TypeAlias = Generator[Step, None, T]
 """Yields after every step; returns the result."""
 
 

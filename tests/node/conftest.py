@@ -147,6 +147,21 @@ def fake_pipeline():
 
 
 @pytest.fixture
+def make_pipeline():
+    """Make further pipelines without a network; their gates are opened at the end."""
+    made = []
+
+    def make():
+        made.append(_load_helper("fake_pipeline").FakePipeline())
+        return made[-1]
+
+    yield make
+    for pipeline in made:
+        pipeline.gate.set()
+        pipeline.prompt_engine.gate.set()
+
+
+@pytest.fixture
 def feed():
     """Give a node in this process an image for certain; the middleware may lose some."""
     return lambda node, image, camera=0: node.cameras[camera].subscription.callback(image, {})

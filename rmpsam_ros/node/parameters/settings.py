@@ -26,6 +26,7 @@ class Settings:
     engine: str
     device: str
     num_threads: int
+    stall_timeout: float
     long_side: int
     short_side: int
     # Results

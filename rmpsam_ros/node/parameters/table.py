@@ -120,6 +120,14 @@ NODE_PARAMETERS: dict[str, tuple[Parameter, ...]] = {
             range=(0, 256),
         ),
         Parameter(
+            "stall_timeout",
+            10.0,
+            "The network is reported to hang, and requests that wait for it are refused, when it "
+            "has worked on one image or request for longer, seconds.",
+            Change.LIVE,
+            range=(0.1, 3600.0),
+        ),
+        Parameter(
             "long_side",
             defaults.LONG_SIDE,
             "The image is resized so that its long side does not exceed this, pixels.",

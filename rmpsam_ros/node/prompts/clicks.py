@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from builtin_interfaces.msg import Time
 from geometry_msgs.msg import Point, PointStamped
@@ -15,6 +15,9 @@ from rmpsam_ros.node.input.frame_headers import FrameHeaders
 from rmpsam_ros.node.prompts.dispatcher import PromptDispatcher
 from rmpsam_ros.node.prompts.requests import Code, click_prompt
 from rmpsam_ros.node.topic_names import TopicNames
+
+if TYPE_CHECKING:
+    from rmpsam_ros.pipeline import PromptedMask
 
 
 class ClickTopics:
@@ -59,8 +62,8 @@ class ClickTopics:
     def _answer(self, x: float, y: float, stamp: Time) -> None:
         self._dispatcher.pipeline()
         wanted, prompt = self._headers.resolve(stamp), click_prompt(x, y)
-        result = self._dispatcher.ask(
-            lambda pipeline: pipeline.prompts.prompt(
+        result: PromptedMask = self._dispatcher.ask(
+            lambda pipeline: pipeline.prompts.prompt_steps(
                 prompt, wanted, pipeline.prompts.object_at(x, y), track=True
             )
         )

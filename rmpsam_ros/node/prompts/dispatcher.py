@@ -109,8 +109,8 @@ class PromptDispatcher:
             raise Refusal(Code.NOT_ACTIVE, "the node is not active; activate it first")
         return pipeline
 
-    def ask(self, function: Callable[[Pipeline], T | Steps[T]]) -> T:
-        """Have the thread of the prompt engine run a function, and return what it returns.
+    def ask(self, function: Callable[[Pipeline], Steps[T]]) -> T:
+        """Have the thread of the prompt engine do work in steps, and return its result.
 
         The answer comes within ``prompt_timeout``, or one of the errors does.
 

@@ -79,6 +79,7 @@ def refusal(error: Exception) -> Refusal | None:
     from rmpsam_ros import pipeline
     from rmpsam_ros.node.threads.call_queue import (
         BusyError,
+        StalledError,
         StoppedError,
         TookTooLongError,
         WaitedTooLongError,
@@ -95,6 +96,7 @@ def refusal(error: Exception) -> Refusal | None:
     codes: dict[type[Exception], Code] = {
         BusyError: Code.BUSY,
         StoppedError: Code.NOT_ACTIVE,
+        StalledError: Code.INTERNAL_ERROR,
         pipeline.NoFrameError: Code.NO_FRAME,
         pipeline.FrameNotKeptError: Code.FRAME_NOT_KEPT,
         pipeline.TooManyPromptsError: Code.TOO_MANY_PROMPTS,

@@ -69,8 +69,8 @@ class PromptService:
         check_request(request)
         stamp = self._headers.resolve(request.stamp)
         prompt = object_prompt(request)
-        result = self._dispatcher.ask(
-            lambda pipeline: pipeline.prompts.prompt(
+        result: PromptedMask = self._dispatcher.ask(
+            lambda pipeline: pipeline.prompts.prompt_steps(
                 prompt, stamp, request.object_id, request.track
             )
         )

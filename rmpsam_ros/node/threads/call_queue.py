@@ -7,9 +7,9 @@ from collections import Counter, deque
 from collections.abc import Callable
 from concurrent import futures
 from types import GeneratorType
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar, overload
 
-from rmpsam_ros.prompting.steps import Steps
+from rmpsam_ros.prompting.steps import Step, Steps
 
 if TYPE_CHECKING:  # importing it takes seconds, which belong to the configuration of the node
     from rmpsam_ros.pipeline import Pipeline
@@ -25,6 +25,10 @@ class StoppedError(RuntimeError):
     """The thread is not there, or was stopped while the call was waiting."""
 
 
+class StalledError(RuntimeError):
+    """The thread hangs or has ended; the call has not run."""
+
+
 class WaitedTooLongError(TimeoutError):
     """Nobody got to the call in time; it has not run."""
 
@@ -37,7 +41,7 @@ class Call:
     """A function of the pipeline that somebody waits for.
 
     Attributes:
-        given_up: set by who waited, when it took too long.
+        given_up: whether nobody waits for it any more.
     """
 
     def __init__(self, pipeline: Pipeline, function: Callable[[Pipeline], Any]) -> None:
@@ -45,7 +49,23 @@ class Call:
         self.function = function
         self.future: futures.Future[Any] = futures.Future()
         self.given_up = False
+        self._committed = False
+        self._lock = threading.Lock()  # either it is given up, or it commits
         self._steps: Steps[Any] | None = None
+
+    def give_up(self) -> bool:
+        """Wait for it no longer; False if it is about to change something, or has."""
+        with self._lock:
+            self.given_up = not self._committed
+            return self.given_up
+
+    def _go_on_if_wanted(self, commit: bool = False) -> None:
+        """End the steps if the caller has gone; else it waits for what is committed."""
+        with self._lock:
+            self._committed |= commit and not self.given_up
+        if self.given_up and self._steps is not None:
+            self._steps.close()
+            raise TookTooLongError("given up")
 
     def work(self) -> bool:
         """Run the function, or its next step, unless its caller gave it up; never raises.
@@ -62,10 +82,9 @@ class Call:
                     self.future.set_result(result)
                     return True
                 self._steps = result
-            if self.given_up:
-                self._steps.close()
-                raise TookTooLongError("given up")  # its caller has gone
-            next(self._steps)
+            self._go_on_if_wanted()
+            while next(self._steps) is Step.COMMIT:
+                self._go_on_if_wanted(commit=True)
         except StopIteration as end:
             self.future.set_result(end.value)
         except Exception as error:
@@ -93,15 +112,21 @@ class CallQueue:
         self._calls: deque[Call] = deque()
         self.closed = False
 
+    @overload
     def call(
-        self, pipeline: Pipeline, function: Callable[[Pipeline], T | Steps[T]], timeout: float
-    ) -> T:
+        self, pipeline: Pipeline, function: Callable[[Pipeline], Steps[T]], timeout: float
+    ) -> T: ...
+
+    @overload
+    def call(self, pipeline: Pipeline, function: Callable[[Pipeline], T], timeout: float) -> T: ...
+
+    def call(self, pipeline: Pipeline, function: Callable[[Pipeline], Any], timeout: float) -> Any:
         """Have the other thread run a function of a pipeline, and return what it returns.
 
         Args:
             pipeline: whose call it is; too many calls of one do not keep another from its own.
             function: what it does in steps takes turns with other calls and frames.
-            timeout: seconds until it must have returned.
+            timeout: seconds until it must have returned, or begun to change something.
 
         Raises:
             BusyError: too many calls of this pipeline are pending.
@@ -159,7 +184,10 @@ class CallQueue:
         futures.wait([call.future], timeout)
         if call.future.done():
             return call.future.result()
-        call.given_up = True
+        if not call.give_up():
+            futures.wait([call.future], timeout)  # it has changed something: its caller must know
+            if call.future.done():
+                return call.future.result()
         if call.future.cancel():
             with self._work:
                 if call in self._calls:
@@ -167,14 +195,20 @@ class CallQueue:
             raise WaitedTooLongError(f"not worked on within {timeout:g} s")
         raise TookTooLongError(f"not finished within {timeout:g} s")
 
+    def refuse_waiting(self, reason: Callable[[], Exception]) -> None:
+        """Have all waiting calls raise an error, between two steps as well.
+
+        Args:
+            reason: makes the error, one for every call.
+        """
+        with self._work:
+            while self._calls:
+                future = self._calls.popleft().future
+                if future.running() or future.set_running_or_notify_cancel():
+                    future.set_exception(reason())
+
     def _stop_waiting(self) -> None:
-        """Have all waiting calls raise StoppedError, between two steps as well."""
-        while self._calls:
-            future = self._calls.popleft().future
-            if future.running():
-                future.set_exception(StoppedError("the node was stopped"))
-            elif future.cancel():
-                future.set_running_or_notify_cancel()  # wakes who waits for it
+        self.refuse_waiting(lambda: StoppedError("the node was stopped"))
 
     def _on_done(self, pipeline: Pipeline) -> None:
         with self._work:

@@ -60,6 +60,8 @@ class InferenceThread(Worker):
     Attributes:
         calls: run between two frames; when the thread is closed, those that wait raise
             StoppedError.
+        closes_pipelines: whether the pipelines are closed at the end; not while another thread
+            that hangs may use them.
     """
 
     def __init__(
@@ -73,6 +75,7 @@ class InferenceThread(Worker):
         self._create = create
         self._cameras = cameras
         self.calls = CallQueue(work, max_pending)
+        self.closes_pipelines = True
         self._pipelines: futures.Future[Sequence[Pipeline]] = futures.Future()
         self._start()
 
@@ -100,7 +103,8 @@ class InferenceThread(Worker):
         try:
             self._serve(deque(zip(self._cameras, pipelines, strict=True)))
         finally:
-            for pipeline in pipelines:
+            self.calls.close()
+            for pipeline in pipelines if self.closes_pipelines else ():
                 pipeline.close()
 
     def _serve(self, turns: deque[tuple[FrameConsumer, Pipeline]]) -> None:
@@ -111,8 +115,10 @@ class InferenceThread(Worker):
                     return
                 waiting = len(self.calls)
             for _ in range(waiting):
-                self.calls.work_on_next()
-            self._process_next(turns)
+                with self._at_work():
+                    self.calls.work_on_next()
+            with self._at_work():
+                self._process_next(turns)
 
     def _process_next(self, turns: deque[tuple[FrameConsumer, Pipeline]]) -> None:
         """Process the frame of the next camera that has one, and those that go along with it."""
@@ -130,6 +136,8 @@ class InferenceThread(Worker):
         if not begun:
             return
         outputs = _infer(begun[0][1], [frame.pending for _, _, frame in begun])
+        if self._closing:
+            return  # perhaps given up long ago: another network may be at work by now
         for (camera, pipeline, frame), output in zip(begun, outputs, strict=True):
             camera.finish(pipeline, frame, output)
         del outputs, output  # an error among them knows this frame, and all that is in it

@@ -50,15 +50,23 @@ class PromptThread(Worker):
 
     def _run(self) -> None:
         yield_to_frames()
+        try:
+            self._serve()
+        finally:
+            self.calls.close()
+
+    def _serve(self) -> None:
         while True:
             with self._work:
                 self._work.wait_for(lambda: self._closing or self.calls or self._to_follow)
                 if self._closing:
                     return
-            self.calls.work_on_next()
-            self._follow_one()  # also after a call: a flood of them must not prevent it
+            with self._at_work():
+                self.calls.work_on_next()
+            with self._at_work():
+                self._follow_next()  # also after a call: a flood of them must not prevent it
 
-    def _follow_one(self) -> None:
+    def _follow_next(self) -> None:
         with self._work:
             if not self._to_follow:
                 return

@@ -311,3 +311,14 @@ def test_every_service_of_the_package_is_served(start, listener, wait_for):
         return {kind for _, types in offered for one in types for kind in [one.split("/")[-1]]}
 
     wait_for(lambda: {name for name in kinds if "_" not in name} <= served(), "all services")
+
+
+def test_a_request_that_was_given_up_changes_nothing(camera, ask, fake_pipeline, set_parameter):
+    """Its answer comes after all: nobody is told of the object, so there is none."""
+    assert set_parameter("prompt_timeout", 0.2) == ""
+    fake_pipeline.prompt_engine.gate.clear()
+    assert ask(object_id="ghost", track=True).code == Code.BUSY
+    assert set_parameter("prompt_timeout", 60.0) == ""
+    fake_pipeline.prompt_engine.gate.set()
+    assert ask(object_id="real", track=True).code == Code.OK
+    assert [mask.object_id for mask in ask(ListPrompts).masks] == ["real"]
