@@ -120,6 +120,7 @@ class Camera:
         self.spatial = spatial
         self.active = False
         self.last_arrival = self.last_age = 0.0
+        self._last_image: float | None = None
         self._newest_stamp: int | None = None  # as `Frame.stamp`
         self._clock = node.get_clock()
         # A remapped `image` moves the compressed topic along, as image_transport does it.
@@ -149,16 +150,21 @@ class Camera:
 
     def forget(self) -> None:
         """Begin anew, with another pipeline: no newest frame, all counts at 0."""
-        self._newest_stamp = None
+        self._newest_stamp = self._last_image = None
         self.headers.clear()
         self.statistics = CameraStatistics()
         self.slot.reset_counts()
+
+    def silent_for(self) -> float:
+        """Return the seconds since the last image came; 0: none has come yet."""
+        last = self._last_image
+        return 0.0 if last is None else time.monotonic() - last
 
     def _on_image(self, message: Any, info: Mapping[str, Any]) -> None:
         if not self.active:
             return
         self.losses.note(info)
-        self.last_arrival = time.monotonic()
+        self.last_arrival = self._last_image = time.monotonic()
         now, stamp = self._clock.now().nanoseconds, nanoseconds(message.header.stamp)
         self.last_age = (now - (stamp or now)) * 1e-9
         # Some cameras stamp no image; simulated time may stand at 0.
@@ -233,7 +239,8 @@ class Camera:
         if back > self._settings.current.backward_jump:
             self._logger.warning(
                 f"{self.names.about('image')} stamps went back by {back:.3f} s (more than "
-                "backward_jump): all tracks end and new ones begin"
+                "backward_jump): all tracks end and new ones begin",
+                throttle_duration_sec=LOG_PERIOD,
             )
             pipeline.reset()
 

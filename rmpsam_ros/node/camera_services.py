@@ -59,7 +59,9 @@ class CameraServices:
             consumers=ConsumerTopics(node, names, settings, calibration),
             spatial=spatial,
         )
-        self.dispatcher = PromptDispatcher(node, names, lambda: self.camera.active, settings)
+        self.dispatcher = PromptDispatcher(
+            node, names, lambda: self.camera.active, self.camera.silent_for, settings
+        )
         self._services = PromptService(node, names, self.dispatcher, self.camera.headers)
         self._clicks = ClickTopics(node, names, self.dispatcher, self.camera.headers)
         self.report = CameraReport(node, self.camera, self.dispatcher.status, settings)

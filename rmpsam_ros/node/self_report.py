@@ -23,6 +23,7 @@ from rmpsam_ros.node.topic_health import InputState, Problem
 
 PERIOD = 1.0  # seconds
 FAILURE_MEMORY = 10.0  # seconds for which a failed image is warned about
+NAME_LOG_PERIOD = 60.0  # seconds between two lines about another node of the same name
 ALL_FAIL = 10  # failures in a row that are an error
 
 
@@ -66,12 +67,20 @@ class SelfReport:
 
     def report(self) -> None:
         """Publish all statuses and log what is new."""
-        statuses = [self._network()]
+        statuses = [self._network_or_name()]
         for camera in self._cameras:
             statuses += camera.statuses()
         stamp = self._node.get_clock().now().to_msg()
         name = self._node.get_name()
         self._publisher.publish(diagnostics_message(name, self._hardware_id(), statuses, stamp))
+
+    def _network_or_name(self) -> Status:
+        """Return the status of the network, or a warning if another node has the same name."""
+        status, problem = self._network(), topic_health.name_problem(self._node)
+        if problem is None or status.level is not Level.OK:
+            return status
+        self._node.get_logger().warning(problem.text, throttle_duration_sec=NAME_LOG_PERIOD)
+        return Status(status.part, problem.level, problem.text, status.values)
 
 
 class CameraReport:
@@ -105,6 +114,7 @@ class CameraReport:
 
     def _input(self) -> Status:
         camera, subscription = self._camera, self._camera.subscription
+        active = camera.active  # before all else: what follows holds for an active camera
         topic, profile = subscription.topic_name, subscription.qos_profile
         peers = topic_health.subscription_peers(self._node, topic, profile)
         rate = self._received.read(camera.slot.received)
@@ -119,7 +129,6 @@ class CameraReport:
             silent_for=time.monotonic() - camera.last_arrival,
             timeout=self._settings.current.input_timeout,
         )
-        active = camera.active
         problem = topic_health.input_problem(state) if active else None
         if not active:
             self._known_problems.pop("input", None)  # not solved, only no longer looked at

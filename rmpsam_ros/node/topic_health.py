@@ -94,7 +94,7 @@ def input_problem(state: InputState) -> Problem | None:
             "best_effort",
         )
     if state.silent_for < state.timeout:
-        return _losses(state)
+        return _several(state, good) or _losses(state)
     silence = f"no image on {state.topic} for {state.silent_for:.0f} s"
     names = f"{len(good)} publisher(s) ({', '.join(peer.node for peer in good)})"
     if good and state.received:
@@ -123,6 +123,17 @@ def input_problem(state: InputState) -> Problem | None:
     return Problem(Level.WARN, "no publisher", text)
 
 
+def _several(state: InputState, publishers: Sequence[Peer]) -> Problem | None:
+    if len(publishers) < 2:
+        return None
+    names = ", ".join(peer.node for peer in publishers)
+    text = (
+        f"{len(publishers)} publishers send images on {state.topic} ({names}), which are taken "
+        f"for those of one camera; stop all but one, or remap {state.remapped}"
+    )
+    return Problem(Level.WARN, "several publishers", text)
+
+
 def _losses(state: InputState) -> Problem | None:
     if state.lost < MIN_LOST_SHARE:
         return None
@@ -145,6 +156,20 @@ def output_problem(topic: str, subscribers: Sequence[Peer]) -> Problem | None:
         f"subscriber, or set qos_overrides.{topic}.publisher"
     )
     return Problem(Level.WARN, f"incompatible {topic}", text)
+
+
+def name_problem(node: Node) -> Problem | None:
+    """Return a problem if another node has the full name of this one."""
+    own = (node.get_name(), node.get_namespace())
+    number = sum(found == own for found in node.get_node_names_and_namespaces())
+    if number < 2:
+        return None
+    name = node.get_fully_qualified_name()
+    text = (
+        f"{number} nodes are called {name}: requests are answered by any of them, and results are "
+        "published by all; end the others, or start this one with -r __node:=another_name"
+    )
+    return Problem(Level.WARN, "name", text)
 
 
 def subscription_peers(node: Node, topic: str, profile: QoSProfile) -> list[Peer]:

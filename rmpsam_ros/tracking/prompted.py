@@ -27,7 +27,7 @@ from rmpsam_ros.tracking.prompted_records import (
     TooManyPromptsError,
 )
 
-MADE_ID = re.compile(r"object-([0-9]{1,9})")
+MADE_ID = re.compile(r"object-([0-9]+)")
 
 
 class PromptedObjects:

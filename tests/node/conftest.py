@@ -186,6 +186,8 @@ def make_node(ros, fake_pipeline):
     running = []
 
     def make(factory=lambda settings, progress: fake_pipeline, spinning=True, **parameters):
+        # Tests give an image and take their time: no prompt is refused for it.
+        parameters = {"keep_seconds": 600.0, **parameters}
         overrides = [Parameter(name, value=value) for name, value in parameters.items()]
         node = RmpsamNode(factory, parameter_overrides=overrides)
         executor = NodeExecutor(node.executor_threads)

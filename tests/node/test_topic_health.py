@@ -151,3 +151,24 @@ def test_profiles_serve_and_are_served_by_everybody():
 )
 def test_profiles_in_words(profile, words):
     assert qos.describe(profile) == words
+
+
+def test_two_publishers_of_images_are_a_warning_with_their_names():
+    second = replace(GOOD, node="/bag_player")
+    playing = replace(QUIET, silent_for=0.1, publishers=(GOOD, second), received=5)
+    problem = input_problem(playing)
+    assert (problem.level, problem.kind) == (Level.WARN, "several publishers")
+    assert "2 publishers send images on" in problem.text
+    assert "/driver, /bag_player" in problem.text
+    assert input_problem(replace(playing, publishers=(GOOD,))) is None
+
+
+def test_two_nodes_of_a_name_are_a_warning(make_node, ros, wait_for_status):
+    make_node()
+    wait_for_status("network", {0}, "fake weights")
+    other = ros.create_node("rmpsam")
+    try:
+        wait_for_status("network", {1}, "2 nodes are called /rmpsam")
+    finally:
+        other.destroy_node()
+    wait_for_status("network", {0}, "fake weights")

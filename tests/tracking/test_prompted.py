@@ -22,6 +22,13 @@ from rmpsam_ros.tracking.prompted_records import (
         (["cup", ""], ["cup", "object-1"]),
         (["object-2", "", ""], ["object-2", "object-3", "object-4"]),
         (["object-x", ""], ["object-x", "object-1"]),
+        (
+            ["object-999999999", "", "", "object-1000000002", ""],
+            [f"object-{number}" for number in (999999999, 1000000000, 1000000001)]
+            + ["object-1000000002", "object-1000000003"],
+        ),
+        (["object-" + "9" * 100, "", ""], [f"object-{10**100 - 1 + k}" for k in range(3)]),
+        (["object-007", "", "object-8", ""], ["object-007", "object-8", "object-8", "object-9"]),
     ],
 )
 def test_ids_are_given_or_made(objects, given, expected):

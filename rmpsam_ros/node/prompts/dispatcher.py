@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from rmpsam_ros.pipeline import Pipeline
 
 T = TypeVar("T")
+MIN_KEPT = 1.0  # seconds for which the newest image is always answered on
 ERROR_MEMORY = 10.0  # seconds for which an error is warned about
 
 
@@ -34,6 +35,7 @@ class PromptDispatcher:
     Args:
         names: which camera it is.
         active: returns whether requests are taken.
+        silent_for: returns the seconds since the last image came; 0: none has come yet.
         settings: limits of requests and of their waiting.
     """
 
@@ -42,11 +44,13 @@ class PromptDispatcher:
         node: Node,
         names: TopicNames,
         active: Callable[[], bool],
+        silent_for: Callable[[], float],
         settings: LiveSettings,
     ) -> None:
         self._logger = node.get_logger()
         self._names = names
         self._active = active
+        self._silent_for = silent_for
         self._settings = settings
         self._limit = RateLimit()
         self._pipeline: Pipeline | None = None
@@ -115,10 +119,11 @@ class PromptDispatcher:
         The answer comes within ``prompt_timeout``, or one of the errors does.
 
         Raises:
-            Refusal: the node is not active, or requests come too fast.
+            Refusal: the node is not active, requests come too fast, or images come no more.
             Exception: as `CallQueue.call`.
         """
         pipeline = self.pipeline()
+        self._check_age()
         rate = self._settings.current.prompt_requests_rate
         if not self._limit.take(rate):
             raise Refusal(
@@ -129,6 +134,19 @@ class PromptDispatcher:
         if thread is None:
             raise Refusal(Code.NOT_ACTIVE, "the network is not loaded")
         return thread.calls.call(pipeline, function, self._settings.current.prompt_timeout)
+
+    def _check_age(self) -> None:
+        """Refuse to answer on images that nobody sees any more.
+
+        The pipeline only knows how far stamps lie apart, not how late it is.
+        """
+        silence, kept = self._silent_for(), self._settings.current.keep_seconds
+        if silence > max(kept, MIN_KEPT):
+            raise Refusal(
+                Code.FRAME_NOT_KEPT,
+                f"no image has come for {silence:.1f} s, and prompts are answered on those of the "
+                f"last {kept:g} s (keep_seconds): send images",
+            )
 
     def ask_network(self, function: Callable[[Pipeline], T]) -> T:
         """Have the inference thread run a function between two frames, as `ask`."""

@@ -322,3 +322,18 @@ def test_a_request_that_was_given_up_changes_nothing(camera, ask, fake_pipeline,
     fake_pipeline.prompt_engine.gate.set()
     assert ask(object_id="real", track=True).code == Code.OK
     assert [mask.object_id for mask in ask(ListPrompts).masks] == ["real"]
+
+
+def test_an_image_that_is_old_by_the_clock_is_not_answered_on(start, ask, wait_for):
+    camera = start(keep_seconds=0.5)
+    camera.frame(1.0)
+    wait_for(lambda: camera.node.cameras[0].silent_for() > 1.0, "silence")
+    for stamp in (Time(), Time(sec=1)):
+        answer = ask(stamp=stamp)
+        assert answer.code == Code.FRAME_NOT_KEPT
+        assert "prompts are answered on those of the last 0.5 s (keep_seconds)" in answer.message
+    camera.node.cameras[0].stop()
+    camera.node.cameras[0].start()  # no image has come since
+    assert ask().code == Code.FRAME_NOT_KEPT
+    camera.frame(1.1)
+    assert camera.node.cameras[0].silent_for() > 1.0 or ask().code == Code.OK
