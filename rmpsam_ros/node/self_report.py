@@ -28,7 +28,7 @@ ALL_FAIL = 10  # failures in a row that are an error
 
 
 class SelfReport:
-    """Publishes the statuses of the network, and of input, processing, prompts and outputs.
+    """Publishes the statuses of network and name, and of input, processing, prompts and outputs.
 
     Args:
         cameras: their reports.
@@ -67,20 +67,20 @@ class SelfReport:
 
     def report(self) -> None:
         """Publish all statuses and log what is new."""
-        statuses = [self._network_or_name()]
+        statuses = [self._network(), self._name()]
         for camera in self._cameras:
             statuses += camera.statuses()
         stamp = self._node.get_clock().now().to_msg()
         name = self._node.get_name()
         self._publisher.publish(diagnostics_message(name, self._hardware_id(), statuses, stamp))
 
-    def _network_or_name(self) -> Status:
-        """Return the status of the network, or a warning if another node has the same name."""
-        status, problem = self._network(), topic_health.name_problem(self._node)
-        if problem is None or status.level is not Level.OK:
-            return status
+    def _name(self) -> Status:
+        """Return the status of the node's name, which no other node should have."""
+        problem = topic_health.name_problem(self._node)
+        if problem is None:
+            return Status("name", Level.OK, "no other node has this name")
         self._node.get_logger().warning(problem.text, throttle_duration_sec=NAME_LOG_PERIOD)
-        return Status(status.part, problem.level, problem.text, status.values)
+        return Status("name", problem.level, problem.text)
 
 
 class CameraReport:

@@ -165,10 +165,10 @@ def test_two_publishers_of_images_are_a_warning_with_their_names():
 
 def test_two_nodes_of_a_name_are_a_warning(make_node, ros, wait_for_status):
     make_node()
-    wait_for_status("network", {0}, "fake weights")
+    wait_for_status("name", {0}, "no other node")
     other = ros.create_node("rmpsam")
     try:
-        wait_for_status("network", {1}, "2 nodes are called /rmpsam")
+        wait_for_status("name", {1}, "2 nodes are called /rmpsam")
     finally:
         other.destroy_node()
-    wait_for_status("network", {0}, "fake weights")
+    wait_for_status("name", {0}, "no other node")
