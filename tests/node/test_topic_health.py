@@ -1,6 +1,7 @@
 """Why nothing arrives or leaves: every cause has its own words and a remedy."""
 
 from dataclasses import replace
+from types import SimpleNamespace
 
 import pytest
 
@@ -16,6 +17,7 @@ from rmpsam_ros.node.topic_health import (
     Peer,
     conflict,
     input_problem,
+    name_problem,
     output_problem,
 )
 
@@ -163,12 +165,34 @@ def test_two_publishers_of_images_are_a_warning_with_their_names():
     assert input_problem(replace(playing, publishers=(GOOD,))) is None
 
 
-def test_two_nodes_of_a_name_are_a_warning(make_node, ros, wait_for_status):
+@pytest.mark.parametrize(
+    ("others", "number"),
+    [
+        ([], 0),
+        ([("rmpsam", "/elsewhere"), ("camera", "/")], 0),
+        ([("rmpsam", "/")], 2),
+        ([("rmpsam", "/"), ("rmpsam", "/"), ("camera", "/")], 3),
+    ],
+)
+def test_other_nodes_of_the_same_name(others, number):
+    node = SimpleNamespace(
+        get_name=lambda: "rmpsam",
+        get_namespace=lambda: "/",
+        get_fully_qualified_name=lambda: "/rmpsam",
+        get_node_names_and_namespaces=lambda: [("rmpsam", "/"), *others],
+    )
+    problem = name_problem(node)
+    if not number:
+        assert problem is None
+    else:
+        assert problem.level is Level.WARN
+        assert f"{number} nodes are called /rmpsam" in problem.text
+
+
+def test_another_node_of_the_same_name_is_a_status(make_node, ros, wait_for_status):
     make_node()
-    wait_for_status("name", {0}, "no other node")
     other = ros.create_node("rmpsam")
     try:
-        wait_for_status("name", {1}, "2 nodes are called /rmpsam")
+        wait_for_status("name", {1}, "nodes are called /rmpsam")
     finally:
         other.destroy_node()
-    wait_for_status("name", {0}, "no other node")
