@@ -7,12 +7,15 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Generic, TypeVar, cast
 
 import torch
 from torch import Tensor, nn
+from torch.optim.swa_utils import AveragedModel
+
+Model = TypeVar("Model", bound=nn.Module)
 
 _CLASS_LAYERS = re.compile(r"\.(class_branch|class_layer|name_branch)\.")
 
@@ -116,38 +119,39 @@ def set_learning_rate(optimizer: torch.optim.Optimizer, rate: float) -> None:
         group["lr"] = rate * group["factor"]
 
 
-class WeightAverage:
-    """Exponential moving average of a model's trainable weights and statistics."""
+class WeightAverage(Generic[Model]):
+    """Exponential moving average of a model's trainable weights and statistics.
 
-    def __init__(self, model: nn.Module, decay: float) -> None:
-        self.decay = decay
-        frozen = {name for name, p in model.named_parameters() if not p.requires_grad}
-        self.tensors = {
-            name: tensor.detach().clone()
-            for name, tensor in model.state_dict().items()
-            if name not in frozen
-        }
+    Attributes:
+        model: a copy of the model that has them, and all else as it was.
+    """
 
-    @torch.no_grad()
-    def update(self, model: nn.Module, step: int) -> None:
-        """Take over the weights after ``step``; young averages follow faster."""
-        decay = min(self.decay, (1 + step) / (10 + step))
-        current = model.state_dict()
-        for name, average in self.tensors.items():
-            if average.is_floating_point():
-                average.lerp_(current[name], 1 - decay)
-            else:
-                average.copy_(current[name])
+    def __init__(self, model: Model, decay: float) -> None:
+        def blend(average: Tensor, current: Tensor, count: Tensor | int) -> Tensor:
+            if not average.is_floating_point():
+                return current
+            share = min(decay, (1 + int(count)) / (10 + int(count)))  # young ones follow faster
+            return torch.lerp(average, current, 1 - share)
 
-    @contextmanager
-    def applied_to(self, model: nn.Module) -> Iterator[None]:
-        """Lend the averaged weights to the model; afterwards it has its own again."""
-        own = {name: tensor.clone() for name, tensor in model.state_dict().items()}
-        model.load_state_dict(self.tensors, strict=False)
-        try:
-            yield
-        finally:
-            model.load_state_dict(own)
+        self._average = AveragedModel(model, avg_fn=blend, use_buffers=True)
+        self.model = cast(Model, self._average.module)
+        self._frozen = {name for name, p in model.named_parameters() if not p.requires_grad}
+
+    def update(self, model: Model) -> None:
+        """Take over the weights after a step."""
+        self._average.update_parameters(model)
+
+    @property
+    def tensors(self) -> dict[str, Tensor]:
+        """What is averaged, by name."""
+        state = self.model.state_dict()
+        return {name: tensor for name, tensor in state.items() if name not in self._frozen}
+
+    def restore(self, tensors: Mapping[str, Tensor], step: int) -> None:
+        """Go on from the ``tensors`` of an average after ``step`` steps."""
+        for name, tensor in self.tensors.items():
+            tensor.copy_(tensors[name])
+        self._average.n_averaged.fill_(step)
 
 
 def gradient_norm(model: nn.Module, limit: float) -> Tensor:

@@ -30,7 +30,7 @@ def save_state(
     path: Path,
     model: nn.Module,
     optimizer: torch.optim.Optimizer,
-    average: WeightAverage,
+    average: WeightAverage[RmpSam],
     step: int,
     settings: dict[str, Any],
 ) -> None:
@@ -50,7 +50,7 @@ def save_state(
 
 
 def load_state(
-    path: Path, model: nn.Module, optimizer: torch.optim.Optimizer, average: WeightAverage
+    path: Path, model: nn.Module, optimizer: torch.optim.Optimizer, average: WeightAverage[RmpSam]
 ) -> int:
     """Restore what ``save_state`` wrote and return the next step.
 
@@ -65,8 +65,7 @@ def load_state(
             raise ResumeError(f"'{path}' belongs to another network; start in an empty folder")
         model.load_state_dict(content["model"], strict=False)
         optimizer.load_state_dict(content["optimizer"])
-        for name, tensor in average.tensors.items():
-            tensor.copy_(content["average"][name])
+        average.restore(content["average"], int(content["step"]))
         return int(content["step"])
     except ResumeError:
         raise

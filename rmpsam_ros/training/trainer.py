@@ -195,7 +195,7 @@ class Trainer:
         norm = gradient_norm(self.network, config.optimizer.clip_norm)
         self.optimizer.step()
         self.step += 1
-        self.average.update(self.network, self.step)
+        self.average.update(self.network)
         return {**totals, "gradient_norm": float(norm)}
 
     def save(self) -> None:
@@ -210,22 +210,18 @@ class Trainer:
                 self.step,
                 settings,
             )
-            with self.average.applied_to(self.network):
-                export_weights(
-                    self.folder / BEST,
-                    self.network,
-                    self.config.network,
-                    self.config.label_set,
-                    {"step": str(self.step)},
-                )
+            export_weights(
+                self.folder / BEST,
+                self.average.model,
+                self.config.network,
+                self.config.label_set,
+                {"step": str(self.step)},
+            )
         self.process.barrier()
 
     def _preview(self, preview: Callable[[RmpSam, int], None]) -> None:
         if self.process.is_main:
-            with self.average.applied_to(self.network), torch.inference_mode():
-                self.network.eval()
-                preview(self.network, self.step)
-                self.network.train()
+            preview(self.average.model.eval(), self.step)
         self.process.barrier()
 
     def _prefetched(self, first: int, last: int) -> Iterator[list[Batch]]:

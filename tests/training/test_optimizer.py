@@ -103,16 +103,37 @@ def test_clipping_returns_the_norm_before():
     assert model.weight.grad.item() == pytest.approx(0.01, rel=1e-3)
 
 
-def test_average_by_hand_and_lent_weights():
+def test_average_by_hand():
     model = nn.Linear(1, 1, bias=False)
-    model.weight.data.fill_(0.0)
     average = WeightAverage(model, decay=0.9)
+    expected = 0.0
+    for count, weight in enumerate([2.0, 1.0, 5.0, -1.0]):
+        model.weight.data.fill_(weight)
+        average.update(model)
+        share = min(0.9, (1 + count) / (10 + count)) if count else 0.0  # the first is the average
+        expected = share * expected + (1 - share) * weight
+        assert average.model.weight.item() == pytest.approx(expected)
+        assert model.weight.item() == weight
+
+
+def test_an_old_average_goes_on_slowly():
+    model = nn.Linear(1, 1, bias=False)
+    average = WeightAverage(model, decay=0.9)
+    average.restore({"weight": torch.zeros(1, 1)}, step=10_000)
     model.weight.data.fill_(1.0)
-    average.update(model, step=10_000)
+    average.update(model)
     assert average.tensors["weight"].item() == pytest.approx(0.1)
-    average.update(model, step=0)  # young: decay 1 / 10
-    assert average.tensors["weight"].item() == pytest.approx(0.91)
-    with pytest.raises(RuntimeError, match="stop"), average.applied_to(model):
-        assert model.weight.item() == pytest.approx(0.91)
-        raise RuntimeError("stop")
-    assert model.weight.item() == 1.0
+
+
+def test_statistics_are_averaged_and_counts_taken_over():
+    model = nn.BatchNorm1d(2)
+    average = WeightAverage(model, decay=0.5)
+    average.restore(average.tensors, step=1000)
+    model(torch.full((4, 2), 10.0))
+    average.update(model)
+    assert average.tensors["running_mean"].tolist() == pytest.approx([0.5, 0.5])
+    assert average.tensors["num_batches_tracked"] == 1
+
+
+def test_frozen_weights_are_not_kept():
+    assert "frozen.weight" not in WeightAverage(Toy(), 0.9).tensors
