@@ -72,10 +72,23 @@ class ClipSet(Protocol):
 
 def read_image(path: Path) -> NDArray[np.uint8]:
     """Return an image as RGB uint8 [H, W, 3]."""
-    image = cv2.imread(str(path), cv2.IMREAD_COLOR)
-    if image is None:
-        raise DataError(f"'{path}' is missing or not an image; check the 'images' folder")
-    return np.ascontiguousarray(image[:, :, ::-1])
+    return np.ascontiguousarray(read_pixels(path, cv2.IMREAD_COLOR, "images")[:, :, ::-1])
+
+
+def read_pixels(path: Path, flags: int, entry: str) -> NDArray[Any]:
+    """Return what OpenCV reads of an image file, BGR, [H, W] or [H, W, channels].
+
+    Args:
+        flags: of ``cv2.imread``.
+        entry: of the configuration, that says where the file should be.
+
+    Raises:
+        DataError: it cannot be read.
+    """
+    pixels = cv2.imread(str(path), flags)
+    if pixels is None:
+        raise DataError(f"'{path}' is missing or not an image; check '{entry}'")
+    return pixels
 
 
 def read_label_map(path: Path, size: tuple[int, int]) -> NDArray[np.int64]:
@@ -83,9 +96,7 @@ def read_label_map(path: Path, size: tuple[int, int]) -> NDArray[np.int64]:
 
     Palette images give indices, not colours.
     """
-    labels = cv2.imread(str(path), cv2.IMREAD_UNCHANGED)
-    if labels is None:
-        raise DataError(f"'{path}' is missing or not an image; check 'annotations'")
+    labels = read_pixels(path, cv2.IMREAD_UNCHANGED, "annotations")
     if labels.ndim != 2:
         raise DataError(f"'{path}' has {labels.shape[2]} channels; expected one with class ids")
     check_size(labels, size, path)

@@ -10,7 +10,14 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from rmpsam_ros.data.base import DatasetConfig, check_size, read_image, read_json, read_split
+from rmpsam_ros.data.base import (
+    DatasetConfig,
+    check_size,
+    read_image,
+    read_json,
+    read_pixels,
+    read_split,
+)
 from rmpsam_ros.data.samples import DataError, Sample, stack_masks
 from rmpsam_ros.data.taxonomy import IGNORED
 from rmpsam_ros.data.yolo import fill_polygons
@@ -155,8 +162,6 @@ def segmentation_mask(segmentation: Any, size: tuple[int, int]) -> NDArray[np.bo
 
 def read_segment_ids(path: Path) -> NDArray[np.int64]:
     """Return the ids [H, W] of a panoptic PNG: R + 256 G + 65536 B (0: no segment)."""
-    image = cv2.imread(str(path), cv2.IMREAD_COLOR)
-    if image is None:
-        raise DataError(f"'{path}' is missing or not an image; check 'annotations'")
+    image = read_pixels(path, cv2.IMREAD_COLOR, "annotations")
     blue, green, red = (image[:, :, i].astype(np.int64) for i in range(3))
     return red + 256 * green + 65536 * blue

@@ -11,7 +11,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from rmpsam_ros.data.base import read_image
+from rmpsam_ros.data.base import read_image, read_pixels
 from rmpsam_ros.data.samples import DataError
 from rmpsam_ros.evaluation.interactive import click_position
 from rmpsam_ros.evaluation.predictors import Promptable
@@ -31,9 +31,7 @@ def davis_frames(
 ) -> Iterator[tuple[NDArray[np.uint8], NDArray[np.bool_]]]:
     """Yield image and mask [H, W] of every annotated frame of a sequence, in order."""
     for path in sorted((root / "Annotations" / sequence).glob("*.png")):
-        mask = cv2.imread(str(path), cv2.IMREAD_GRAYSCALE)
-        if mask is None:
-            raise DataError(f"'{path}' is not an image")
+        mask = read_pixels(path, cv2.IMREAD_GRAYSCALE, "annotations")
         image = read_image(root / "JPEGImages" / sequence / f"{path.stem}.jpg")
         if mask.shape != image.shape[:2]:
             raise DataError(f"'{path}' has another size than its image")

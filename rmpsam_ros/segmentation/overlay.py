@@ -10,14 +10,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rmpsam_ros import _native
+from rmpsam_ros.segmentation.captions import make_caption
 from rmpsam_ros.segmentation.labels import LabelSet
 from rmpsam_ros.segmentation.panoptic import PanopticResult, Segment
 from rmpsam_ros.segmentation.run_length import Box
 
 OPACITY = 115  # of 256
 CAPTION_GRID = 160  # captions are placed on a map of at most this many cells a side
-FONT = cv2.FONT_HERSHEY_SIMPLEX
-TEXT_COLOR, PLATE_COLOR = (255, 255, 255), (24, 24, 24)
 
 
 def segment_color(
@@ -86,7 +85,6 @@ def _draw_captions(
     height, width = canvas.shape[:2]
     stride = max(1, -(-max(height, width) // CAPTION_GRID))
     grid = np.ascontiguousarray(panoptic.id_map[stride // 2 :: stride, stride // 2 :: stride])
-    scale = min(1.0, max(0.35, height / 1600))
     placed: list[Box] = []
     for segment in sorted(panoptic.segments, key=lambda segment: -segment.area):
         center = _deepest_point(grid, segment, stride)
@@ -95,15 +93,12 @@ def _draw_captions(
         text = label_set.labels[segment.class_id].name
         if segment.id in tracks:
             text = f"{text} {tracks[segment.id]}"
-        (text_width, text_height), baseline = cv2.getTextSize(text, FONT, scale, 1)
-        size = (text_width + 6, text_height + baseline + 4)
-        plate = _find_place(center, size, (width, height), placed)
+        caption = make_caption(text, height)
+        plate = _find_place(center, caption.size, (width, height), placed)
         if plate is None:
             continue
         placed.append(plate)
-        cv2.rectangle(canvas, plate[:2], (plate[2] - 1, plate[3] - 1), PLATE_COLOR, cv2.FILLED)
-        origin = (plate[0] + 3, plate[3] - baseline - 2)
-        cv2.putText(canvas, text, origin, FONT, scale, TEXT_COLOR, 1, cv2.LINE_AA)
+        caption.draw(canvas, *plate[:2])
 
 
 def _deepest_point(

@@ -10,11 +10,10 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from rmpsam_ros.segmentation.captions import make_caption
 from rmpsam_ros.segmentation.run_length import RunLengthMask, decode_mask
 
 _OPACITY = 0.5
-_FONT = cv2.FONT_HERSHEY_SIMPLEX
-_TEXT_COLOR, _PLATE_COLOR = (255, 255, 255), (24, 24, 24)
 
 
 def object_color(object_id: str) -> tuple[int, int, int]:
@@ -69,11 +68,6 @@ def _write(canvas: NDArray[np.uint8], text: str, corner: tuple[int, int]) -> Non
     """Write a caption above the top left corner of an object, inside the image."""
     height, width = canvas.shape[:2]
     text = "".join(sign if " " <= sign <= "~" else "?" for sign in text[:32])
-    scale = min(1.0, max(0.35, height / 1600))
-    (text_width, text_height), baseline = cv2.getTextSize(text, _FONT, scale, 1)
-    left = max(0, min(corner[0], width - text_width - 6))
-    top = max(0, corner[1] - text_height - baseline - 4)
-    bottom = top + text_height + baseline + 4
-    cv2.rectangle(canvas, (left, top), (left + text_width + 6, bottom), _PLATE_COLOR, cv2.FILLED)
-    origin = (left + 3, bottom - baseline - 2)
-    cv2.putText(canvas, text, origin, _FONT, scale, _TEXT_COLOR, 1, cv2.LINE_AA)
+    caption = make_caption(text, height)
+    left = max(0, min(corner[0], width - caption.size[0]))
+    caption.draw(canvas, left, max(0, corner[1] - caption.size[1]))
