@@ -61,7 +61,7 @@ def norm_with_conv(norm: nn.BatchNorm2d, conv: nn.Conv2d) -> nn.Conv2d:
 
 
 def with_weights(conv: AnyConv, weight: Tensor, bias: Tensor) -> AnyConv:
-    """Give a convolution other weights, and a bias, in place, and return it."""
+    """Give a convolution weights of its own shape, and a bias [C], in place, and return it."""
     conv.weight = nn.Parameter(weight.detach(), conv.weight.requires_grad)
     conv.bias = nn.Parameter(bias.detach(), conv.weight.requires_grad)
     return conv

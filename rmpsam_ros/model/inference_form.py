@@ -143,7 +143,7 @@ class ExactLayerNorm(nn.Module):
         self.norm = norm
 
     def forward(self, x: Tensor) -> Tensor:
-        """Normalise over the last axis."""
+        """Normalise [..., C] over the last axis; the same shape and type come out."""
         return self.norm(x.to(self.norm.weight.dtype)).to(x.dtype)
 
 

@@ -19,16 +19,16 @@ class Network(Protocol):
     classifier: TextClassifier
 
     def features(self, images: Tensor) -> Tensor:
-        """Return compact features."""
+        """Return compact features [B, c, h, w] of images [B, 3, H, W]."""
 
     def decode(self, features: Tensor, boxes: Tensor) -> tuple[RawObjects, RawPrompts]:
-        """Decode objects and prompts."""
+        """Decode objects, and prompts from boxes [B, K, 4]."""
 
     def decode_prompts(self, features: Tensor, boxes: Tensor) -> RawPrompts:
-        """Decode prompts."""
+        """Decode prompts from boxes [B, K, 4]."""
 
     def decode_tube(self, features: Tensor) -> RawObjects:
-        """Decode the objects of a tube."""
+        """Decode the objects of a tube of features [T, c, h, w]."""
 
 
 def parts(network: Network) -> dict[str, Part]:

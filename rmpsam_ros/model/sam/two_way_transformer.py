@@ -84,7 +84,7 @@ class TwoWayLayer(nn.Module):
         self.cross_attn_image_to_token = Attention(width, heads, width // 2)
 
     def looks(self, image: Tensor, image_position: Tensor | None) -> Looks:
-        """What the tokens look at, and the queries of the image; without positions, see below."""
+        """Project an image [1 or K, M, width] for the tokens: keys, values and queries."""
         placed = image if image_position is None else image + image_position
         return Looks(
             self.cross_attn_token_to_image.keys(placed),
