@@ -12,7 +12,7 @@ from rmpsam_ros.console.encoding import Choice
 from rmpsam_ros.console.frame_message import pack_frame
 from rmpsam_ros.console.frames import Frame, nanoseconds
 from rmpsam_ros.console.ros.console_node import ConsoleNode
-from rmpsam_ros.console.ros.lifecycle import ABSENT, read_state
+from rmpsam_ros.console.ros.lifecycle import ABSENT, ACTIVE, read_state
 from rmpsam_ros.console.ros.parameters import NodeParameters
 from rmpsam_ros.console.ros.prompts import PromptServices
 from rmpsam_ros.console.security import Gate
@@ -143,6 +143,7 @@ class Console:
                 self.state = await read_state(self.node.calls)
                 if self.state == ABSENT:
                     self.node.forget_parts()
+                self.node.expect_results(self.state == ACTIVE)
             for session in self.sessions:
                 session.status_due()
             await asyncio.sleep(POLL_PERIOD)

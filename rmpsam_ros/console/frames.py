@@ -10,7 +10,8 @@ from typing import Any
 
 MAX_IMAGES = 60  # that wait for their results, or may be asked for again
 MAX_IMAGE_BYTES = 200_000_000
-PATIENCE = 1.0  # seconds without any result after which images are shown without
+# Seconds without any result after which images are shown alone; a slow node needs some for each.
+PATIENCE_ACTIVE, PATIENCE_INACTIVE = 5.0, 0.5
 MAX_LATENCIES = 9000  # five minutes at 30 Hz
 
 
@@ -43,6 +44,11 @@ class FrameStore:
     A frame is whole when image, panoptic segmentation and tracks of its stamp are there. While no
     results come at all, for instance because the node is not active, images are frames by
     themselves. All methods may be called from any thread.
+
+    Attributes:
+        newest: the newest frame.
+        patience: seconds without any result after which an image is a frame by itself.
+        latencies: with a number each, oldest first.
     """
 
     def __init__(self) -> None:
@@ -56,6 +62,7 @@ class FrameStore:
         self._number = 0
         self._last_result = float("-inf")
         self.newest: Frame | None = None
+        self.patience = PATIENCE_ACTIVE
         self.latencies: deque[tuple[int, Any]] = deque(maxlen=MAX_LATENCIES)  # with a number
         self._latency_number = 0
 
@@ -77,7 +84,7 @@ class FrameStore:
             self._keep_image(stamp, message)
             if stamp in self._parts:
                 return self._complete(stamp)
-            if time.monotonic() - self._last_result < PATIENCE:
+            if time.monotonic() - self._last_result < self.patience:
                 return False
             self._show(Frame(self._next_number(), stamp, message))
             return True

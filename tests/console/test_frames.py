@@ -73,6 +73,8 @@ def test_images_are_shown_alone_while_there_are_no_results():
     assert store.put_image(message(1)) and store.newest.panoptic is None
     store.put_result("panoptic", message(2))
     assert not store.put_image(message(3))
+    store.patience = 0.0  # the node is known not to be active
+    assert store.put_image(message(4)) and store.newest.stamp == 4
 
 
 def test_memory_is_bounded(store, monkeypatch):

@@ -1,6 +1,6 @@
 // Frames as they come: the image is decoded, the run lengths too; then the frame is acknowledged.
 
-import { decodeIdMap, readMask } from "./masks.js";
+import { decodeIdMap, firstPixels, readMask } from "./masks.js";
 
 /** Returns a frame ready to be drawn. */
 export async function readFrame(message) {
@@ -13,6 +13,7 @@ export async function readFrame(message) {
     age,
     received,
     ids: null,
+    tops: new Map(), // the topmost pixel of every segment
     segments: new Map(),
     tracks: header.tracks || [],
     prompts: (header.prompts || []).map((entry) => readMask(entry, section)),
@@ -21,6 +22,7 @@ export async function readFrame(message) {
   if (header.panoptic) {
     const { ids, lengths, height, width, segments } = header.panoptic;
     frame.ids = decodeIdMap(section(ids), section(lengths), height * width);
+    frame.tops = firstPixels(section(ids), section(lengths), width);
     for (const segment of segments) frame.segments.set(segment.id, segment);
   }
   return frame;

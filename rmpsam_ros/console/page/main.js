@@ -29,6 +29,7 @@ setUpKeys(actions, view);
 // Frames -------------------------------------------------------------------------------------------
 
 let shown = 0;
+let interval = 0; // milliseconds between the last two frames
 let isReading = false;
 
 connection.addEventListener("frame", async ({ detail: message }) => {
@@ -38,6 +39,7 @@ connection.addEventListener("frame", async ({ detail: message }) => {
     isReading = true;
     const frame = await readFrame(message);
     if (camera !== state.camera || state.held) return;
+    interval = state.frame ? frame.received - state.frame.received : 0;
     if (state.frame) state.frame.bitmap.close();
     state.frame = frame;
     dropOldAnswers(frame);
@@ -79,7 +81,8 @@ setInterval(() => {
   const isOld = Number.isFinite(age) && age > 86400; // not of this clock: a recording
   setText(byId("age"), !Number.isFinite(age) || isOld ? "–" : age < 1 ? `${Math.round(age * 1000)} ms` : `${age.toFixed(1)} s`);
   const late = byId("late");
-  const isLate = !state.held && frame && performance.now() - frame.received > 2000;
+  const patience = Math.max(2000, 3 * interval);
+  const isLate = !state.held && frame && performance.now() - frame.received > patience;
   late.hidden = !isLate && !(frame && !frame.ids && !state.held);
   setText(late, isLate ? "No new frame" : "No results: camera image only");
   byId("stage").classList.toggle("late", Boolean(isLate));

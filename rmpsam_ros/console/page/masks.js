@@ -13,6 +13,20 @@ export function decodeIdMap(ids, lengths, pixels, target) {
   return map;
 }
 
+/** Returns the first pixel [x, y] of every id in the order of rows: where a caption can point. */
+export function firstPixels(ids, lengths, width) {
+  const found = new Map();
+  let position = 0;
+  for (let run = 0; run < ids.length; run++) {
+    // The middle of the run, as far as it lies in its first row.
+    const rest = width - (position % width);
+    const x = (position % width) + (Math.min(lengths[run], rest) >> 1);
+    if (!found.has(ids[run])) found.set(ids[run], [x, Math.floor(position / width)]);
+    position += lengths[run];
+  }
+  return found;
+}
+
 /** Returns one byte per pixel of the mask's box, 1 on the mask. */
 export function decodeMask(counts, pixels) {
   const mask = new Uint8Array(pixels);
@@ -96,10 +110,13 @@ export function paintMask(mask, alpha, strong) {
   return canvas;
 }
 
-/** Returns a mask {…header fields, bits} of a header entry and its message. */
+/** Returns a mask {…header fields, bits, top} of a header entry and its message. */
 export function readMask(entry, section) {
-  const [, , width, height] = entry.box;
-  return { ...entry, bits: decodeMask(section(entry.counts), width * height) };
+  const [left, top, width, height] = entry.box;
+  const bits = decodeMask(section(entry.counts), width * height);
+  const first = Math.max(0, bits.indexOf(1));
+  const place = width ? [left + (first % width), top + Math.floor(first / width)] : [left, top];
+  return { ...entry, bits, top: place };
 }
 
 /** Returns pixels on a mask. */

@@ -112,7 +112,7 @@ export class Plots {
     chart.line(processed, "--c3");
     chart.line(shown, "--c1");
     chart.cursor(at, bins.length);
-    const place = at === null ? bins.length - 2 : at;
+    const place = at === null ? Math.max(0, lastIndex(received.slice(0, -1))) : at;
     setText(byId("rate_received"), format(received[place]));
     setText(byId("rate_processed"), format(processed[place]));
     setText(byId("rate_shown"), format(shown[place]));
@@ -194,6 +194,7 @@ class Chart {
     const { context } = this;
     context.strokeStyle = this.color(color);
     context.lineWidth = 2 * this.ratio;
+    context.lineCap = "round";
     context.setLineDash(dash.map((value) => value * this.ratio));
     context.beginPath();
     let isDrawing = false;
@@ -204,7 +205,10 @@ class Chart {
       }
       const place = [this.x(index, values.length), this.y(value)];
       if (isDrawing) context.lineTo(...place);
-      else context.moveTo(...place);
+      else {
+        context.moveTo(...place);
+        context.lineTo(place[0] + 0.01, place[1]); // a value alone is a dot
+      }
       isDrawing = true;
     });
     context.stroke();

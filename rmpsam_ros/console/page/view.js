@@ -5,7 +5,6 @@ import { covers, paintIdMap, paintMask } from "./masks.js";
 import { isShown, nameOf, on, promptedMasks, state } from "./state.js";
 
 const MAX_ZOOM = 40; // canvas pixels per image pixel
-const GREY = [128, 128, 128];
 
 export class View {
   constructor(canvas) {
@@ -195,29 +194,29 @@ export class View {
     context.drawImage(painted.canvas, mask.box[0], mask.box[1]);
   }
 
+  /** A caption at the top of every confirmed track; its box while the mouse is on it. */
   paintTracks(context, unit) {
-    const segments = state.frame.segments;
-    for (const track of state.frame.tracks) {
-      const [left, top, width, height] = track.box;
-      if (track.state === "lost" || !width || !isShown(track.name)) continue;
+    const { segments, tops, tracks } = state.frame;
+    for (const track of tracks) {
       const segment = segments.get(track.segment);
-      const color = segment ? segment.color : GREY;
+      if (!segment || !isShown(track.name)) continue;
       const isHovered = state.hover && state.hover.kind === "segment" && state.hover.id === track.segment;
-      context.lineWidth = (isHovered ? 3 : 1.5) * unit;
-      context.strokeStyle = css(color);
-      context.setLineDash(track.state === "tentative" ? [4 * unit, 4 * unit] : []);
-      context.strokeRect(left, top, width, height);
-      context.setLineDash([]);
-      if (track.state === "confirmed" || isHovered) {
-        this.caption(context, `${track.name} ${track.id}`, left, top, unit, color);
+      if (isHovered) {
+        const [left, top, width, height] = track.box;
+        context.lineWidth = 2 * unit;
+        context.strokeStyle = css(segment.color);
+        context.strokeRect(left, top, width, height);
       }
+      if (track.state !== "confirmed" && !isHovered) continue;
+      const [x, y] = tops.get(track.segment) || track.box;
+      this.caption(context, `${track.name} ${track.id}`, x, y, unit, segment.color);
     }
   }
 
   paintPrompts(context, unit) {
     for (const mask of promptedMasks()) {
       if (mask.box[2]) {
-        this.caption(context, nameOf(mask.object_id), mask.box[0], mask.box[1], unit, mask.color);
+        this.caption(context, nameOf(mask.object_id), ...mask.top, unit, mask.color);
       }
     }
     for (const [id, given] of state.points) {

@@ -12,6 +12,7 @@ from rclpy.executors import Executor
 from rclpy.node import Node
 from rclpy.subscription import Subscription
 
+from rmpsam_ros.console.frames import PATIENCE_ACTIVE, PATIENCE_INACTIVE
 from rmpsam_ros.console.ros.calls import Services
 from rmpsam_ros.console.ros.camera_feed import CameraFeed
 from rmpsam_ros.console.ros.health import Part, camera_sources, parts_of
@@ -75,6 +76,11 @@ class ConsoleNode(Node):
         """Note that the perception node has gone: what it said no longer holds."""
         if self.parts:
             self.parts = []
+
+    def expect_results(self, active: bool) -> None:
+        """Tell whether the perception node gives results; else images are shown alone at once."""
+        for feed in self.feeds.values():
+            feed.store.patience = PATIENCE_ACTIVE if active else PATIENCE_INACTIVE
 
     def _later(self, job: Callable[[], None]) -> None:
         """Do something in the thread of the executor."""

@@ -9,7 +9,7 @@ from rmpsam_ros.console.ros.calls import CallError, Services
 STATE_TIMEOUT = 2.0  # seconds
 TRANSITION_TIMEOUT = 1800.0  # building an engine takes minutes
 TRANSITIONS = ("configure", "activate", "deactivate", "cleanup")
-ABSENT = "not running"
+ABSENT, ACTIVE = "not running", "active"
 
 
 async def read_state(services: Services) -> str:
