@@ -78,10 +78,11 @@ async def look(url: str, seen: Seen, wants_frames: bool = True) -> None:
 
 @contextlib.contextmanager
 def program(name: str, parameters: dict[str, Any], log: Path) -> Iterator[subprocess.Popen[bytes]]:
-    """Runs one program of the installed package."""
+    """Runs one program: of the installed package, or a file."""
     from ament_index_python.packages import get_package_prefix
 
-    path = Path(get_package_prefix("rmpsam_ros")) / "lib" / "rmpsam_ros" / name
+    folder = Path(get_package_prefix("rmpsam_ros")) / "lib" / "rmpsam_ros"
+    path = Path(name) if "/" in name else folder / name
     command = [sys.executable, str(path), "--ros-args"]
     for key, value in parameters.items():
         command += ["-p", f"{key}:={value}"]
@@ -202,6 +203,12 @@ def main() -> int:
     parser.add_argument("--seconds", type=float, default=15.0, help="of each measurement")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--minutes", type=float, default=10.0, help="of memory; 0: not")
+    parser.add_argument(
+        "--node",
+        default="rmpsam_node",
+        help="the perception node; tests/console/fake_node.py has no network, so that "
+        "the ages are those of middleware and console alone",
+    )
     parser.add_argument("--sizes", default="640x480,1920x1080")
     parser.add_argument("--rates", default="10,30")
     parser.add_argument("--out", type=Path, default=Path("console.json"))
@@ -216,7 +223,7 @@ def main() -> int:
     folder = Path(tempfile.mkdtemp())
     logs = {name: folder / f"{name}.log" for name in ("node", "console", "camera")}
     with (
-        program("rmpsam_node", {"prompt_engine": "rmpsam"}, logs["node"]),
+        program(options.node, {"prompt_engine": "rmpsam"}, logs["node"]),
         program("rmpsam_console", {"port": 0}, logs["console"]) as console,
     ):
         text = wait_for_log(logs["console"], "open http", 120)

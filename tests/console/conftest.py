@@ -143,7 +143,7 @@ FLAGS = (
 
 @pytest.fixture(scope="session")
 def chromium():
-    """A real browser, driven by playwright."""
+    """A real browser, driven by playwright; only in tests that need it: it runs a loop here."""
     sync_api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
     if CHROMIUM is None:
         pytest.skip("there is no chromium on this machine: apt-get install chromium")

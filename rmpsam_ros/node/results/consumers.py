@@ -1,4 +1,4 @@
-"""Results in the forms that other packages read: vision_msgs detections, masks of classes."""
+"""Results in the forms that other packages read: detections, outlines, masks of classes."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from std_msgs.msg import Header
 from rmpsam_ros.node import qos
 from rmpsam_ros.node.input.calibration import Calibration
 from rmpsam_ros.node.parameters.settings import LiveSettings
-from rmpsam_ros.node.results import detections
+from rmpsam_ros.node.results import detections, foxglove
 from rmpsam_ros.node.results.messages import MESSAGES
 from rmpsam_ros.node.topic_names import TopicNames
 
@@ -31,7 +31,8 @@ Fill = Callable[[], Any]  # gives a message, or None when there is none to publi
 class ConsumerTopics:
     """Publishers of one camera.
 
-    ``detections``: vision_msgs/Detection2DArray, where vision_msgs is installed. ``mask/image``:
+    ``detections``: vision_msgs/Detection2DArray, where vision_msgs is installed; ``annotations``:
+    foxglove_msgs/ImageAnnotations, where foxglove_msgs is. ``mask/image``:
     mono8, 255 on the classes of parameter ``mask_classes``; ``mask/camera_info``: the camera_info
     of the camera with the header of the mask, as long as it fits the size of the images.
 
@@ -56,6 +57,11 @@ class ConsumerTopics:
             self._detections = qos.create_publisher(
                 node, detections.Detection2DArray, names.private("detections")
             )
+        self._annotations: Publisher | None = None
+        if foxglove.installed():
+            self._annotations = qos.create_publisher(
+                node, foxglove.ImageAnnotations, names.private("annotations")
+            )
         self._mask_message = Image()
         self._ids: frozenset[int] = frozenset()
         self._ids_of: tuple[str, str] | None = None  # label set and names that they belong to
@@ -63,8 +69,9 @@ class ConsumerTopics:
     @property
     def all(self) -> tuple[Publisher, ...]:
         """All publishers."""
-        masks = (self._mask, self._mask_info)
-        return masks if self._detections is None else (self._detections, *masks)
+        optional = (self._detections, self._annotations)
+        found = [publisher for publisher in optional if publisher is not None]
+        return (*found, self._mask, self._mask_info)
 
     def fills(
         self, header: Header, result: FrameResult, labels: LabelSet
@@ -74,6 +81,11 @@ class ConsumerTopics:
             yield (
                 self._detections,
                 lambda: detections.detections_message(header, result, labels),
+            )
+        if self._annotations is not None:
+            yield (
+                self._annotations,
+                lambda: foxglove.annotations_message(header, result, labels),
             )
         yield self._mask, lambda: self._fill_mask(header, result, labels)
         yield self._mask_info, lambda: self._fill_mask_info(header, result)
