@@ -141,7 +141,7 @@ FLAGS = (
 )
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def chromium():
     """A real browser, driven by playwright; only in tests that need it: it runs a loop here."""
     sync_api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
