@@ -54,7 +54,7 @@ class PromptEngine(Protocol):
         ...
 
     def look(self, frame: KeptFrame, anchor: Anchor, elapsed: float) -> Answer:
-        """Return the mask of what was at ``anchor`` so many seconds before."""
+        """Return the mask of what was at ``anchor`` ``elapsed`` seconds before."""
         ...
 
     def in_boxes(self, frame: KeptFrame, boxes: NDArray[np.float32]) -> list[FoundMask]:

@@ -15,7 +15,7 @@ class PromptingConfig:
         weights: weights of that engine (.safetensors, .pt, .pth); empty: those in the package,
             which mobile_sam has, or fetched by ``rmpsam weights fetch``. Not for rmpsam, which
             uses the weights of the network.
-        keep_seconds: prompts are answered on the frames of the last so many seconds.
+        keep_seconds: how long frames are kept to answer prompts on them, seconds.
         keep_megabytes: most memory of these frames, 10^6 bytes; the newest one is always kept.
         max_objects: most objects that are followed at the same time.
         prompt_rate: how often per second followed objects are looked for by an engine with an

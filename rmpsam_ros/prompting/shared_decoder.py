@@ -46,7 +46,7 @@ class SharedDecoder:
         return self._ask(frame, prompt, BOX_MARGIN)
 
     def look(self, frame: KeptFrame, anchor: Anchor, elapsed: float) -> Answer:
-        """Return the mask of what was at ``anchor`` so many seconds before."""
+        """Return the mask of what was at ``anchor`` ``elapsed`` seconds before."""
         return self._ask(frame, _follow_prompt(anchor), _reach(elapsed))
 
     def in_boxes(self, frame: KeptFrame, boxes: NDArray[np.float32]) -> list[FoundMask]:

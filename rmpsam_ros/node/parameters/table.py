@@ -69,7 +69,7 @@ NODE_PARAMETERS: dict[str, tuple[Parameter, ...]] = {
         Parameter(
             "autostart",
             True,
-            "Configure and activate without being told. false: wait for a lifecycle manager.",
+            "Configure and activate at start. false: wait for a lifecycle manager.",
         ),
     ),
     "Network": (
@@ -115,15 +115,15 @@ NODE_PARAMETERS: dict[str, tuple[Parameter, ...]] = {
         Parameter(
             "num_threads",
             defaults.NUM_THREADS,
-            "Threads of the network on a CPU; 0: as many as the engine likes.",
+            "Threads of the network on a CPU; 0: the engine decides.",
             Change.UNCONFIGURED,
             range=(0, 256),
         ),
         Parameter(
             "stall_timeout",
             10.0,
-            "The network is reported to hang, and requests that wait for it are refused, when it "
-            "has worked on one image or request for longer, seconds.",
+            "When the network has worked on one image or request for longer than this, it is "
+            "reported to hang and waiting requests are refused, seconds.",
             Change.LIVE,
             range=(0.1, 3600.0),
         ),
@@ -147,7 +147,7 @@ NODE_PARAMETERS: dict[str, tuple[Parameter, ...]] = {
             "score_threshold",
             defaults.SCORE_THRESHOLD,
             "Class probability that an object needs to become a segment; the official evaluation "
-            "has 0.8.",
+            "uses 0.8.",
             Change.LIVE,
             range=(0.0, 1.0),
         ),
@@ -155,7 +155,7 @@ NODE_PARAMETERS: dict[str, tuple[Parameter, ...]] = {
             "overlap_threshold",
             defaults.OVERLAP_THRESHOLD,
             "Share of its mask that an object must win against the others to become a segment; "
-            "the official evaluation has 0.8.",
+            "the official evaluation uses 0.8.",
             Change.LIVE,
             range=(0.0, 1.0),
         ),
@@ -177,7 +177,7 @@ NODE_PARAMETERS: dict[str, tuple[Parameter, ...]] = {
         Parameter(
             "memory_seconds",
             defaults.MEMORY_SECONDS,
-            "A confirmed track that is unseen for longer is forgotten, seconds.",
+            "A confirmed track that is unseen for longer than this is forgotten, seconds.",
             Change.UNCONFIGURED,
             range=(0.0, 3600.0),
         ),
@@ -192,9 +192,8 @@ NODE_PARAMETERS: dict[str, tuple[Parameter, ...]] = {
         Parameter(
             "clip_frames",
             defaults.CLIP_FRAMES,
-            "1: objects are found in each image alone. More: in the clip of the newest so many "
-            "images together, which is steadier and costs the decoder's time once more for each "
-            "of them.",
+            "1: objects are found in each image alone. T above 1: in the newest T images "
+            "together, which is steadier and takes T times the decoder's time.",
             Change.UNCONFIGURED,
             range=(1, 16),
         ),
@@ -216,22 +215,22 @@ NODE_PARAMETERS: dict[str, tuple[Parameter, ...]] = {
         Parameter(
             "input_timeout",
             5.0,
-            "Warn when no image has come for this long, seconds.",
+            "Warn when no image has arrived for this long, seconds.",
             Change.LIVE,
             range=(0.1, 3600.0),
         ),
         Parameter(
             "latency_warning",
             1.0,
-            "Warn when results come later than this after the arrival of their image, in the mean "
-            "of the last 100, seconds.",
+            "Warn when results come later than this after their image arrived, mean of the last "
+            "100, seconds.",
             Change.LIVE,
             range=(0.001, 3600.0),
         ),
         Parameter(
             "overlay_rate",
             10.0,
-            "Overlay images per second at most.",
+            "Largest number of overlay images per second.",
             Change.LIVE,
             range=(0.1, 120.0),
         ),
@@ -240,33 +239,33 @@ NODE_PARAMETERS: dict[str, tuple[Parameter, ...]] = {
         Parameter(
             "use_depth",
             False,
-            "Subscribe to `depth` and find tracks and pixels in space: `~/positions`, "
+            "Subscribe to `depth` and locate tracks and pixels in space: `~/positions`, "
             "`~/markers`, `~/labelled_cloud`, `~/detections_3d`.",
         ),
         Parameter(
             "rectified",
             False,
-            "The images are rectified (image_rect): their camera is P of camera_info, without "
-            "distortion; else K and D.",
+            "The images are rectified (image_rect): P of camera_info is used, without distortion; "
+            "otherwise K and D.",
         ),
         Parameter(
             "depth_tolerance",
             0.03,
-            "Stamps of an image and its depth image may lie this far apart, seconds.",
+            "Largest difference of the stamps of an image and its depth image, seconds.",
             Change.LIVE,
             range=(0.0, 10.0),
         ),
         Parameter(
             "cloud_rate",
             5.0,
-            "Labelled clouds per second at most.",
+            "Largest number of labelled clouds per second.",
             Change.LIVE,
             range=(0.1, 120.0),
         ),
         Parameter(
             "cloud_stride",
             4,
-            "The labelled cloud has a point for every so many pixels, in both directions.",
+            "The labelled cloud has a point for every n-th pixel in both directions; this is n.",
             Change.LIVE,
             range=(1, 64),
         ),
@@ -299,15 +298,15 @@ NODE_PARAMETERS: dict[str, tuple[Parameter, ...]] = {
         Parameter(
             "keep_seconds",
             defaults.KEEP_SECONDS,
-            "Prompts are answered on the images of the last so many seconds.",
+            "How long images are kept to answer prompts on them, seconds.",
             Change.UNCONFIGURED,
             range=(0.0, 600.0),
         ),
         Parameter(
             "keep_megabytes",
             defaults.KEEP_MEGABYTES,
-            "Most memory of the images of each camera that are kept for prompts, 10^6 bytes; the "
-            "newest one is always kept.",
+            "Largest memory for each camera's images that are kept for prompts, 10^6 bytes; the "
+            "newest image is always kept.",
             Change.UNCONFIGURED,
             range=(1, 1_000_000),
         ),
@@ -315,37 +314,36 @@ NODE_PARAMETERS: dict[str, tuple[Parameter, ...]] = {
             "max_prompts",
             defaults.MAX_PROMPTED_OBJECTS,
             "Prompted objects of each camera that are followed at the same time; more are "
-            "refused. Of those that are followed already a lower value ends none.",
+            "refused. Lowering the value ends none that is followed already.",
             Change.LIVE,
             range=(1, 256),
         ),
         Parameter(
             "prompt_rate",
             defaults.PROMPT_RATE,
-            "Times per second that prompted objects are looked for; 0: as often as possible. The "
-            "prompt engine rmpsam looks in every image.",
+            "How often per second followed objects are searched for; 0: as often as possible. The "
+            "prompt engine rmpsam searches in every image.",
             Change.UNCONFIGURED,
             range=(0.0, 1000.0),
         ),
         Parameter(
             "prompt_requests_rate",
             10.0,
-            "Prompt requests and clicks per second and camera that are worked on; more are "
-            "answered BUSY.",
+            "Prompt requests and clicks accepted per second and camera; more are answered BUSY.",
             Change.LIVE,
             range=(0.1, 1000.0),
         ),
         Parameter(
             "max_waiting_prompts",
             4,
-            "Prompt requests of each camera that may wait or be worked on at the same time; more "
-            "are answered BUSY.",
+            "Prompt requests of each camera that may wait or be in progress at the same time; "
+            "more are answered BUSY.",
             range=(1, 32),
         ),
         Parameter(
             "prompt_timeout",
             10.0,
-            "A prompt request that waits for longer, or takes longer, is given up, seconds.",
+            "A prompt request is given up after this time, waiting included, seconds.",
             Change.LIVE,
             range=(0.1, 600.0),
         ),
