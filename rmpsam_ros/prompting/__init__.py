@@ -25,10 +25,11 @@ from rmpsam_ros.prompting.answers import (
 from rmpsam_ros.prompting.config import PromptingConfig
 from rmpsam_ros.prompting.engines import PROMPT_ENGINES, load_prompt_engine
 from rmpsam_ros.prompting.frames import FrameNotKeptError, FrameStore, KeptFrame, NoFrameError
-from rmpsam_ros.prompting.prompter import MAX_ID_LENGTH, FollowPass, Prompter
+from rmpsam_ros.prompting.prompter import FollowPass, Prompter
 from rmpsam_ros.prompting.query_masks import QueryMasks, pack_queries
 from rmpsam_ros.prompting.shared_decoder import SharedDecoder
 from rmpsam_ros.tracking.prompted_records import (
+    MAX_ID_LENGTH,
     FollowConfig,
     PromptedMask,
     PromptedObject,

@@ -28,6 +28,7 @@ from rmpsam_ros.segmentation.preprocess import Letterbox
 from rmpsam_ros.segmentation.prompt_types import ObjectPrompt, PromptError, validate_prompt
 from rmpsam_ros.tracking.prompted import PromptedObjects
 from rmpsam_ros.tracking.prompted_records import (
+    MAX_ID_LENGTH,
     Anchor,
     Following,
     PromptedMask,
@@ -35,7 +36,6 @@ from rmpsam_ros.tracking.prompted_records import (
     PromptState,
 )
 
-MAX_ID_LENGTH = 128
 _CATCH_UP_FRAMES = 4  # on the way from the frame that was clicked to the newest one
 _STAMP_ROUNDING = 1e-3  # seconds
 

@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from rmpsam_ros.segmentation.prompt_types import ObjectPrompt
     from rmpsam_ros.segmentation.run_length import RunLengthMask
 
+MAX_ID_LENGTH = 128  # of an object's id, characters
+
 
 class PromptState(IntEnum):
     """State of a prompted object; the values are those of the PromptedMask message."""

@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from rmpsam_ros.tracking.prompted_records import MAX_ID_LENGTH
+
 if TYPE_CHECKING:
     from rmpsam_ros.segmentation.prompt_types import ObjectPrompt
-
-MAX_ID_LENGTH = 128
 
 
 class Code(IntEnum):
