@@ -92,12 +92,23 @@ class Neck(nn.Module):
 
     def forward(self, levels: Sequence[Tensor]) -> Tensor:
         """Return the feature map F, [B, out_dim, H/4, W/4], of the backbone maps c2..c5."""
-        fused = self.output_conv(self._aggregate(self._top_down(levels[::-1])))
-        if self.location_conv is not None:
-            return self.location_conv(torch.cat((fused, _coordinates(fused)), dim=1))
+        if self.location_conv is None:
+            return self.compact(levels)
+        fused = self._fused(levels)
+        return self.location_conv(torch.cat((fused, _coordinates(fused)), dim=1))
+
+    def compact(self, levels: Sequence[Tensor]) -> Tensor:
+        """Return what ``lift`` makes F of, [B, A + 3, H/4, W/4] in float32 or better."""
+        fused = self._fused(levels)
         fused = fused.to(torch.promote_types(fused.dtype, torch.float32))
         place = _coordinates(fused)
         return torch.cat((fused, place, torch.ones_like(place[:, :1])), dim=1)
+
+    def lift(self) -> Tensor:
+        """Return the last convolution as a matrix, [d, A + 3]: F is it times compact features."""
+        conv = self.location_conv
+        assert conv is not None and conv.bias is not None
+        return torch.cat((conv.weight[:, :, 0, 0], conv.bias[:, None]), dim=1)
 
     def take_lift(self) -> Tensor:
         """Give up the last convolution, in place, and return it as a matrix, [d, A + 3].
@@ -106,9 +117,13 @@ class Neck(nn.Module):
         against d = 256 of F. From now on ``forward`` gives compact features [G, x, y, 1], in
         float32 or better, and F is the matrix times these (see ``Pixels``).
         """
-        conv, self.location_conv = self.location_conv, None
-        assert conv is not None and conv.bias is not None
-        return torch.cat((conv.weight[:, :, 0, 0], conv.bias[:, None]), dim=1).detach()
+        lift = self.lift().detach()
+        self.location_conv = None
+        return lift
+
+    def _fused(self, levels: Sequence[Tensor]) -> Tensor:
+        """Return G, [B, A, H/4, W/4]."""
+        return self.output_conv(self._aggregate(self._top_down(levels[::-1])))
 
     def _top_down(self, levels: Sequence[Tensor]) -> list[Tensor]:
         """Return p5..p2: lateral convolution plus the upsampled level above."""

@@ -9,6 +9,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import cast
 
 import torch
@@ -119,7 +121,22 @@ class RmpSam(nn.Module):
                 f"images have shape {list(images.shape)}; expected [batch, 3, height, width] with "
                 f"height and width padded to multiples of {IMAGE_STRIDE}"
             )
-        return self.neck(self.backbone(images.to(self.neck.output_conv.weight.dtype)))
+        levels = self.backbone(images.to(self.neck.output_conv.weight.dtype))
+        if self.lift is not None and self.neck.location_conv is not None:
+            return self.neck.compact(levels)
+        return self.neck(levels)
+
+    @contextmanager
+    def compact(self) -> Iterator[None]:
+        """While active, features are compact, [B, A + 3, H/4, W/4], and results the same.
+
+        For training: gradients reach all weights, for fewer operations (see ``Pixels``).
+        """
+        self.lift = self.neck.lift()
+        try:
+            yield
+        finally:
+            self.lift = None
 
     def inference_form(self, compute: torch.dtype = torch.float32) -> InferenceForm:
         """Return a copy of the network, in parts, in the form in which it is executed fastest.
@@ -182,9 +199,9 @@ class RmpSam(nn.Module):
         branch = self.object_adapter.name_branch
         if branch is None:
             raise ValueError("only a network with names_from_pixels reads names from pixels")
-        pixels = features.transpose(0, 1).flatten(1)
-        pooled = masks.flatten(1).to(pixels.dtype) @ pixels.transpose(0, 1)
-        return self.classifier(branch(pooled))[:, :-1]
+        pixels = Pixels(features.transpose(0, 1).flatten(1)[None], (), self.lift)
+        pooled = pixels.sums(masks.flatten(1).to(features.dtype)[None])
+        return self.classifier(branch(pooled))[0, :, :-1]
 
     def decode_prompts(
         self,

@@ -67,6 +67,10 @@ class TrainingStep(nn.Module):
 
     def forward(self, batch: Batch, generator: torch.Generator) -> dict[str, Tensor]:
         """Return the weighted losses by name."""
+        with self.network.compact():
+            return self._weighted_losses(batch, generator)
+
+    def _weighted_losses(self, batch: Batch, generator: torch.Generator) -> dict[str, Tensor]:
         network = self.network
         features = network.features(batch.images)
         if batch.kind == "prompt":

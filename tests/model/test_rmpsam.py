@@ -261,3 +261,44 @@ def test_no_gradient_flows_through_the_hard_mask(r18: RmpSam) -> None:
     logits = torch.randn(1, 100, 64, requires_grad=True)
     stage(torch.rand(1, 256, 64), torch.rand(1, 100, 256), logits, 100).sum().backward()
     assert logits.grad is None
+
+
+@pytest.mark.parametrize("name", ["rmpsam_r18", "rmpsam_lite"])
+def test_compact_features_give_the_same_results_and_gradients(name: str) -> None:
+    """Objects with stages, a tube, prompts and names, as training asks for them."""
+    torch.manual_seed(4)
+    model = build_model(name, torch.eye(768)[:3, None]).double()
+    images, boxes = torch.randn(2, 3, 32, 64).double(), torch.rand(2, 3, 4).double()
+    masks = torch.rand(2, 1, 8, 16) > 0.5
+
+    def results() -> dict[str, torch.Tensor]:
+        features = model.features(images)
+        objects = model.decode_objects(features, with_stages=True)
+        tube = model.decode_objects(features, frames=2)
+        prompts = model.decode_prompts(features, boxes.sort(-1).values, with_stages=True)
+        found = {"classes": objects.class_logits, "masks": objects.mask_logits, "iou": prompts.iou}
+        found |= {"stage": objects.stages[0].mask_logits, "tube": tube.mask_logits}
+        found |= {"prompts": prompts.mask_logits, "embedding": tube.class_logits}
+        if model.object_adapter.name_branch is not None:
+            found["names"] = model.name_logits(features[:1], masks)
+        return found
+
+    def gradients(found: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+        model.zero_grad()
+        torch.stack([value.square().mean() for value in found.values()]).sum().backward()
+        return {key: p.grad.clone() for key, p in model.named_parameters() if p.grad is not None}
+
+    plain = results()
+    expected = gradients(plain)
+    with model.compact():
+        channels = model.neck.output_conv.out_channels + 3
+        assert model.features(images).shape[1] == channels
+        compact = results()
+    assert model.features(images).shape[1] == 256
+    for key, value in plain.items():
+        torch.testing.assert_close(compact[key], value, atol=1e-9, rtol=1e-7, msg=key)
+    actual = gradients(compact)
+    assert set(actual) == set(expected)
+    scale = max(float(value.abs().max()) for value in expected.values())
+    for key, value in expected.items():
+        torch.testing.assert_close(actual[key], value, atol=1e-9 * scale, rtol=1e-6, msg=key)
