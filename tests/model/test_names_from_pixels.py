@@ -8,6 +8,7 @@ from torch import nn
 
 from rmpsam_ros.model import MODEL_CONFIGS, build_model
 from rmpsam_ros.model.adapters import ObjectAdapter
+from rmpsam_ros.model.pixels import Pixels
 
 
 @pytest.fixture
@@ -20,13 +21,13 @@ def adapters() -> tuple[ObjectAdapter, ObjectAdapter]:
     return plain, branched
 
 
-def inputs() -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+def inputs() -> tuple[Pixels, torch.Tensor, torch.Tensor]:
     """Pixels, queries and mask logits: the first mask is empty, the last covers two pixels."""
     torch.manual_seed(1)
     logits = -torch.ones(1, 3, 20)
     logits[0, 1, 4:9] = 1
     logits[0, 2, 4:6] = 1
-    return torch.randn(1, 8, 20), torch.randn(1, 3, 8), logits
+    return Pixels(torch.randn(1, 8, 20), (4, 5)), torch.randn(1, 3, 8), logits
 
 
 def test_the_branch_starts_without_effect(adapters) -> None:
@@ -41,7 +42,9 @@ def test_it_adds_what_the_normalised_sum_over_the_mask_says(adapters) -> None:
     queries_before, embeddings_before = plain(pixels, queries, logits)
     queries_after, embeddings = branched(pixels, queries, logits)
     assert torch.equal(queries_after, queries_before)
-    pooled = torch.stack((torch.zeros(8), pixels[0, :, 4:9].sum(1), pixels[0, :, 4:6].sum(1)))
+    pooled = torch.stack(
+        (torch.zeros(8), pixels.values[0, :, 4:9].sum(1), pixels.values[0, :, 4:6].sum(1))
+    )
     norm, first, _, last = branched.name_branch
     expected = last(first(norm(pooled)).relu())
     torch.testing.assert_close(embeddings - embeddings_before, expected[None], atol=1e-5, rtol=0)
