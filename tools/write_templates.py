@@ -31,7 +31,7 @@ def main() -> None:
     names = options.only or sorted({*MODEL_CONFIGS, *PROMPT_MODELS}, key=lambda n: n not in FIRST)
     wanted = set()
     for name in names:
-        for label, part in _parts(name):
+        for label, part in parts_of(name):
             path = FOLDER / f"{templates.structure(part)}.onnx.gz"
             if path.name not in wanted and (options.anew or not path.is_file()):
                 print(f"{label}: {path.name}", flush=True)
@@ -43,7 +43,7 @@ def main() -> None:
             path.unlink()
 
 
-def _parts(name: str) -> Iterator[tuple[str, Part]]:
+def parts_of(name: str) -> Iterator[tuple[str, Part]]:
     """Return every part that an engine asks for, in the forms that it may ask for."""
     model: RmpSam | PromptModel = (
         build_model(name) if name in MODEL_CONFIGS else build_prompt_model(name)

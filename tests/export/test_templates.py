@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import gzip
+import sys
+from pathlib import Path
 
 import numpy as np
 import onnx
@@ -11,7 +13,17 @@ import pytest
 import torch
 
 from rmpsam_ros.export import templates
-from rmpsam_ros.model import build_model, load_random_weights, random_text_embeddings
+from rmpsam_ros.model import (
+    MODEL_CONFIGS,
+    build_model,
+    load_random_weights,
+    random_text_embeddings,
+)
+from rmpsam_ros.model.sam import PROMPT_MODELS
+
+sys.path.append(str(Path(__file__).resolve().parents[2] / "tools"))
+
+import write_templates
 
 
 def network(classes: int = 3, name: str = "rmpsam_r18"):
@@ -80,3 +92,15 @@ def test_a_large_constant_made_of_weights_is_refused(monkeypatch):
     monkeypatch.setattr(templates, "exported", lambda part: graph)
     with pytest.raises(ValueError, match="computed the constant computed"):
         templates.written(part)
+
+
+@pytest.mark.slow
+def test_the_templates_in_the_package_belong_to_its_networks():
+    """One that does not is never found: ``tools/write_templates.py`` deletes it."""
+    wanted = {
+        f"{templates.structure(part)}.onnx.gz"
+        for name in (*MODEL_CONFIGS, *PROMPT_MODELS)
+        for _, part in write_templates.parts_of(name)
+    }
+    found = {path.name for path in Path(str(templates.FOLDER)).glob("*.onnx.gz")}
+    assert found and found <= wanted
