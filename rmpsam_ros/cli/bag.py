@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from rmpsam_ros.pipeline import Pipeline
     from rmpsam_ros.recordings.bag import BagOptions, BagReport
 
+MAX_CHANGES = 200  # that are printed
 NOT_INSTALLED = "is not installed: pip install 'rmpsam_ros[bag]', or pip install rosbags mcap"
 
 
@@ -33,6 +34,26 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "of several recordings each gets a folder of its name in OUT",
     )
     add_processing_options(parser)
+    add(
+        "--compare",
+        action="store_true",
+        help="instead: compare two results, IN and OUT, frame by frame; ends with 1 when more "
+        "changed than --allow says",
+    )
+    add(
+        "--min-iou",
+        type=float,
+        default=0.99,
+        help="with --compare: masks that overlap less count as changed (default: %(default)s)",
+    )
+    add(
+        "--allow",
+        action="append",
+        default=[],
+        metavar="KIND=N",
+        help="with --compare: how many changes of a kind are no failure (default: none); kinds: "
+        "frames, counts, ids, classes, masks; may be repeated",
+    )
     add("--overwrite", action="store_true", help="replace results that are there")
     add("--resume", action="store_true", help="leave results that are there, go on with the next")
     parser.set_defaults(run=run_bag)
@@ -80,13 +101,61 @@ def add_processing_options(parser: argparse.ArgumentParser) -> None:
     )
     add("--prompts", type=Path, help="YAML or JSON file of prompts; see docs/recordings.md")
     add("--storage", default="mcap", choices=("mcap", "sqlite3"), help="default: %(default)s")
+    add(
+        "--export",
+        default="",
+        choices=("coco", "coco_panoptic", "youtube_vis"),
+        help="write a labelled data set for rmpsam train instead of a recording",
+    )
+    add("--every", type=int, default=1, help="with --export: every so many frames (default: 1)")
+    add(
+        "--on-change",
+        action="store_true",
+        help="with --export: only frames in which other tracks are seen than in the one before",
+    )
     add("--contact-sheet", action="store_true", help="add an image with some frames")
 
 
 def run_bag(options: argparse.Namespace) -> None:
-    """Process recordings."""
+    """Process recordings, or compare two results."""
     with needed_packages(), stopped_by_signals():
-        _process(options)
+        if options.compare:
+            _compare(options)
+        else:
+            _process(options)
+
+
+def _compare(options: argparse.Namespace) -> None:
+    from rmpsam_ros.recordings.compare import compare
+    from rmpsam_ros.recordings.errors import RecordingError
+
+    if len(options.paths) != 2:
+        raise CommandError(f"--compare takes two results, got {len(options.paths)}")
+    first, second = options.paths
+    limits = _limits(options.allow)
+    try:
+        found = compare(first, second, options.min_iou)
+    except RecordingError as error:
+        raise CommandError(str(error)) from error
+    for change in found.changes[:MAX_CHANGES]:
+        print(f"{change.kind:8s} {change}")
+    if len(found.changes) > MAX_CHANGES:
+        print(f"... and {len(found.changes) - MAX_CHANGES} more")
+    print(found.summary())
+    if beyond := found.beyond(limits):
+        raise CommandError(f"the results differ: more {', '.join(beyond)} than allowed")
+
+
+def _limits(texts: list[str]) -> dict[str, int]:
+    from rmpsam_ros.recordings.compare import KINDS
+
+    limits = {}
+    for text in texts:
+        kind, _, number = text.partition("=")
+        if kind not in KINDS or not number.isdecimal():
+            raise CommandError(f"--allow {text}: expected KIND=N with {', '.join(KINDS)}")
+        limits[kind] = int(number)
+    return limits
 
 
 def _process(options: argparse.Namespace) -> None:
@@ -170,6 +239,8 @@ def bag_options(options: argparse.Namespace) -> BagOptions:
     for name in results:
         if name not in RESULTS:
             raise CommandError(f"result '{name}' does not exist; expected {', '.join(RESULTS)}")
+    if options.every < 1:
+        raise CommandError(f"--every is {options.every}; expected at least 1")
     depth = {}
     for text in options.depth:
         name, _, topic = text.rpartition("=")
@@ -183,6 +254,9 @@ def bag_options(options: argparse.Namespace) -> BagOptions:
         prompts=str(options.prompts or ""),
         storage=options.storage,
         contact_sheet=options.contact_sheet,
+        export=options.export,
+        every=options.every,
+        on_change=options.on_change,
     )
 
 

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from rmpsam_ros import __version__
 from rmpsam_ros.recordings.cameras import find_cameras
 from rmpsam_ros.recordings.contact_sheet import CONTACT_SHEET, ContactSheet
+from rmpsam_ros.recordings.data_sets import DataSetWriter, FrameChoice
 from rmpsam_ros.recordings.errors import RecordingError
 from rmpsam_ros.recordings.events import LocatedFrame, ProcessedFrame, Sink
 from rmpsam_ros.recordings.message_types import RecordedTypes
@@ -43,6 +44,8 @@ class BagOptions:
         prompts: a prompts file; empty: none.
         storage: mcap or sqlite3.
         contact_sheet: whether the result has an image with some frames, for people.
+        export: one of `data_sets.FORMATS`: the result is a data set, not a recording; empty: no.
+        every, on_change: which frames the data set has, see `FrameChoice`.
     """
 
     values: Mapping[str, Any]
@@ -53,6 +56,9 @@ class BagOptions:
     prompts: str = ""
     storage: str = "mcap"
     contact_sheet: bool = False
+    export: str = ""
+    every: int = 1
+    on_change: bool = False
 
     def as_dict(self) -> dict[str, Any]:
         """Return the options as JSON has them, to be compared with those of another run."""
@@ -126,20 +132,26 @@ def process_bag(
     """
     started = time.monotonic()
     types = RecordedTypes()
+    writer: BagWriter | None = None
     with (
         Recording(source) as recording,
         OutputFolder(target, overwrite) as folder,
         closing(_processing(recording, pipeline, options, types)) as processing,
     ):
         with ExitStack() as stack:
-            sinks: list[Sink]
-            writer = stack.enter_context(BagWriter(folder, options.storage, types))
-            sinks = [ResultTopics(writer, types, options.results)]
+            sinks: list[Sink] = []
+            if options.export:
+                choice = FrameChoice(options.every, options.on_change)
+                data_set = DataSetWriter(folder, options.export, choice)
+                sinks.append(stack.enter_context(data_set))
+            else:
+                writer = stack.enter_context(BagWriter(folder, options.storage, types))
+                sinks.append(ResultTopics(writer, types, options.results))
             if options.contact_sheet:
                 sinks.append(stack.enter_context(ContactSheet(folder / CONTACT_SHEET)))
             _dispatch(processing, sinks, progress)
         content = report_content(recording, processing, pipeline, options)
-        content["not_copied"] = dict(sorted(writer.refused.items()))
+        content["not_copied"] = {} if writer is None else dict(sorted(writer.refused.items()))
         report = BagReport(content, time.monotonic() - started)
         if not report.frames:
             reasons = "; ".join(report.losses()) or "there are none"
