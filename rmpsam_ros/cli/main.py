@@ -29,6 +29,11 @@ COMMANDS = (
         "process recordings (rosbag2, ROS 1) with the node's code: every frame, without ROS",
     ),
     (
+        "fleet",
+        "fleet",
+        "process many recordings, on this machine or a Ray cluster; resumable, with a manifest",
+    ),
+    (
         "weights",
         "weights",
         "list, fetch, verify, convert and describe weights, with their licences",

@@ -115,11 +115,11 @@ def test_every_result_is_that_of_the_node(
     assert len(expected["/rmpsam/panoptic"]) == count
     for name, messages in received.items():
         assert as_recorded(messages, types) == expected[name]
-    assert any("InstanceTrack(id=" in text for text in expected["/rmpsam/tracks"])
+    assert any(message.tracks for message in received["/rmpsam/tracks"])
 
 
 def process(source, target, pipeline, types, topics):
-    """Process a recording; its messages as text, by topic."""
+    """Process a recording; its messages, each as the same bytes for the same content, by topic."""
     created, values = pipeline
     results = ("panoptic", "tracks", "semantic", "instance", "positions")
     depth = {"": "/depth"} if "/rmpsam/positions" in topics else {}
@@ -128,23 +128,19 @@ def process(source, target, pipeline, types, topics):
         found = {name: [] for name in topics}
         for one in recording.messages(set(topics)):
             message = types.deserialize(one.data, one.topic.type_name)
-            found[one.topic.name].append(text_of(message))
+            found[one.topic.name].append(bytes(types.serialize(message)))
     return found
 
 
 def as_recorded(messages, types):
-    """Messages of ROS 2 as text: through the bytes that ROS 2 makes of them."""
+    """Messages of ROS 2, written as recordings are: the padding of ROS 2 may hold anything."""
     found = []
     for message in messages:
         package, _, _ = type(message).__module__.split(".")[0:3]
         name = f"{package}/msg/{type(message).__name__}"
-        found.append(text_of(types.deserialize(serialize_message(message), name)))
+        read = types.deserialize(serialize_message(message), name)
+        found.append(bytes(types.serialize(read)))
     return found
-
-
-def text_of(message):
-    with np.printoptions(threshold=10**9):
-        return repr(message)
 
 
 def test_positions_are_those_of_the_node(
@@ -182,7 +178,7 @@ def test_positions_are_those_of_the_node(
                 wait_for(lambda n=count: len(received) >= n, "the positions of an image")
         assert node.end(signal.SIGINT) == 0
     assert as_recorded(received, types) == expected["/rmpsam/positions"]
-    assert any("TrackPosition(id=" in text for text in expected["/rmpsam/positions"])
+    assert any(message.positions for message in received)
 
 
 def test_types_have_the_hashes_that_ros_2_gives_them(types):

@@ -1,0 +1,106 @@
+"""Where workers live: actors of a Ray cluster."""
+
+from __future__ import annotations
+
+import logging
+from typing import Any
+
+import ray
+from ray import exceptions
+
+from rmpsam_ros.recordings.errors import RecordingError
+from rmpsam_ros.recordings.fleet.places import Source
+from rmpsam_ros.recordings.fleet.seats import WorkerDied
+from rmpsam_ros.recordings.fleet.work import Setup, Worker
+
+_DEATHS = (
+    exceptions.RayActorError,
+    exceptions.NodeDiedError,
+    exceptions.OutOfMemoryError,
+    exceptions.WorkerCrashedError,
+    exceptions.ObjectLostError,
+)
+
+
+class Actor:
+    """A worker on some machine of the cluster; its engine stays loaded."""
+
+    def __init__(self, setup: Setup) -> None:
+        self._worker: Worker | None = None
+        self._problem = ""
+        try:
+            self._worker = Worker(setup)
+        except RecordingError as error:
+            self._problem = str(error)
+
+    def problem(self) -> str:
+        """Return why it cannot work; empty: it is ready."""
+        return self._problem
+
+    def run(self, source: Source) -> dict[str, Any]:
+        """Process a recording, and return its entry in the manifest."""
+        assert self._worker is not None
+        return self._worker.run(source)
+
+
+class RaySeat:
+    """A worker as an actor; when it dies, with its machine or alone, `start` asks for another.
+
+    Args:
+        cpus, gpus: what it needs of a machine.
+    """
+
+    def __init__(self, setup: Setup, cpus: float, gpus: float) -> None:
+        self._setup = setup
+        self._class = ray.remote(num_cpus=cpus, num_gpus=gpus, max_restarts=0)(Actor)
+        self._actor: Any = None
+
+    def start(self) -> None:
+        """See `Seat`; waits until the cluster has room."""
+        if self._actor is not None:
+            return
+        self._actor = self._class.remote(self._setup)
+        problem = self._get(self._actor.problem.remote())
+        if problem:
+            raise RecordingError(problem)
+
+    def run(self, source: Source) -> dict[str, Any]:
+        """See `Seat`."""
+        entry: dict[str, Any] = self._get(self._actor.run.remote(source))
+        return entry
+
+    def close(self) -> None:
+        """See `Seat`."""
+        if self._actor is not None:
+            ray.kill(self._actor)
+
+    def _get(self, reference: Any) -> Any:
+        try:
+            return ray.get(reference)
+        except _DEATHS as error:
+            self._actor = None
+            raise WorkerDied(" ".join(str(error).split())[:300]) from error
+        except exceptions.RayTaskError as error:  # of the code itself
+            raise WorkerDied(f"{type(error.cause).__name__}: {error.cause}") from error
+
+
+def connect(address: str) -> dict[str, float]:
+    """Connect to a cluster, and return its resources.
+
+    address: ``auto`` for the one of this machine, or ``HOST:PORT``.
+
+    Raises:
+        RecordingError: there is none.
+    """
+    try:
+        ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR)
+    except (ConnectionError, RuntimeError, ValueError, OSError) as error:
+        reason = " ".join(str(error).split())
+        raise RecordingError(f"no Ray cluster at '{address}': {reason}") from error
+    resources: dict[str, float] = ray.cluster_resources()
+    return resources
+
+
+def disconnect() -> None:
+    """Leave the cluster."""
+    ray.shutdown()

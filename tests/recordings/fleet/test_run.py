@@ -1,0 +1,177 @@
+"""A whole fleet on the processes of this machine."""
+
+import contextlib
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from rmpsam_ros.cli.main import main
+from rmpsam_ros.recordings.errors import RecordingError
+from rmpsam_ros.recordings.fleet.manifest import Manifest
+from rmpsam_ros.recordings.fleet.places import Output, find_sources
+from rmpsam_ros.recordings.fleet.run import run_fleet
+
+from .conftest import NETWORK
+
+OPTIONS = [word for one in NETWORK for word in ("-p", one)]
+
+
+def test_every_recording_is_accounted_for(fleet, local_run, entries):
+    output, manifest = local_run
+    assert dict(manifest.counts()) == {"done": 19, "refused": 1}
+    found = entries(output)
+    assert set(found) == {one.name for one in find_sources([str(fleet)])}
+    broken = found.pop("tuesday/run13")
+    assert "cannot be read" in broken["reason"]
+    assert all(one["frames"] == 2 and one["failed_images"] == 0 for one in found.values())
+    assert all("rmpsam_r18" in one["engine"] for one in found.values())
+
+
+def test_each_result_is_that_of_the_recording_alone(fleet, local_run, options, content, tmp_path):
+    from rmpsam_ros.recordings.bag import process_bag
+    from rmpsam_ros.recordings.fleet.work import Setup, Worker
+
+    worker = Worker(Setup(options, str(tmp_path)))
+    for name in ("monday/run04", "tuesday/run17"):
+        process_bag(fleet / name, tmp_path / name, worker._pipeline, options)
+        assert content(tmp_path / name) == content(local_run[0] / name)
+
+
+def test_nothing_is_done_twice(fleet, local_run, options, monkeypatch):
+    output, _ = local_run
+    monkeypatch.setattr("rmpsam_ros.recordings.fleet.run._seats", None)  # nobody is needed
+    numbers = []
+    manifest = run_fleet([str(fleet)], str(output), options, resume=True, begin=numbers.append)
+    assert numbers == [0]
+    assert len(manifest.recordings) == 20
+
+
+def test_a_manifest_is_gone_on_with_only_if_wanted_and_the_same(fleet, local_run, options):
+    output, _ = local_run
+    with pytest.raises(RecordingError, match="--resume goes on with it"):
+        run_fleet([str(fleet)], str(output), options)
+    with pytest.raises(RecordingError, match="of other options"):
+        run_fleet([str(fleet)], str(output), replace(options, storage="sqlite3"), resume=True)
+
+
+def test_what_changed_or_whose_worker_died_is_waiting(tmp_path, small_bag):
+    for name in ("a", "b", "c"):
+        small_bag(tmp_path / "fleet" / name)
+    sources = find_sources([str(tmp_path / "fleet")])
+    manifest = Manifest(Output(str(tmp_path / "out")), {}, resume=False)
+    manifest.record(sources[0], {"state": "done"})
+    manifest.record(sources[1], {"state": "failed"})
+    manifest.record(replace(sources[2], fingerprint="old"), {"state": "refused"})
+    again = Manifest(Output(str(tmp_path / "out")), {}, resume=True)
+    assert [one.name for one in again.waiting(sources)] == ["b", "c"]
+
+
+@pytest.mark.parametrize("text", ["{", "[]", '{"options": {}}'])
+def test_a_damaged_manifest_is_not_replaced(tmp_path, text):
+    (tmp_path / "manifest.json").write_text(text)
+    with pytest.raises(RecordingError, match="damaged"):
+        Manifest(Output(str(tmp_path)), {}, resume=True)
+
+
+def workers_of(process):
+    """The worker processes of a run, which its threads have started."""
+    children = []
+    for task in Path(f"/proc/{process.pid}/task").iterdir():
+        with contextlib.suppress(OSError):
+            children += map(int, (task / "children").read_text().split())
+    return [one for one in children if b"spawn_main" in command_of(one)]
+
+
+def command_of(process_id):
+    try:
+        return Path(f"/proc/{process_id}/cmdline").read_bytes()
+    except OSError:
+        return b""
+
+
+def test_a_killed_worker_and_an_interrupted_run_lose_nothing(
+    small_bag, tmp_path, fleet, local_run, content
+):
+    """kill -9 of a worker in the middle, Ctrl-C of the run behind it, and --resume."""
+    source, output = tmp_path / "fleet", tmp_path / "out"
+    for k in range(3):
+        small_bag(source / f"run{k:02d}", seed=k)
+    long = small_bag(source / "run00_long", seed=3, frames=40)
+    assert long.exists()
+    command = [sys.executable, "-m", "rmpsam_ros.cli", "fleet", str(source), str(output), *OPTIONS]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+    partial = output / ".run00_long.partial" / "run00_long" / "run00_long.mcap"
+    wait_until(partial.exists, process)
+    (worker,) = workers_of(process)
+    os.kill(worker, signal.SIGKILL)
+    # Its recording comes again, behind the others.
+    wait_until(lambda: workers_of(process) and worker not in workers_of(process), process)
+    wait_until(lambda: len(done(output)) == 3, process)
+    process.send_signal(signal.SIGINT)
+    said, _ = process.communicate(timeout=120.0)
+    assert process.returncode == 130, said
+    before = {name: (output / name / f"{name}.mcap").stat().st_mtime_ns for name in done(output)}
+    assert main(["fleet", str(source), str(output), *OPTIONS, "--resume"]) == 0
+    assert len(done(output)) == 4
+    for name, changed in before.items():
+        assert (output / name / f"{name}.mcap").stat().st_mtime_ns == changed
+    assert not list(output.glob(".*"))
+    for name in ("run00", "run01", "run02"):
+        assert content(output / name) == content(local_run[0] / "monday" / name)
+
+
+def wait_until(condition, process):
+    end = time.monotonic() + 240.0
+    while not condition():
+        assert time.monotonic() < end
+        assert process.poll() is None, process.communicate()
+        time.sleep(0.05)
+
+
+def done(output):
+    manifest = output / "manifest.json"
+    if not manifest.exists():
+        return {}
+    recordings = json.loads(manifest.read_text())["recordings"]
+    return {name: one for name, one in recordings.items() if one["state"] == "done"}
+
+
+def test_the_command_says_what_was_refused(small_bag, tmp_path, capsys):
+    small_bag(tmp_path / "fleet" / "good")
+    bad = small_bag(tmp_path / "fleet" / "bad")
+    (bad / "bad.mcap").write_bytes(b"nothing")
+    words = ["fleet", str(tmp_path / "fleet"), str(tmp_path / "out"), *OPTIONS]
+    assert main(words) == 1
+    output = capsys.readouterr()
+    assert "1 recordings done with 2 frames, 1 refused, 0 failed" in output.out
+    assert "bad: refused: " in output.err
+    assert main(["fleet", str(tmp_path / "out")]) == 1
+    assert main([*words, "--workers", "-1"]) == 1
+    assert main(["fleet", "/nowhere", str(tmp_path / "other"), *OPTIONS]) == 1
+
+
+def test_weights_that_do_not_exist_end_the_run_with_one_line(small_bag, tmp_path, capsys):
+    small_bag(tmp_path / "fleet" / "good")
+    words = ["fleet", str(tmp_path / "fleet"), str(tmp_path / "out"), "-p", "weights:=/no.pth"]
+    assert main(words) == 1
+    error = capsys.readouterr().err
+    assert "/no.pth" in error
+    assert "Traceback" not in error
+
+
+def test_two_runs_on_one_output_are_refused(small_bag, tmp_path, options):
+    from rmpsam_ros.recordings.fleet.run import _locked
+
+    small_bag(tmp_path / "fleet" / "good")
+    with (
+        _locked(Output(str(tmp_path / "out"))),
+        pytest.raises(RecordingError, match="another process is writing"),
+    ):
+        run_fleet([str(tmp_path / "fleet")], str(tmp_path / "out"), options)
