@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 import signal
 import sys
 from collections.abc import Iterator
@@ -291,7 +292,11 @@ def tell(report: BagReport, target: Path) -> None:
 
 @contextmanager
 def needed_packages() -> Iterator[None]:
-    """Turn a missing package of an extra into one line."""
+    """Turn a missing package of an extra into one line; prepare the process for the others."""
+    from rmpsam_ros.recordings import ENVIRONMENT
+
+    for name, value in ENVIRONMENT.items():
+        os.environ.setdefault(name, value)
     try:
         yield
     except ModuleNotFoundError as error:

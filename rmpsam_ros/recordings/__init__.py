@@ -9,3 +9,7 @@ Examples:
     >>> config_of(values, with_prompts=False).long_side, unknown
     (800, [])
 """
+
+# For every process that works on recordings, before NumPy is imported: how OpenBLAS rounds depends
+# on how many threads it has, by default as many as the machine has cores. The node sets it, too.
+ENVIRONMENT = {"OPENBLAS_NUM_THREADS": "1"}

@@ -8,6 +8,7 @@ from typing import Any
 import ray
 from ray import exceptions
 
+from rmpsam_ros.recordings import ENVIRONMENT
 from rmpsam_ros.recordings.errors import RecordingError
 from rmpsam_ros.recordings.fleet.places import Source
 from rmpsam_ros.recordings.fleet.seats import WorkerDied
@@ -52,7 +53,8 @@ class RaySeat:
 
     def __init__(self, setup: Setup, cpus: float, gpus: float) -> None:
         self._setup = setup
-        self._class = ray.remote(num_cpus=cpus, num_gpus=gpus, max_restarts=0)(Actor)
+        options: dict[str, Any] = {"num_cpus": cpus, "num_gpus": gpus, "max_restarts": 0}
+        self._class = ray.remote(**options, runtime_env={"env_vars": ENVIRONMENT})(Actor)
         self._actor: Any = None
 
     def start(self) -> None:

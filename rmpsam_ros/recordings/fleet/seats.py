@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import multiprocessing
+import os
 import signal
 from multiprocessing.connection import Connection
 from multiprocessing.process import BaseProcess
 from typing import Any, Protocol
 
+from rmpsam_ros.recordings import ENVIRONMENT
 from rmpsam_ros.recordings.errors import RecordingError
 from rmpsam_ros.recordings.fleet.places import Source
 from rmpsam_ros.recordings.fleet.work import Setup, Worker
@@ -51,6 +53,8 @@ class ProcessSeat:
         """See `Seat`."""
         if self._process is not None and self._process.is_alive():
             return
+        for name, value in ENVIRONMENT.items():
+            os.environ.setdefault(name, value)
         context = multiprocessing.get_context("spawn")  # threads and GPUs do not survive a fork
         self._connection, other = context.Pipe()
         self._process = context.Process(target=_work, args=(other, self._setup), daemon=True)

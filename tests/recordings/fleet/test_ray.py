@@ -38,7 +38,7 @@ def cluster(tmp_path_factory):
     head += [f"--temp-dir={temporary}", "--object-store-memory=100000000"]
     node = [f"--address=127.0.0.1:{port}", "--num-cpus=1", "--object-store-memory=100000000"]
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
-    environment |= {MARK: str(port), "OMP_NUM_THREADS": "1"}
+    environment |= {MARK: str(port)}
     processes = []
     try:
         for k, words in enumerate((head, node, node)):

@@ -34,14 +34,13 @@ def test_every_recording_is_accounted_for(fleet, local_run, entries):
     assert all("rmpsam_r18" in one["engine"] for one in found.values())
 
 
-def test_each_result_is_that_of_the_recording_alone(fleet, local_run, options, content, tmp_path):
-    from rmpsam_ros.recordings.bag import process_bag
-    from rmpsam_ros.recordings.fleet.work import Setup, Worker
-
-    worker = Worker(Setup(options, str(tmp_path)))
-    for name in ("monday/run04", "tuesday/run17"):
-        process_bag(fleet / name, tmp_path / name, worker._pipeline, options)
-        assert content(tmp_path / name) == content(local_run[0] / name)
+def test_each_result_is_that_of_the_recording_alone(fleet, local_run, content, tmp_path):
+    sources = [str(fleet / name) for name in ("monday/run04", "tuesday/run17")]
+    command = [sys.executable, "-m", "rmpsam_ros.cli", "bag", *sources, str(tmp_path), *OPTIONS]
+    subprocess.run(command, check=True)
+    for source in sources:
+        name = Path(source).relative_to(fleet)
+        assert content(tmp_path / name.name) == content(local_run[0] / name)
 
 
 def test_nothing_is_done_twice(fleet, local_run, options, monkeypatch):
