@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import socket
 from typing import Any
 
 import ray
@@ -95,12 +96,20 @@ def connect(address: str) -> dict[str, float]:
         RecordingError: there is none.
     """
     try:
+        _check_reachable(address)
         ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR)
     except (ConnectionError, RuntimeError, ValueError, OSError) as error:
         reason = " ".join(str(error).split())
         raise RecordingError(f"no Ray cluster at '{address}': {reason}") from error
     resources: dict[str, float] = ray.cluster_resources()
     return resources
+
+
+def _check_reachable(address: str) -> None:
+    """Raise OSError unless something listens at ``HOST:PORT``: Ray would wait for minutes."""
+    host, _, port = address.rpartition(":")
+    if host and port.isdecimal():
+        socket.create_connection((host, int(port)), timeout=10.0).close()
 
 
 def disconnect() -> None:
