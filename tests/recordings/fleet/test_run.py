@@ -1,12 +1,7 @@
 """A whole fleet on the processes of this machine."""
 
-import contextlib
-import json
-import os
-import signal
 import subprocess
 import sys
-import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -77,69 +72,6 @@ def test_a_damaged_manifest_is_not_replaced(tmp_path, text):
     (tmp_path / "manifest.json").write_text(text)
     with pytest.raises(RecordingError, match="damaged"):
         Manifest(Output(str(tmp_path)), {}, resume=True)
-
-
-def workers_of(process):
-    """The worker processes of a run, which its threads have started."""
-    children = []
-    for task in Path(f"/proc/{process.pid}/task").iterdir():
-        with contextlib.suppress(OSError):
-            children += map(int, (task / "children").read_text().split())
-    return [one for one in children if b"spawn_main" in command_of(one)]
-
-
-def command_of(process_id):
-    try:
-        return Path(f"/proc/{process_id}/cmdline").read_bytes()
-    except OSError:
-        return b""
-
-
-def test_a_killed_worker_and_an_interrupted_run_lose_nothing(
-    small_bag, tmp_path, fleet, local_run, content
-):
-    """kill -9 of a worker in the middle, Ctrl-C of the run behind it, and --resume."""
-    source, output = tmp_path / "fleet", tmp_path / "out"
-    for k in range(3):
-        small_bag(source / f"run{k:02d}", seed=k)
-    long = small_bag(source / "run00_long", seed=3, frames=40)
-    assert long.exists()
-    command = [sys.executable, "-m", "rmpsam_ros.cli", "fleet", str(source), str(output), *OPTIONS]
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
-    partial = output / ".run00_long.partial" / "run00_long" / "run00_long.mcap"
-    wait_until(partial.exists, process)
-    (worker,) = workers_of(process)
-    os.kill(worker, signal.SIGKILL)
-    # Its recording comes again, behind the others.
-    wait_until(lambda: workers_of(process) and worker not in workers_of(process), process)
-    wait_until(lambda: len(done(output)) == 3, process)
-    process.send_signal(signal.SIGINT)
-    said, _ = process.communicate(timeout=120.0)
-    assert process.returncode == 130, said
-    before = {name: (output / name / f"{name}.mcap").stat().st_mtime_ns for name in done(output)}
-    assert main(["fleet", str(source), str(output), *OPTIONS, "--resume"]) == 0
-    assert len(done(output)) == 4
-    for name, changed in before.items():
-        assert (output / name / f"{name}.mcap").stat().st_mtime_ns == changed
-    assert not list(output.glob(".*"))
-    for name in ("run00", "run01", "run02"):
-        assert content(output / name) == content(local_run[0] / "monday" / name)
-
-
-def wait_until(condition, process):
-    end = time.monotonic() + 240.0
-    while not condition():
-        assert time.monotonic() < end
-        assert process.poll() is None, process.communicate()
-        time.sleep(0.05)
-
-
-def done(output):
-    manifest = output / "manifest.json"
-    if not manifest.exists():
-        return {}
-    recordings = json.loads(manifest.read_text())["recordings"]
-    return {name: one for name, one in recordings.items() if one["state"] == "done"}
 
 
 def test_the_command_says_what_was_refused(small_bag, tmp_path, capsys):
