@@ -20,6 +20,7 @@ ROOT = Path(__file__).resolve().parents[1]
 FLAGS = ("--headless", "--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-sync")
 PANELS = ("Objects", "Classes", "Health", "Plots", "Parameters", "Data")
 SIZES = {"wide": (1440, 900), "narrow": (390, 844)}
+DOCS_SIZE = (1200, 750)
 PATIENCE = 90.0  # seconds
 PEOPLE = 2  # that are clicked
 
@@ -80,6 +81,7 @@ def main() -> int:
     parser.add_argument("out", type=Path)
     parser.add_argument("--docs", action="store_true", help="also write docs/images")
     options = parser.parse_args()
+    import cv2
     from playwright.sync_api import sync_playwright
 
     options.out.mkdir(parents=True, exist_ok=True)
@@ -91,9 +93,12 @@ def main() -> int:
                 shoot(browser, options.url, options.out, look, size)
         browser.close()
     if options.docs:
-        for name, source in (("objects", "wide_dark_objects"), ("plots", "wide_light_plots")):
-            target = ROOT / "docs" / "images" / f"console_{name}.png"
-            shutil.copyfile(options.out / f"{source}.png", target)
+        for name, source in (("objects", "wide_dark_objects"), ("health", "wide_light_health")):
+            image = cv2.imread(str(options.out / f"{source}.png"))
+            assert image is not None
+            small = cv2.resize(image, DOCS_SIZE, interpolation=cv2.INTER_AREA)
+            target = ROOT / "docs" / "images" / f"console_{name}.jpg"
+            cv2.imwrite(str(target), small, [cv2.IMWRITE_JPEG_QUALITY, 85])
     print(f"wrote {len(list(options.out.glob('*.png')))} images to {options.out}")
     return 0
 
