@@ -27,9 +27,10 @@ from rmpsam_ros.benchmark.report import (
 from rmpsam_ros.model import build_model
 from rmpsam_ros.runtime.cpu import cpu_info
 from rmpsam_ros.runtime.engine import Engine, EngineError, FrameOutput
-from rmpsam_ros.runtime.factory import EngineFactory, Precision
-from rmpsam_ros.runtime.precision import FUSION, shortcomings, stored_frames
-from rmpsam_ros.runtime.torch_engine import TorchEngine
+from rmpsam_ros.runtime.executor import Precision
+from rmpsam_ros.runtime.factory import EngineFactory
+from rmpsam_ros.runtime.panoptic_network import PanopticNetwork
+from rmpsam_ros.runtime.precision import FUSION, Agreement, stored_frames
 from rmpsam_ros.segmentation.labels import LabelSet
 from rmpsam_ros.segmentation.panoptic import FusionConfig, fuse_panoptic
 from rmpsam_ros.segmentation.preprocess import fit, preprocess
@@ -75,7 +76,7 @@ def describe_machine(device: str) -> Machine:
 
 
 def measure_network(
-    factory: EngineFactory,
+    factory: EngineFactory[Engine, Agreement],
     engines: Sequence[tuple[str, Precision]],
     plan: Plan,
     label_set: LabelSet,
@@ -91,8 +92,10 @@ def measure_network(
         EngineError: not even eager PyTorch runs.
     """
     made = _make(factory, engines, progress)
-    reference = factory.reference()
-    bare = _Backbones(reference.backbone, reference.info.model)
+    reference = factory.reference
+    assert isinstance(factory.network, PanopticNetwork)
+    backbone = factory.network.model.backbone.to(factory.store.device)
+    bare = _Backbones(backbone, reference.info.model)
     rows: list[Row] = []
     backbones: list[Backbone] = []
     for size in plan.sizes:
@@ -104,7 +107,7 @@ def measure_network(
             for engine, verdict in made
         ]
         bare.start(image)
-        failed = _measure_in_turns(bare, contenders, plan, label_set, progress)
+        failed = _measure_in_turns(bare, contenders, reference, plan, label_set, progress)
         backbones += bare.results()
         usual = next(o for o in bare.results() if (o.name, o.layout) == (YARDSTICK, USUAL))
         good = [contender for contender in contenders if contender.engine not in failed]
@@ -273,17 +276,17 @@ class _Backbones:
 
 
 def _make(
-    factory: EngineFactory,
+    factory: EngineFactory[Engine, Agreement],
     engines: Sequence[tuple[str, Precision]],
     progress: Callable[[str], None],
 ) -> list[tuple[Engine, str]]:
     """Make eager PyTorch and the engines, each with what its results lack, if anything."""
-    made: list[tuple[Engine, str]] = [(factory.reference(), "")]
+    made: list[tuple[Engine, str]] = [(factory.reference, "")]
     for name, precision in engines:
         try:
-            engine = factory.make_unchecked(name, precision)
-            if not isinstance(engine, TorchEngine):
-                made.append((engine, shortcomings(factory.agreement(engine), precision)))
+            engine, verdict = factory.try_out(name, precision)
+            if engine is not factory.reference:
+                made.append((engine, verdict))
         except EngineError as error:
             progress(f"{name} in {precision} is left out: {error}")
     return made
@@ -292,6 +295,7 @@ def _make(
 def _measure_in_turns(
     bare: _Backbones,
     contenders: Sequence[_Contender],
+    reference: Engine,
     plan: Plan,
     label_set: LabelSet,
     progress: Callable[[str], None],
@@ -309,7 +313,7 @@ def _measure_in_turns(
             try:
                 contender.measure(label_set)
             except EngineError as error:
-                if isinstance(contender.engine, TorchEngine):
+                if contender.engine is reference:
                     raise
                 progress(f"{contender.engine.info} failed and is left out: {error}")
                 failed.add(contender.engine)

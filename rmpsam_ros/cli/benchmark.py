@@ -1,7 +1,6 @@
 """Sub-command ``benchmark`` of ``rmpsam``."""
 
 import argparse
-import threading
 from pathlib import Path
 
 import torch
@@ -16,11 +15,11 @@ from rmpsam_ros.benchmark.network import (
 from rmpsam_ros.benchmark.report import NetworkReport, to_json
 from rmpsam_ros.cli.errors import CommandError
 from rmpsam_ros.cli.network_options import add_network_options, network_config, print_line
+from rmpsam_ros.runtime.devices import device_description, resolve_device
 from rmpsam_ros.runtime.engine import EngineError
-from rmpsam_ros.runtime.factory import Precision
+from rmpsam_ros.runtime.executor import Precision
 from rmpsam_ros.runtime.load import available_engines, make_factory
 from rmpsam_ros.runtime.network import EngineConfig, label_set_of
-from rmpsam_ros.runtime.torch_engine import device_description, resolve_device
 from rmpsam_ros.segmentation.labels import LabelSetError
 
 
@@ -71,7 +70,7 @@ def run_benchmark_command(options: argparse.Namespace) -> None:
         label_sets = [label_set_of(config, labels) for config, labels in networks]
         reports: list[NetworkReport] = []
         for (config, _), label_set in zip(networks, label_sets, strict=True):
-            factory = make_factory(config, label_set.num_classes, print_line, threading.Event())
+            factory = make_factory(config, label_set.num_classes, print_line)
             reports.append(measure_network(factory, engines, plan, label_set, print_line))
             print_line(f"\n{reports[-1].to_table()}\n")
         machine = describe_machine(device_description(device))

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from rmpsam_ros.cli.common import add_model_options, make_pipeline, read_image, write_image
 from rmpsam_ros.cli.errors import CommandError
 from rmpsam_ros.prompting.config import PromptingConfig
-from rmpsam_ros.prompting.engines import PROMPT_ENGINES
+from rmpsam_ros.prompting.load import PROMPT_ENGINES
 from rmpsam_ros.prompting.segment_everything import MAX_GRID
 from rmpsam_ros.runtime import EngineError
 from rmpsam_ros.segmentation.coco_run_length import encode_coco

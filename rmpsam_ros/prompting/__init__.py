@@ -2,7 +2,7 @@
 
 Examples:
     >>> from rmpsam_ros.prompting import PROMPT_ENGINES
-    >>> PROMPT_ENGINES
+    >>> tuple(PROMPT_ENGINES)
     ('rmpsam', 'mobile_sam', 'repvit_sam', 'rwkv_sam_t', 'rwkv_sam_s', 'rwkv_sam_b')
 
     >>> import numpy as np
@@ -23,11 +23,11 @@ from rmpsam_ros.prompting.answers import (
     PromptEngineError,
 )
 from rmpsam_ros.prompting.config import PromptingConfig
-from rmpsam_ros.prompting.engines import PROMPT_ENGINES, load_prompt_engine
+from rmpsam_ros.prompting.engines.shared_decoder import SharedDecoder
 from rmpsam_ros.prompting.frames import FrameNotKeptError, FrameStore, KeptFrame, NoFrameError
+from rmpsam_ros.prompting.load import PROMPT_ENGINES, import_engines, load_prompt_engine
 from rmpsam_ros.prompting.prompter import FollowPass, Prompter
 from rmpsam_ros.prompting.query_masks import QueryMasks, pack_queries
-from rmpsam_ros.prompting.shared_decoder import SharedDecoder
 from rmpsam_ros.tracking.prompted_records import (
     MAX_ID_LENGTH,
     FollowConfig,
@@ -61,3 +61,5 @@ __all__ = [
     "load_prompt_engine",
     "pack_queries",
 ]
+
+import_engines()

@@ -16,12 +16,12 @@ from numpy.typing import NDArray
 
 from rmpsam_ros.prompting.answers import PromptEngine
 from rmpsam_ros.prompting.config import PromptingConfig
+from rmpsam_ros.prompting.engines.shared_decoder import SharedDecoder
 from rmpsam_ros.prompting.frames import FrameStore, KeptFrame
 from rmpsam_ros.prompting.observation import observe, track_anchor
 from rmpsam_ros.prompting.propagate import propagate
 from rmpsam_ros.prompting.refinement import add_clicks, correct_place, prompt_anchor
 from rmpsam_ros.prompting.segment_everything import everything_from_boxes, everything_from_grid
-from rmpsam_ros.prompting.shared_decoder import SharedDecoder
 from rmpsam_ros.prompting.steps import Step, Steps, finished
 from rmpsam_ros.runtime import EngineError, ObjectOutput, PromptOutput
 from rmpsam_ros.segmentation.preprocess import Letterbox

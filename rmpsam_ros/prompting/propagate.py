@@ -12,9 +12,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from rmpsam_ros.prompting.answers import Answer
+from rmpsam_ros.prompting.engines.shared_decoder import SharedDecoder
 from rmpsam_ros.prompting.frames import KeptFrame
 from rmpsam_ros.prompting.observation import observe
-from rmpsam_ros.prompting.shared_decoder import SharedDecoder
 from rmpsam_ros.runtime import ObjectOutput
 from rmpsam_ros.tracking.prompted import PromptedObjects
 from rmpsam_ros.tracking.prompted_records import Anchor, Following, Observation

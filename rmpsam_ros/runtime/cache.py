@@ -65,6 +65,15 @@ class EngineCache:
                 self._write(path, complete, engine)
         return engine
 
+    def peek(self, name: str, key: Mapping[str, Any]) -> bytes | None:
+        """Return the entry for ``key`` if there is a good one on disk."""
+        if not self._usable:
+            return None
+        complete = _complete(key)
+        path = self._path(name, complete)
+        with self._locked(path):
+            return self._read(path, complete)
+
     def discard(self, name: str, key: Mapping[str, Any]) -> None:
         """Delete an entry that the library which executes it has refused."""
         with contextlib.suppress(OSError):

@@ -1,16 +1,16 @@
 """The interface through which everything else executes the network, whatever executes it."""
 
-from abc import ABC, abstractmethod
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, Protocol, TypeAlias
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
 from rmpsam_ros.segmentation.labels import LabelSet
-from rmpsam_ros.segmentation.panoptic import FusionConfig, PanopticResult, fuse_panoptic
-from rmpsam_ros.segmentation.preprocess import Geometry, preprocess
+from rmpsam_ros.segmentation.panoptic import FusionConfig, PanopticResult
+from rmpsam_ros.segmentation.preprocess import Letterbox
 
 ChannelOrder: TypeAlias = Literal["rgb", "bgr"]
 
@@ -45,19 +45,36 @@ class EngineInfo:
         return f"{self.model} ({self.weights}) on {self.engine}, {self.precision}, {self.device}"
 
 
-@dataclass(frozen=True, slots=True)
 class ObjectOutput:
     """Object queries of one image.
 
     Attributes:
         class_logits: (N, C + 1) float32, the last column is "no object".
-        mask_logits: (N, h, w) float32 at a quarter of the padded network input.
         queries: (N, 256) float32, the embeddings that tracking matches.
+        device_masks: the mask logits, (N, h, w) float32, where they are on a GPU; else None.
     """
 
-    class_logits: NDArray[np.float32]
-    mask_logits: NDArray[np.float32]
-    queries: NDArray[np.float32]
+    __slots__ = ("_mask_logits", "class_logits", "device_masks", "queries")
+
+    def __init__(
+        self,
+        class_logits: NDArray[np.float32],
+        mask_logits: NDArray[np.float32] | torch.Tensor,
+        queries: NDArray[np.float32],
+    ) -> None:
+        """mask_logits: (N, h, w) float32 at a quarter of the padded network input."""
+        self.class_logits = class_logits
+        self.queries = queries
+        self.device_masks = mask_logits if isinstance(mask_logits, torch.Tensor) else None
+        self._mask_logits = None if isinstance(mask_logits, torch.Tensor) else mask_logits
+
+    @property
+    def mask_logits(self) -> NDArray[np.float32]:
+        """(N, h, w) float32; downloaded from a GPU when it is first asked for."""
+        if self._mask_logits is None:
+            assert self.device_masks is not None
+            self._mask_logits = np.asarray(self.device_masks.cpu().numpy(), np.float32)
+        return self._mask_logits
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,7 +106,7 @@ class Engine(Protocol):
 
     def prepare(
         self, image: NDArray[np.uint8], limits: tuple[int, int], channel_order: ChannelOrder
-    ) -> tuple[Any, Geometry]:
+    ) -> tuple[Any, Letterbox]:
         """Do what `segmentation.preprocess` does, with the same results, where it is fastest.
 
         Returns:
@@ -136,7 +153,7 @@ class Engine(Protocol):
     def fuse(
         self,
         objects: ObjectOutput,
-        geometry: Geometry,
+        geometry: Letterbox,
         label_set: LabelSet,
         config: FusionConfig,
     ) -> PanopticResult:
@@ -171,143 +188,3 @@ class Engine(Protocol):
     def close(self) -> None:
         """Give back device memory; the engine is not used afterwards."""
         ...
-
-
-class Batches(ABC):
-    """`Engine.run_batch` by groups of images of one size, which an engine may run together."""
-
-    @abstractmethod
-    def run(self, image: Any, boxes: NDArray[np.float32] | None = None) -> FrameOutput: ...
-
-    def run_batch(
-        self, images: Sequence[Any], boxes: Sequence[NDArray[np.float32] | None]
-    ) -> list[FrameOutput | EngineError]:
-        if len(images) != len(boxes):
-            raise ValueError(f"{len(images)} images came with {len(boxes)} items of boxes")
-        results: dict[int, FrameOutput | EngineError] = {}
-        for group in self._groups(images):
-            outputs = self._group_results(
-                [images[index] for index in group], [boxes[index] for index in group]
-            )
-            results.update(zip(group, outputs, strict=True))
-        return [results[index] for index in range(len(images))]
-
-    def largest_group(self, image: Any) -> int:
-        return 1
-
-    def run_group(
-        self, images: Sequence[Any], boxes: Sequence[NDArray[np.float32] | None]
-    ) -> list[FrameOutput]:
-        """Run two images or more of one size together.
-
-        Raises:
-            EngineError: any of them fails.
-        """
-        raise NotImplementedError
-
-    def _groups(self, images: Sequence[Any]) -> Iterator[list[int]]:
-        """Cut the places of the images into groups of one size, none too large."""
-        by_shape: dict[tuple[int, ...], list[int]] = {}
-        for index, image in enumerate(images):
-            by_shape.setdefault(tuple(image.shape), []).append(index)
-        for places in by_shape.values():
-            step = self.largest_group(images[places[0]])
-            for start in range(0, len(places), step):
-                yield places[start : start + step]
-
-    def _group_results(
-        self, images: Sequence[Any], boxes: Sequence[NDArray[np.float32] | None]
-    ) -> list[FrameOutput | EngineError]:
-        if len(images) > 1:
-            try:
-                return [*self.run_group(images, boxes)]
-            except EngineError:
-                pass  # one by one it turns out whose fault it was
-        results: list[FrameOutput | EngineError] = []
-        for image, own_boxes in zip(images, boxes, strict=True):
-            try:
-                results.append(self.run(image, own_boxes))
-            except EngineError as error:
-                results.append(error)
-        return results
-
-
-class HostSteps(Batches):
-    """Pre- and post-processing on the CPU, for engines whose data is there anyway."""
-
-    def prepare(
-        self, image: NDArray[np.uint8], limits: tuple[int, int], channel_order: ChannelOrder
-    ) -> tuple[Any, Geometry]:
-        return preprocess(image, limits, channel_order)
-
-    def fuse(
-        self,
-        objects: ObjectOutput,
-        geometry: Geometry,
-        label_set: LabelSet,
-        config: FusionConfig,
-    ) -> PanopticResult:
-        return fuse_panoptic(
-            objects.class_logits, objects.mask_logits, geometry, label_set, config
-        )
-
-
-def check_image(image: NDArray[np.float32]) -> None:
-    """Raise EngineError unless ``image`` is what `Engine.run` asks for."""
-    good = image.ndim == 4 and image.shape[:2] == (1, 3) and min(image.shape[2:]) > 0
-    if not good or image.dtype != np.float32 or image.shape[2] % 32 or image.shape[3] % 32:
-        raise EngineError(
-            f"network input is {image.dtype} {image.shape}; expected float32 (1, 3, H, W) with H "
-            "and W multiples of 32: use segmentation.preprocess"
-        )
-    if not np.isfinite(image).all():
-        raise EngineError("network input holds values that are not finite (NaN or infinity)")
-
-
-def check_boxes(boxes: NDArray[np.float32]) -> None:
-    """Raise EngineError unless ``boxes`` is what `Engine.run` asks for."""
-    if boxes.ndim != 2 or boxes.shape[1] != 4 or boxes.dtype != np.float32:
-        raise EngineError(f"prompt boxes are {boxes.dtype} {boxes.shape}; expected float32 (K, 4)")
-
-
-def no_tubes() -> EngineError:
-    """Return the error of an engine that was made for single frames and is given a tube."""
-    return EngineError("this engine was made for single frames: set clip_frames to the tube's")
-
-
-def check_tube(shapes: Sequence[tuple[int, ...]]) -> None:
-    """Raise EngineError unless these shapes of features make a tube, as `decode_tube` asks."""
-    if not shapes or len(set(shapes)) > 1:
-        raise EngineError(
-            f"features of a tube have shapes {list(shapes)}; expected one or more, all the same: "
-            "give frames of one size"
-        )
-
-
-def tube_objects(
-    class_logits: NDArray[np.float32],
-    mask_logits: NDArray[np.float32],
-    queries: NDArray[np.float32],
-) -> tuple[ObjectOutput, ...]:
-    """Return the objects of every frame of a tube.
-
-    Args:
-        class_logits, queries: (N, C + 1) and (N, 256).
-        mask_logits: (N, T, h, w).
-
-    Raises:
-        EngineError: the class logits are not finite.
-    """
-    check_finite(class_logits)
-    return tuple(
-        ObjectOutput(class_logits, mask_logits[:, k], queries) for k in range(mask_logits.shape[1])
-    )
-
-
-def check_finite(values: NDArray[np.float32]) -> None:
-    """Raise EngineError if class logits or predicted qualities are not finite."""
-    if not np.isfinite(values).all():
-        raise EngineError(
-            "the network gave values that are not finite: its weights hold NaN or infinity, or "
-            "its precision has too small a range"
-        )

@@ -11,15 +11,15 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 
 from rmpsam_ros.segmentation.labels import LabelSet
-from rmpsam_ros.segmentation.panoptic import FusionConfig, PanopticResult, _SegmentBuilder
-from rmpsam_ros.segmentation.preprocess import MEAN, STD, Geometry, fit
+from rmpsam_ros.segmentation.panoptic import FusionConfig, PanopticResult, SegmentBuilder
+from rmpsam_ros.segmentation.preprocess import MEAN, STD, Letterbox, fit
 
 CHUNK = 8  # queries whose masks are upsampled together: bounds the memory
 
 
 def preprocess_on_device(
     image: NDArray[np.uint8], limits: tuple[int, int], channel_order: str, device: torch.device
-) -> tuple[torch.Tensor, Geometry]:
+) -> tuple[torch.Tensor, Letterbox]:
     """Do what `segmentation.preprocess` does, but for the resize: (1, 3, h, w) float32.
 
     The resize stays on the CPU: its fixed-point arithmetic is part of the result. Arguments and
@@ -45,7 +45,7 @@ def preprocess_on_device(
 def fuse_on_device(
     class_logits: torch.Tensor,
     mask_logits: torch.Tensor,
-    geometry: Geometry,
+    geometry: Letterbox,
     label_set: LabelSet,
     config: FusionConfig,
 ) -> PanopticResult:
@@ -68,7 +68,7 @@ def fuse_on_device(
     won = fusion.winner_counts(sure_only=False)
     kept = fusion.winner_counts(sure_only=True) if config.filter_low_score else won
     boxes = fusion.boxes(config.filter_low_score)
-    builder = _SegmentBuilder(label_set)
+    builder = SegmentBuilder(label_set)
     table = np.zeros(len(queries), np.int16)
     rows = zip(
         *(
@@ -97,7 +97,7 @@ class _Fusion:
         claimed: (K,) int64, pixels with a mask probability of at least a half.
     """
 
-    def __init__(self, masks: torch.Tensor, scores: torch.Tensor, geometry: Geometry) -> None:
+    def __init__(self, masks: torch.Tensor, scores: torch.Tensor, geometry: Letterbox) -> None:
         size = geometry.image_size
         best = torch.full(size, -1.0, device=masks.device)
         self._winner = torch.zeros(size, dtype=torch.int64, device=masks.device)
@@ -146,7 +146,7 @@ class _Fusion:
         return ids.cpu().numpy().view(np.uint16)
 
 
-def _at_image_size(masks: torch.Tensor, geometry: Geometry) -> torch.Tensor:
+def _at_image_size(masks: torch.Tensor, geometry: Letterbox) -> torch.Tensor:
     """Resize mask logits to the padded input, crop the padding, resize to the image."""
     x = F.interpolate(masks[None], geometry.padded_size, mode="bilinear", align_corners=False)
     height, width = geometry.resized_size

@@ -6,7 +6,7 @@ binarises masks inside, so that tensors of equally good engines may differ visib
 
 import hashlib
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from importlib import resources
 from typing import Any, Protocol
@@ -19,12 +19,22 @@ from safetensors.numpy import load as load_safetensors
 from rmpsam_ros.runtime.engine import Engine, FrameOutput, ObjectOutput
 from rmpsam_ros.segmentation.labels import Label, LabelSet
 from rmpsam_ros.segmentation.panoptic import FusionConfig, class_probabilities, fuse_panoptic
-from rmpsam_ros.segmentation.preprocess import Geometry, preprocess
+from rmpsam_ros.segmentation.preprocess import Letterbox, preprocess
 
 FRAME_LIMITS = (640, 480)  # long and short side in pixels, the pipeline's default
 # Below the usual thresholds: a network that is never sure has something to compare, too, and no
 # segment goes as a whole because its overlap is just below a limit.
 FUSION = FusionConfig(score_threshold=0.3, overlap_threshold=0.0)
+# Prompts beside the objects: boxes of three sizes, and one that is a click.
+PROMPTS = np.array(
+    [
+        [0.1, 0.1, 0.9, 0.9],
+        [0.25, 0.3, 0.55, 0.7],
+        [0.6, 0.55, 0.75, 0.8],
+        [0.5, 0.5, 0.501, 0.501],
+    ],
+    np.float32,
+)
 NO_OBJECTS = 1e-3  # sum of all queries' probabilities to be an object
 
 
@@ -39,6 +49,7 @@ class Agreement:
             are means over all queries, weighted by how sure a query is to be an object at all.
         classes: share of queries with the same best class.
         score_error: difference of the best class probability; 0 is perfect.
+        prompt_iou: intersection over union of the masks of the same prompt.
     """
 
     frames: int
@@ -46,29 +57,27 @@ class Agreement:
     mask_iou: float
     classes: float
     score_error: float
+    prompt_iou: float
 
     def __str__(self) -> str:
         return (
             f"{self.pixels:.2%} of pixels, mask IoU {self.mask_iou:.4f}, "
-            f"{self.classes:.2%} of classes, score error {self.score_error:.4f} "
-            f"over {self.frames} frames"
+            f"{self.classes:.2%} of classes, score error {self.score_error:.4f}, "
+            f"prompts' mask IoU {self.prompt_iou:.4f} over {self.frames} frames"
         )
 
-    def to_json(self) -> dict[str, Any]:
-        """Return the fields for a JSON file."""
-        return asdict(self)
 
-
-FP32_LIMITS = Agreement(frames=1, pixels=0.995, mask_iou=0.99, classes=0.99, score_error=0.01)
-REDUCED_LIMITS = Agreement(frames=1, pixels=0.98, mask_iou=0.95, classes=0.95, score_error=0.05)
+FP32_LIMITS = Agreement(1, 0.995, 0.99, 0.99, score_error=0.01, prompt_iou=0.99)
+# Prompts are few, and some ask for nothing: there a mask is small and its edge is most of it.
+REDUCED_LIMITS = Agreement(1, 0.98, 0.95, 0.95, score_error=0.05, prompt_iou=0.9)
 
 
 def shortcomings(agreement: Agreement, precision: str) -> str:
-    """Say in what an engine of this precision is too far off; '' if it is good enough."""
+    """Return where an engine of this precision is too far off; '' if it is good enough."""
     limits = FP32_LIMITS if precision == "fp32" else REDUCED_LIMITS
     found = [
         f"{name} {getattr(agreement, name):.4f} (at least {getattr(limits, name)})"
-        for name in ("pixels", "mask_iou", "classes")
+        for name in ("pixels", "mask_iou", "classes", "prompt_iou")
         if not getattr(agreement, name) >= getattr(limits, name)  # NaN is too far off
     ]
     if not agreement.score_error <= limits.score_error:
@@ -87,7 +96,7 @@ def stored_frames() -> tuple[NDArray[np.uint8], ...]:
 
 def preprocessed_frames(
     count: int, first: int = 0, limits: tuple[int, int] = FRAME_LIMITS
-) -> list[tuple[NDArray[np.float32], Geometry]]:
+) -> list[tuple[NDArray[np.float32], Letterbox]]:
     """Return ``count`` stored frames as network inputs, from number ``first`` on."""
     frames = stored_frames()[first : first + count]
     return [preprocess(frame, limits, "bgr") for frame in frames]
@@ -96,7 +105,7 @@ def preprocessed_frames(
 class Runner(Protocol):
     """What can be compared: an engine, or its `Remembered` results."""
 
-    def run(self, image: Any) -> FrameOutput: ...
+    def run(self, image: Any, boxes: NDArray[np.float32] | None = None) -> FrameOutput: ...
 
 
 class Remembered:
@@ -104,33 +113,36 @@ class Remembered:
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
-        self._objects: dict[bytes, ObjectOutput] = {}
+        self._outputs: dict[bytes, FrameOutput] = {}
 
-    def run(self, image: NDArray[np.float32]) -> FrameOutput:
-        """Do what `Engine.run` does, without features."""
+    def run(
+        self, image: NDArray[np.float32], boxes: NDArray[np.float32] | None = None
+    ) -> FrameOutput:
+        """Do what `Engine.run` does, without features; the boxes are the same for an image."""
         key = hashlib.sha256(image.tobytes()).digest()
-        if key not in self._objects:
-            self._objects[key] = self._engine.run(image).objects
-        return FrameOutput(None, self._objects[key], None)
+        if key not in self._outputs:
+            self._outputs[key] = replace(self._engine.run(image, boxes), features=None)
+        return self._outputs[key]
 
 
 def compare(
-    engine: Runner, reference: Runner, frames: Sequence[tuple[NDArray[np.float32], Geometry]]
+    engine: Runner, reference: Runner, frames: Sequence[tuple[NDArray[np.float32], Letterbox]]
 ) -> Agreement:
     """Run both engines on frames from `preprocessed_frames` and compare their results."""
     rows = []
     for image, geometry in frames:
-        expected = reference.run(image).objects
-        actual = engine.run(image).objects
-        rows.append(_compare_outputs(actual, expected, geometry))
-    pixels, mask_iou, classes, score_error = np.mean(rows, axis=0).tolist()
-    return Agreement(len(rows), pixels, mask_iou, classes, score_error)
+        expected, actual = (one.run(image, PROMPTS) for one in (reference, engine))
+        assert expected.prompts is not None and actual.prompts is not None
+        masks = (one.mask_logits > 0 for one in (actual.prompts, expected.prompts))
+        prompt_iou = float(_mask_ious(*masks).mean())
+        rows.append((*_compare_objects(actual.objects, expected.objects, geometry), prompt_iou))
+    return Agreement(len(rows), *np.mean(rows, axis=0).tolist())
 
 
-def _compare_outputs(
-    actual: ObjectOutput, expected: ObjectOutput, geometry: Geometry
+def _compare_objects(
+    actual: ObjectOutput, expected: ObjectOutput, geometry: Letterbox
 ) -> tuple[float, float, float, float]:
-    """Return the fields of `Agreement` after ``frames``, of one frame."""
+    """Return pixels, mask IoU, classes and score error of one frame."""
     pixels = (panoptic_codes(actual, geometry) == panoptic_codes(expected, geometry)).mean()
     probabilities = class_probabilities(expected.class_logits)
     other = class_probabilities(actual.class_logits)
@@ -149,7 +161,7 @@ def _compare_outputs(
     )
 
 
-def panoptic_codes(objects: ObjectOutput, geometry: Geometry) -> NDArray[np.int64]:
+def panoptic_codes(objects: ObjectOutput, geometry: Letterbox) -> NDArray[np.int64]:
     """Return query and class of every pixel in one number, (H, W), 0 for none."""
     num_classes = objects.class_logits.shape[1] - 1
     result = fuse_panoptic(

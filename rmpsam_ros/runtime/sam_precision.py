@@ -1,7 +1,7 @@
 """Compares an engine of the SAM family with fp32 PyTorch, by the answers to prompts on frames."""
 
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -39,13 +39,9 @@ class SamAgreement:
             f"{self.score_error:.4f} over {self.masks} masks of {self.frames} frames"
         )
 
-    def to_json(self) -> dict[str, Any]:
-        """Return the fields for a JSON file."""
-        return asdict(self)
-
 
 def sam_shortcomings(agreement: SamAgreement, precision: str) -> str:
-    """Say in what an engine of this precision is too far off; '' if it is good enough."""
+    """Return where an engine of this precision is too far off; '' if it is good enough."""
     iou, error = (0.99, 0.01) if precision == "fp32" else (0.95, 0.05)
     found = []
     # Written so that NaN counts as too far off.
@@ -73,7 +69,7 @@ def compare_sam(engine: SamEngine, reference: SamEngine, count: int) -> SamAgree
     )
 
 
-def _prompts(geometry: transforms.FrameGeometry, multimask: bool) -> Iterator[dict[str, Any]]:
+def _prompts(geometry: transforms.SamFrame, multimask: bool) -> Iterator[dict[str, Any]]:
     """Clicks on a grid, all their masks, and boxes around the middle with a click in it."""
     height, width = geometry.original
     places = (np.arange(CLICKS) + 0.5) / CLICKS

@@ -211,7 +211,7 @@ def fuse_panoptic(
         return PanopticResult(np.zeros(geometry.image_size, np.uint16), ())
 
     kept = 1 if config.filter_low_score else 2  # of a query's codes: sure pixels, unsure pixels
-    builder = _SegmentBuilder(label_set)
+    builder = SegmentBuilder(label_set)
     table = np.zeros((len(queries), 2), np.uint16)  # pixel code -> segment id
     rows = zip(queries.tolist(), won.tolist(), boxes.tolist(), claimed.tolist(), strict=True)
     for k, (query, areas, code_boxes, claim) in enumerate(rows):
@@ -227,7 +227,7 @@ def fuse_panoptic(
     return PanopticResult.from_runs(runs, geometry.image_size, tuple(builder.segments))
 
 
-class _SegmentBuilder:
+class SegmentBuilder:
     """Numbers segments in the order they come, and merges regions of one stuff class."""
 
     def __init__(self, label_set: LabelSet) -> None:

@@ -15,9 +15,9 @@ from rmpsam_ros.benchmark.network import MIN_ROUNDS, WARM_UP, Plan, measure_post
 from rmpsam_ros.cli import benchmark as benchmark_command
 from rmpsam_ros.cli.errors import CommandError
 from rmpsam_ros.cli.main import build_parser
-from rmpsam_ros.runtime import factory as factory_module
+from rmpsam_ros.runtime import panoptic_network
 from rmpsam_ros.runtime.engine import EngineError
-from rmpsam_ros.runtime.onnx_engine import OnnxEngine
+from rmpsam_ros.runtime.executors.onnxruntime_executor import OnnxRuntimeExecutor
 from rmpsam_ros.runtime.precision import Agreement
 from rmpsam_ros.segmentation.labels import load_label_set
 
@@ -25,14 +25,14 @@ from rmpsam_ros.segmentation.labels import load_label_set
 @pytest.fixture(autouse=True)
 def quick(monkeypatch) -> None:
     """Calibrate on one frame, and take the comparison with fp32 PyTorch as done."""
-    monkeypatch.setattr(factory_module, "CALIBRATION_FRAMES", 1)
+    monkeypatch.setattr(panoptic_network, "CALIBRATION_FRAMES", 1)
     monkeypatch.setattr(benchmark, "SCENE_ROUNDS", 2)
 
     def compare(engine: Any, reference: Any, frames: Any) -> Agreement:
         good = engine.info.precision == "fp32"
-        return Agreement(1, *3 * [1.0 if good else 0.5], 0.0)
+        return Agreement(1, *3 * [1.0 if good else 0.5], 0.0, 1.0)
 
-    monkeypatch.setattr(factory_module, "compare", compare)
+    monkeypatch.setattr(panoptic_network, "compare", compare)
 
 
 @pytest.fixture(scope="module")
@@ -52,12 +52,14 @@ def everything(cache_folder, tmp_path_factory) -> Any:
     """A report and its table, of two networks, two sizes, prompts and a batch."""
     file = tmp_path_factory.mktemp("report") / "report.json"
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(factory_module, "CALIBRATION_FRAMES", 1)
+        patch.setattr(panoptic_network, "CALIBRATION_FRAMES", 1)
         patch.setattr(benchmark, "SCENE_ROUNDS", 2)
         patch.setattr(
-            factory_module,
+            panoptic_network,
             "compare",
-            lambda engine, *_: Agreement(1, *3 * [float(engine.info.precision == "fp32")], 0.0),
+            lambda engine, *_: Agreement(
+                1, *3 * [float(engine.info.precision == "fp32")], 0.0, 1.0
+            ),
         )
         lines: list[str] = []
         patch.setattr(benchmark_command, "print_line", lines.append)
@@ -158,10 +160,10 @@ def test_time_is_limited_but_everybody_runs_some_rounds():
 
 
 def test_an_engine_that_fails_is_left_out(cache_folder, monkeypatch, capsys, tmp_path):
-    def fail(self: OnnxEngine, image: Any, boxes: Any = None) -> Any:
+    def fail(self: OnnxRuntimeExecutor, part: Any, tensors: Any, **_: Any) -> Any:
         raise EngineError("ONNX Runtime failed: out of memory")
 
-    monkeypatch.setattr(OnnxEngine, "run", fail)
+    monkeypatch.setattr(OnnxRuntimeExecutor, "run", fail)
     file = tmp_path / "report.json"
     run(
         *(cache_folder, "--repeats", "1", "--engines", "onnxruntime:fp32", "--prompts", ""),

@@ -11,9 +11,9 @@ import pytest
 from rmpsam_ros.cli import build_engine
 from rmpsam_ros.cli.errors import CommandError
 from rmpsam_ros.cli.main import build_parser, main
+from rmpsam_ros.export import GRAPH_PARTS
 from rmpsam_ros.node.parameters.table import NODE_PARAMETERS
-from rmpsam_ros.runtime import factory as factory_module
-from rmpsam_ros.runtime.export import GRAPH_PARTS
+from rmpsam_ros.runtime import panoptic_network
 from rmpsam_ros.runtime.precision import Agreement
 
 NETWORK = ("--device", "cpu", "--weights", "random")
@@ -22,13 +22,13 @@ NETWORK = ("--device", "cpu", "--weights", "random")
 @pytest.fixture(autouse=True)
 def quick(monkeypatch) -> None:
     """Calibrate on one frame, and take the comparison with fp32 PyTorch as done."""
-    monkeypatch.setattr(factory_module, "CALIBRATION_FRAMES", 1)
+    monkeypatch.setattr(panoptic_network, "CALIBRATION_FRAMES", 1)
 
     def compare(engine: Any, reference: Any, frames: Any) -> Agreement:
         good = engine.info.precision == "fp32"
-        return Agreement(1, *3 * [1.0 if good else 0.5], 0.0)
+        return Agreement(1, *3 * [1.0 if good else 0.5], 0.0, 1.0)
 
-    monkeypatch.setattr(factory_module, "compare", compare)
+    monkeypatch.setattr(panoptic_network, "compare", compare)
 
 
 @pytest.fixture(scope="module")

@@ -8,7 +8,8 @@ from rmpsam_ros.evaluation.product import ProductPredictor
 from rmpsam_ros.evaluation.video_objects import score_sequence
 from rmpsam_ros.pipeline import Pipeline, PipelineConfig
 from rmpsam_ros.runtime import EngineInfo, FrameOutput, ObjectOutput, PromptOutput
-from rmpsam_ros.runtime.engine import HostSteps
+from rmpsam_ros.runtime.batches import Batches
+from rmpsam_ros.runtime.steps import HostSteps
 from rmpsam_ros.segmentation.labels import load_label_set
 from rmpsam_ros.segmentation.prompt_types import ObjectPrompt
 from rmpsam_ros.segmentation.run_length import decode_mask
@@ -18,7 +19,7 @@ HEIGHT, WIDTH = 64, 96
 NO_POINTS = np.zeros((0, 2), np.float32), np.zeros(0, np.uint8)
 
 
-class BrightNetwork(HostSteps):
+class BrightNetwork(HostSteps, Batches):
     """What is bright on the left is a person; prompts are answered with all that is bright."""
 
     info = EngineInfo("bright", "fp32", "cpu", "none", "none")

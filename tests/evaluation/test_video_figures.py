@@ -10,7 +10,8 @@ import pytest
 
 from rmpsam_ros.pipeline import Pipeline, PipelineConfig, PromptingConfig, create_pipeline
 from rmpsam_ros.runtime import EngineConfig, EngineInfo, FrameOutput, ObjectOutput, PromptOutput
-from rmpsam_ros.runtime.engine import HostSteps
+from rmpsam_ros.runtime.batches import Batches
+from rmpsam_ros.runtime.steps import HostSteps
 from rmpsam_ros.segmentation.labels import load_label_set
 
 TESTS = Path(__file__).resolve().parents[1]
@@ -29,7 +30,7 @@ def tool():
     return module
 
 
-class BrightNetwork(HostSteps):
+class BrightNetwork(HostSteps, Batches):
     """What is bright is a person. Its query is another one from frame ``other_from`` on."""
 
     info = EngineInfo("bright", "fp32", "cpu", "none", "none")

@@ -19,7 +19,8 @@ from rmpsam_ros.runtime import (
     ObjectOutput,
     PromptOutput,
 )
-from rmpsam_ros.runtime.engine import HostSteps
+from rmpsam_ros.runtime.batches import Batches
+from rmpsam_ros.runtime.steps import HostSteps
 from rmpsam_ros.segmentation.labels import load_label_set
 from rmpsam_ros.segmentation.prompt_types import ObjectPrompt, PromptError
 from rmpsam_ros.segmentation.run_length import decode_id_map, decode_mask
@@ -31,7 +32,7 @@ STUFF = next(label.class_id for label in LABELS.labels if not label.is_thing)
 HEIGHT, WIDTH = 128, 192
 
 
-class DesignedEngine(HostSteps):
+class DesignedEngine(HostSteps, Batches):
     """Answers with one person in ``self.person`` (pixels), one stuff region on the right."""
 
     info = EngineInfo("designed", "fp32", "cpu", "none", "none")

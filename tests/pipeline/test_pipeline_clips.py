@@ -8,7 +8,9 @@ import torch
 
 from rmpsam_ros.pipeline import Pipeline, PipelineConfig, PipelineError, create_pipeline
 from rmpsam_ros.runtime import EngineConfig, EngineError, EngineInfo, FrameOutput, ObjectOutput
-from rmpsam_ros.runtime.engine import HostSteps
+from rmpsam_ros.runtime.batches import Batches
+from rmpsam_ros.runtime.network import load_network, resolve
+from rmpsam_ros.runtime.steps import HostSteps
 from rmpsam_ros.segmentation.labels import load_label_set
 from rmpsam_ros.segmentation.panoptic import FusionConfig, fuse_panoptic
 from rmpsam_ros.segmentation.preprocess import preprocess
@@ -19,7 +21,7 @@ PERSON = next(label.class_id for label in LABELS.labels if label.name == "person
 HEIGHT, WIDTH = 128, 192
 
 
-class TubeEngine(HostSteps):
+class TubeEngine(HostSteps, Batches):
     """One person wherever the image is bright; a single frame alone does not know its class."""
 
     info = EngineInfo("tubes", "fp32", "cpu", "none", "none")
@@ -173,7 +175,7 @@ def test_the_real_network_decodes_the_tube_of_the_paper():
     images = [rng.integers(0, 256, (HEIGHT, WIDTH, 3), np.uint8) for _ in range(4)]
     for step, image in enumerate(images):
         result = pipeline.process(image, 0.1 * step)
-    model = pipeline._engine._model
+    model = load_network(resolve(network), LABELS.num_classes, lines.append)
     prepared = [preprocess(image, (WIDTH, HEIGHT)) for image in images[1:]]
     with torch.inference_mode():
         features = torch.cat([model.features(torch.from_numpy(one)) for one, _ in prepared])

@@ -8,7 +8,8 @@ import pytest
 
 from rmpsam_ros.pipeline import Pipeline, PipelineConfig
 from rmpsam_ros.runtime import EngineConfig, EngineInfo, FrameOutput, ObjectOutput
-from rmpsam_ros.runtime.engine import HostSteps
+from rmpsam_ros.runtime.batches import Batches
+from rmpsam_ros.runtime.steps import HostSteps
 from rmpsam_ros.segmentation.labels import load_label_set
 from rmpsam_ros.segmentation.run_length import decode_mask
 from rmpsam_ros.tracking import TrackState
@@ -20,7 +21,7 @@ COLORS = {"A": (255, 0, 0), "B": (0, 255, 0), "C": (0, 0, 255)}  # also the chan
 NUM_QUERIES, DIM = 12, 64
 
 
-class ThingNetwork(HostSteps):
+class ThingNetwork(HostSteps, Batches):
     """Every coloured block is a person; its query is like no other's, noisy, in any slot."""
 
     info = EngineInfo("things", "fp32", "cpu", "none", "none")

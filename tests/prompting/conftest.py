@@ -8,7 +8,8 @@ from rmpsam_ros.pipeline import Pipeline, PipelineConfig, PromptingConfig
 from rmpsam_ros.prompting.answers import Answer, FoundMask
 from rmpsam_ros.prompting.refinement import anchor_prompt
 from rmpsam_ros.runtime import EngineInfo, FrameOutput, ObjectOutput, PromptOutput
-from rmpsam_ros.runtime.engine import HostSteps
+from rmpsam_ros.runtime.batches import Batches
+from rmpsam_ros.runtime.steps import HostSteps
 from rmpsam_ros.segmentation.labels import load_label_set
 from rmpsam_ros.segmentation.prompt_types import ObjectPrompt
 from rmpsam_ros.segmentation.run_length import encode_mask
@@ -43,7 +44,7 @@ def components(bright):
     return [labels == k for k in range(1, number)]
 
 
-class BlockNetwork(HostSteps):
+class BlockNetwork(HostSteps, Batches):
     """Every block is a person, by object queries as by prompts."""
 
     info = EngineInfo("blocks", "fp32", "cpu", "none", "none")

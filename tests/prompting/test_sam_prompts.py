@@ -6,15 +6,16 @@ import cv2
 import numpy as np
 import pytest
 import torch
+from small_engines import sam_torch_engine
 
 from rmpsam_ros.model.sam import build_prompt_model
 from rmpsam_ros.prompting import PROMPT_ENGINES, PromptEngineError, PromptingConfig
-from rmpsam_ros.prompting.engines import load_prompt_engine
+from rmpsam_ros.prompting.engines.sam_prompts import SamPrompts, largest_of_the_best, sam_prompts
 from rmpsam_ros.prompting.frames import KeptFrame
+from rmpsam_ros.prompting.load import load_prompt_engine
 from rmpsam_ros.prompting.query_masks import QueryMasks
-from rmpsam_ros.prompting.sam_prompts import SamPrompts, largest_of_the_best, sam_prompts
 from rmpsam_ros.runtime import EngineConfig, EngineInfo
-from rmpsam_ros.runtime.sam_engine import SamEngine, SamFeatures, SamTorchEngine
+from rmpsam_ros.runtime.sam_engine import SamFeatures
 from rmpsam_ros.segmentation.preprocess import fit
 
 CPU = EngineConfig(device="cpu", engine="torch")
@@ -69,7 +70,7 @@ def test_a_prompt_as_sam_takes_it(ask, points, boxes, expected):
     assert parts(ask(points, boxes)) == expected
 
 
-class ScriptedEngine(SamEngine):
+class ScriptedEngine:
     """Answers every prompt with masks and scores that tell how it was asked."""
 
     info = EngineInfo("script", "fp32", "cpu", "scripted", "none")
@@ -80,7 +81,7 @@ class ScriptedEngine(SamEngine):
 
     def encode(self, image):
         self.encoded += 1
-        return SamFeatures("features", 12345)
+        return SamFeatures({"features": torch.zeros(5, dtype=torch.uint8)})
 
     def close(self):
         self.closed = True
@@ -165,7 +166,7 @@ def test_a_frame_is_encoded_once(scripted, ask):
     for _ in range(3):
         engine.answer(frame, ask([(10, 20, 1)]))
     engine.in_boxes(frame, np.array([[0, 0, 9, 9]], np.float32))
-    assert model.encoded == 1 and frame.embedding_bytes == 12345
+    assert model.encoded == 1 and frame.embedding_bytes == 5
 
 
 def test_it_says_what_executes_it_and_gives_back_what_it_holds(scripted):
@@ -230,7 +231,7 @@ def test_a_model_without_three_masks_takes_one_click_too(ask):
     model = build_prompt_model("rwkv_sam_t")
     assert not model.supports_multimask
     info = EngineInfo("torch", "fp32", "cpu", "rwkv_sam_t", "untrained")
-    engine = SamPrompts(SamTorchEngine(model, torch.device("cpu"), info))
+    engine = SamPrompts(sam_torch_engine(model, info))
     frame = kept(np.zeros((60, 80, 3), np.uint8))
     assert engine.answer(frame, ask([(10, 20, 1)])).mask.shape == (60, 80)
 

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable
+from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
 
+from rmpsam_ros.export import ExportForm, export_graph, exporter_key
 from rmpsam_ros.model import RmpSam, build_model, load_random_weights, random_text_embeddings
+from rmpsam_ros.runtime.cache import EngineCache
 from rmpsam_ros.runtime.engine import EngineInfo
-from rmpsam_ros.runtime.export import export_graph
-from rmpsam_ros.runtime.export_form import ExportForm
+from rmpsam_ros.runtime.network import network_digest
 from rmpsam_ros.runtime.precision import preprocessed_frames
 
 CLASSES = 7
@@ -60,14 +62,27 @@ def info() -> EngineInfo:
 
 
 @pytest.fixture(scope="session")
-def graphs(network: RmpSam) -> Callable[[str, ExportForm], bytes]:
-    """Serialised graphs of the network by part and form, each written once."""
-    written: dict[tuple[str, ExportForm], bytes] = {}
+def graphs(
+    network: RmpSam, pytestconfig: pytest.Config, tmp_path_factory: pytest.TempPathFactory
+) -> Callable[[str, ExportForm], bytes]:
+    """Serialised graphs of the network by part and form, each written once.
+
+    They stay in pytest's cache, if it has one, until network, code or exporter change.
+    """
+    kept = getattr(pytestconfig, "cache", None)
+    folder = kept.mkdir("graphs") if kept else tmp_path_factory.mktemp("graphs")
+    folder.chmod(0o700)
+    cache = EngineCache(folder, print)
+    key = {"weights": network_digest(network), **exporter_key()}
 
     def graph(part: str, form: ExportForm) -> bytes:
-        if (part, form) not in written:
-            written[part, form] = export_graph(network, part, form).SerializeToString()
-        return written[part, form]
+        if part not in ("encoder", "frame"):
+            form = replace(form, compute="fp32", quantization="none")
+        return cache.fetch(
+            f"r18-{part}",
+            {**key, "part": part, "form": str(form)},
+            lambda: export_graph(network, part, form).SerializeToString(),
+        )
 
     return graph
 

@@ -3,21 +3,21 @@
 from __future__ import annotations
 
 import contextlib
-import copy
 from typing import Any
 
 import numpy as np
 import onnxruntime
 import pytest
 import torch
+from small_engines import CPU, INFO, ONNXRUNTIME, PARTS, onnx_engine, profiles, torch_engine
 
 from rmpsam_ros.runtime.engine import EngineError, FrameOutput
-from rmpsam_ros.runtime.gpu_engine import BATCH_SLOTS, PROMPT_SLOTS, GpuEngine
-from rmpsam_ros.runtime.onnx_engine import OnnxEngine, onnxruntime_form
+from rmpsam_ros.runtime.executors.cuda_graphs import CudaGraphExecutor
+from rmpsam_ros.runtime.executors.tensorrt_executor import TensorRTExecutor
+from rmpsam_ros.runtime.panoptic_engine import PanopticEngine
+from rmpsam_ros.runtime.panoptic_network import MAX_SIDE
 from rmpsam_ros.runtime.precision import preprocessed_frames
-from rmpsam_ros.runtime.tensorrt_build import MAX_SIDE, frame_profiles
-from rmpsam_ros.runtime.tensorrt_engine import TensorRTEngine
-from rmpsam_ros.runtime.torch_engine import TorchEngine
+from rmpsam_ros.runtime.slots import BATCH_SLOTS, PROMPT_SLOTS
 
 
 class OnnxLane:
@@ -35,11 +35,12 @@ class OnnxLane:
         return self._outputs
 
 
-class LaneEngine(GpuEngine):
-    """What engines on a GPU do with their lanes, on a CPU."""
+class LaneExecutor(CudaGraphExecutor):
+    """What executors on a GPU do with their lanes, on a CPU."""
 
-    def __init__(self, sessions: dict[str, Any], info: Any) -> None:
-        super().__init__(torch.device("cpu"), info)
+    def __init__(self, sessions: dict[str, Any]) -> None:
+        super().__init__(CPU)
+        self.parts = frozenset(sessions)
         self._sessions = sessions
         self.shapes: list[dict[str, Any]] = []
 
@@ -49,30 +50,32 @@ class LaneEngine(GpuEngine):
 
 
 @pytest.fixture
-def lanes(graphs, info) -> LaneEngine:
+def lane_executor(graphs) -> LaneExecutor:
     providers = ["CPUExecutionProvider"]
-    form = onnxruntime_form()
-    return LaneEngine(
+    return LaneExecutor(
         {
-            part: onnxruntime.InferenceSession(graphs(part, form), providers=providers)
-            for part in ("frame", "prompt_decoder")
-        },
-        info,
+            part: onnxruntime.InferenceSession(graphs(part, ONNXRUNTIME), providers=providers)
+            for part in PARTS
+        }
     )
 
 
 @pytest.fixture
-def eager(network, monkeypatch) -> TorchEngine:
+def lanes(lane_executor) -> PanopticEngine:
+    return PanopticEngine(lane_executor, INFO)
+
+
+@pytest.fixture
+def eager(network, monkeypatch) -> PanopticEngine:
     """Eager PyTorch that does on a CPU what it does on a GPU."""
-    engine = TorchEngine(copy.deepcopy(network), torch.device("cpu"), "rmpsam_r18", "random")
-    monkeypatch.setattr(engine, "largest_group", lambda image: BATCH_SLOTS[-1])
+    engine = torch_engine(network)
+    monkeypatch.setattr(engine._executor, "largest_batch", lambda *_: BATCH_SLOTS[-1])
     return engine
 
 
 @pytest.fixture
-def host(graphs, info) -> OnnxEngine:
-    form = onnxruntime_form()
-    return OnnxEngine(graphs("frame", form), graphs("prompt_decoder", form), 2, info)
+def host(graphs) -> PanopticEngine:
+    return onnx_engine(graphs)
 
 
 @pytest.fixture(params=["lanes", "eager", "host"])
@@ -122,16 +125,17 @@ def test_images_differ_enough_to_notice_a_mix_up(host, frames):
     assert np.abs(difference).mean() > 0.1
 
 
-def test_equal_sizes_run_together_filled_up_to_a_slot(lanes, frames):
+def test_equal_sizes_run_together_filled_up_to_a_slot(lanes, lane_executor, frames):
+    shapes = lane_executor.shapes
     lanes.run_batch(frames, [many_boxes(2), *[None] * 5])
-    assert [shapes["image"][0] for shapes in lanes.shapes] == [4, 2]
-    assert lanes.shapes[0]["boxes"] == (4, PROMPT_SLOTS[1], 4)
-    lanes.shapes.clear()
+    assert [own["image"][0] for own in shapes] == [4, 2]
+    assert shapes[0]["boxes"] == (4, PROMPT_SLOTS[1], 4)
+    shapes.clear()
     lanes.run_batch([frames[0]] * 5, [None] * 5)
-    assert [shapes["image"][0] for shapes in lanes.shapes] == [4, 1]
-    lanes.shapes.clear()
+    assert [own["image"][0] for own in shapes] == [4, 1]
+    shapes.clear()
     lanes.run_batch([frames[0]] * 3, [None] * 3)
-    assert lanes.shapes == []  # three are filled up to four, whose lane there is
+    assert shapes == []  # three are filled up to four, whose lane there is
 
 
 def test_more_prompts_than_slots_in_one_image_of_a_batch(lanes, frames):
@@ -191,7 +195,7 @@ def test_nothing_to_do_and_too_few_boxes(engine, frames):
         engine.run_batch([frames[0]], [None, None])
 
 
-def test_tensorrt_runs_together_what_its_profiles_allow(monkeypatch, info):
+def test_tensorrt_runs_together_what_its_profiles_allow(monkeypatch, network):
     class FakeTrt:
         class ILogger:
             pass
@@ -200,8 +204,8 @@ def test_tensorrt_runs_together_what_its_profiles_allow(monkeypatch, info):
             def __init__(self, logger: Any) -> None: ...
 
     monkeypatch.setattr(torch.cuda, "device", lambda device: contextlib.nullcontext())
-    profiles = {"frame": frame_profiles()}
-    engine = TensorRTEngine(FakeTrt, {}, profiles, torch.device("cpu"), info)
+    executor = TensorRTExecutor(FakeTrt, {}, profiles(network), CPU)
+    engine = PanopticEngine(executor, INFO)
     for size, expected in (
         ((480, 640), BATCH_SLOTS[-1]),
         ((640, 640), BATCH_SLOTS[-1]),

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import importlib.util
 import threading
 from typing import Any
@@ -10,12 +9,14 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from small_engines import INFO, TUBE_PARTS, torch_engine
 
 from rmpsam_ros.runtime import EngineConfig, load_engine
 from rmpsam_ros.runtime.engine import EngineError
-from rmpsam_ros.runtime.gpu_engine import MAX_LANES
+from rmpsam_ros.runtime.executors.cuda_graphs import MAX_LANES
+from rmpsam_ros.runtime.executors.torch_executor import COMPUTE, TorchGraphExecutor
+from rmpsam_ros.runtime.panoptic_engine import PanopticEngine
 from rmpsam_ros.runtime.precision import compare, preprocessed_frames, shortcomings
-from rmpsam_ros.runtime.torch_engine import TorchEngine, TorchGraphEngine
 
 pytestmark = [
     pytest.mark.gpu,
@@ -27,13 +28,20 @@ needs_tensorrt = pytest.mark.skipif(
 
 
 @pytest.fixture(scope="module")
-def reference(network) -> TorchEngine:
-    return TorchEngine(copy.deepcopy(network), torch.device("cpu"), "rmpsam_r18", "random")
+def reference(network) -> PanopticEngine:
+    return torch_engine(network)
+
+
+def graph_engine(network: Any, precision: str) -> PanopticEngine:
+    device = torch.device("cuda", 0)
+    form = network.inference_form(COMPUTE[precision]).to(device)
+    parts = {part: form.part(part) for part in TUBE_PARTS}
+    return PanopticEngine(TorchGraphExecutor(parts, device), INFO)
 
 
 @pytest.fixture(scope="module")
-def engine(network, info) -> TorchGraphEngine:
-    return TorchGraphEngine(copy.deepcopy(network), torch.device("cuda", 0), "fp32", info)
+def engine(network) -> PanopticEngine:
+    return graph_engine(network, "fp32")
 
 
 def test_cuda_graphs_equal_the_cpu(engine, reference, image, boxes):
@@ -78,8 +86,8 @@ def test_many_shapes_and_prompts_in_turn(engine):
 
 
 @pytest.mark.parametrize("precision", ["fp16", "bf16"])
-def test_half_precision_is_close(network, info, reference, image, precision):
-    engine = TorchGraphEngine(copy.deepcopy(network), torch.device("cuda", 0), precision, info)
+def test_half_precision_is_close(network, reference, image, precision):
+    engine = graph_engine(network, precision)
     low = engine.run(image).features.float().cpu()
     full = reference.run(image).features
     error = ((low - full).square().mean() / full.square().mean()).sqrt()

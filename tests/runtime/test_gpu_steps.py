@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 import torch
 
-from rmpsam_ros.runtime.gpu_engine import DeviceObjects
+from rmpsam_ros.runtime.engine import EngineError, ObjectOutput
 from rmpsam_ros.runtime.gpu_steps import fuse_on_device, preprocess_on_device
+from rmpsam_ros.runtime.steps import DeviceSteps
 from rmpsam_ros.segmentation.labels import Label, LabelSet
 from rmpsam_ros.segmentation.panoptic import FusionConfig, fuse_panoptic
 from rmpsam_ros.segmentation.preprocess import fit, preprocess
@@ -105,8 +106,16 @@ def test_queries_that_are_not_finite_take_no_part(broken):
 
 def test_masks_cross_the_bus_only_when_asked_for():
     logits, masks = (torch.from_numpy(values) for values in scene(queries=3, seed=0))
-    objects = DeviceObjects(logits, masks, np.zeros((3, 256), np.float32))
-    assert objects._downloaded is None
+    objects = ObjectOutput(logits.numpy(), masks, np.zeros((3, 256), np.float32))
+    assert objects._mask_logits is None and objects.device_masks is masks
     first = objects.mask_logits
     assert first is objects.mask_logits
     np.testing.assert_array_equal(first, masks.numpy())
+
+
+def test_objects_that_are_elsewhere_are_refused():
+    logits, masks = scene(queries=3, seed=0)
+    objects = ObjectOutput(logits, masks, np.zeros((3, 256), np.float32))
+    assert objects.mask_logits is masks
+    with pytest.raises(EngineError, match="not from this engine"):
+        DeviceSteps(CPU).fuse(objects, fit((96, 128), (128, 96)), LABELS, FusionConfig())

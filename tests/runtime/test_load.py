@@ -12,23 +12,21 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from rmpsam_ros.model import random_text_embeddings, save_checkpoint
-from rmpsam_ros.runtime import EngineConfig, EngineError, load_engine
-from rmpsam_ros.runtime import factory as factory_module
-from rmpsam_ros.runtime import load as load_module
+from rmpsam_ros.runtime import EngineConfig, EngineError, load_engine, panoptic_network
+from rmpsam_ros.runtime import back_end as back_end_module
+from rmpsam_ros.runtime.back_end import back_ends
 from rmpsam_ros.runtime.network import load_network, read_text_embeddings
-from rmpsam_ros.runtime.onnx_engine import OnnxEngine
 from rmpsam_ros.runtime.precision import Agreement
-from rmpsam_ros.runtime.torch_engine import TorchEngine
 
 CLASSES = 7
-PERFECT = Agreement(4, 1.0, 1.0, 1.0, 0.0)
-TOO_FAR = Agreement(4, 0.5, 0.5, 0.5, 0.5)
+PERFECT = Agreement(4, 1.0, 1.0, 1.0, 0.0, 1.0)
+TOO_FAR = Agreement(4, 0.5, 0.5, 0.5, 0.5, 0.5)
 
 
 @pytest.fixture(autouse=True)
 def few_frames(monkeypatch) -> None:
-    monkeypatch.setattr(factory_module, "CALIBRATION_FRAMES", 1)
-    monkeypatch.setattr(factory_module, "CHECK_FRAMES", 1)
+    monkeypatch.setattr(panoptic_network, "CALIBRATION_FRAMES", 1)
+    monkeypatch.setattr(panoptic_network, "CHECK_FRAMES", 1)
 
 
 @pytest.fixture(scope="module")
@@ -57,7 +55,7 @@ def compared(monkeypatch) -> list[str]:
         precisions.append(engine.info.precision)
         return TOO_FAR if engine.info.precision == "int8" else PERFECT
 
-    monkeypatch.setattr(factory_module, "compare", compare)
+    monkeypatch.setattr(panoptic_network, "compare", compare)
     return precisions
 
 
@@ -72,7 +70,6 @@ def load(lines: list[str] | None = None, **options: Any) -> Any:
 def test_random_weights_run_in_fp32_on_onnxruntime_and_say_so(cache_folder):
     lines: list[str] = []
     engine = load(lines, cache_folder=cache_folder)
-    assert isinstance(engine, OnnxEngine)
     assert engine.info.precision == "fp32" and engine.info.engine.startswith("onnxruntime 1.")
     assert "random weights" in str(engine.info) and any("random weights" in x for x in lines)
     assert "of pixels" in engine.info.agreement  # really compared, on real frames
@@ -83,22 +80,36 @@ def test_random_weights_run_in_fp32_on_onnxruntime_and_say_so(cache_folder):
 
 def test_int8_that_is_too_far_off_gives_way_to_fp32(weights, cache_folder, compared):
     lines: list[str] = []
-    engine = load(lines, **weights, cache_folder=cache_folder, engine="onnxruntime")
+    options = {"cache_folder": cache_folder, "engine": "onnxruntime", "precision": "int8"}
+    engine = load(lines, **weights, **options)
     assert engine.info.precision == "fp32" and compared == ["int8", "fp32"]
     assert engine.info.weights == "net.safetensors"
-    (line,) = [line for line in lines if "not used" in line]
+    (line,) = [line for line in lines if "not executed" in line]
     assert "int8" in line and "pixels 0.5" in line
-    # The verdict is kept: no second comparison, the same choice.
-    options = {"cache_folder": cache_folder, "engine": "onnxruntime", "precision": "int8"}
+    # The verdict is kept: no second comparison, the same choice, and it is said again.
     assert load(**weights, **options).info == engine.info
     assert compared == ["int8", "fp32"]
 
 
 def test_int8_runs_where_it_agrees(weights, cache_folder, monkeypatch, tmp_path, image):
-    monkeypatch.setattr(factory_module, "compare", lambda *arguments: PERFECT)
+    monkeypatch.setattr(panoptic_network, "compare", lambda *arguments: PERFECT)
     engine = load(**weights, cache_folder=str(tmp_path / "other"), precision="int8")
     assert engine.info.precision == "int8" and "100.00% of pixels" in engine.info.agreement
     assert np.isfinite(engine.run(image).objects.class_logits).all()
+
+
+def test_int8_is_tried_only_where_it_is_asked_for(weights, cache_folder, compared):
+    lines: list[str] = []
+    load(lines, **weights, cache_folder=cache_folder, engine="onnxruntime")
+    assert compared in ([], ["fp32"]) and not any("int8" in line for line in lines)
+
+
+def test_a_network_without_a_form_in_int8_says_so(tmp_path):
+    lines: list[str] = []
+    options = {"engine": "onnxruntime", "precision": "int8", "model": "rmpsam_tiny_vit"}
+    engine = load(lines, cache_folder=str(tmp_path / "cache"), **options)
+    assert engine.info.precision == "fp32"
+    assert "rmpsam_tiny_vit has no form in int8" in "\n".join(lines)
 
 
 def test_without_onnxruntime_pytorch_runs(monkeypatch, cache_folder):
@@ -107,9 +118,11 @@ def test_without_onnxruntime_pytorch_runs(monkeypatch, cache_folder):
     def find_spec(name: str) -> Any:
         return None if name in ("onnxruntime", "openvino") else real(name)
 
-    monkeypatch.setattr(load_module.importlib.util, "find_spec", find_spec)
-    engine = load(cache_folder=cache_folder)
-    assert isinstance(engine, TorchEngine) and engine.info.agreement == ""
+    monkeypatch.setattr(back_end_module.importlib.util, "find_spec", find_spec)
+    lines: list[str] = []
+    engine = load(lines, cache_folder=cache_folder)
+    assert engine.info.engine.startswith("torch") and engine.info.agreement == ""
+    assert lines[-1].endswith("faster with the Python packages onnxruntime, or openvino")
     with pytest.raises(EngineError, match="needs the Python package onnxruntime"):
         load(engine="onnxruntime", cache_folder=cache_folder)
 
@@ -118,10 +131,11 @@ def test_a_failure_inside_the_build_gives_way_to_the_next_engine(monkeypatch, tm
     def fail(*arguments: Any) -> None:
         raise EngineError("the builder gave up")
 
-    monkeypatch.setattr(factory_module.EngineFactory, "_onnxruntime", fail)
+    for name in ("onnxruntime", "openvino"):
+        monkeypatch.setattr(back_ends()[name], "load", fail)
     lines: list[str] = []
     engine = load(lines, cache_folder=str(tmp_path / "cache"))
-    assert isinstance(engine, TorchEngine)
+    assert engine.info.engine.startswith("torch")
     assert any("the builder gave up" in line for line in lines)
     with pytest.raises(EngineError, match="no engine can be used: the builder gave up"):
         load(engine="onnxruntime", cache_folder=str(tmp_path / "cache"))

@@ -2,33 +2,37 @@
 
 from __future__ import annotations
 
-import copy
 import gc
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
-import torch
+from small_engines import onnx_engine, torch_engine
 
 from rmpsam_ros.runtime.engine import EngineError
-from rmpsam_ros.runtime.onnx_engine import OnnxEngine, onnxruntime_form
-from rmpsam_ros.runtime.torch_engine import TorchEngine
+from rmpsam_ros.runtime.executors.onnxruntime_executor import OnnxRuntime, OnnxRuntimeExecutor
+from rmpsam_ros.runtime.panoptic_engine import PanopticEngine
+
+OUTPUTS = (
+    ("objects", ("class_logits", "mask_logits", "queries")),
+    ("prompts", ("mask_logits", "iou")),
+)
 
 
 @pytest.fixture(scope="module")
-def engine(graphs, info) -> OnnxEngine:
-    form = onnxruntime_form()
-    return OnnxEngine(graphs("frame", form), graphs("prompt_decoder", form), 2, info)
+def engine(graphs) -> PanopticEngine:
+    return onnx_engine(graphs)
 
 
 @pytest.fixture(scope="module")
-def reference(network) -> TorchEngine:
-    return TorchEngine(copy.deepcopy(network), torch.device("cpu"), "rmpsam_r18", "random weights")
+def reference(network) -> PanopticEngine:
+    return torch_engine(network)
 
 
 def test_equals_pytorch(engine, reference, image, boxes):
     actual, expected = engine.run(image, boxes), reference.run(image, boxes)
-    for part in ("objects", "prompts"):
-        for name in type(getattr(actual, part)).__slots__:
+    for part, names in OUTPUTS:
+        for name in names:
             a, b = getattr(getattr(actual, part), name), getattr(getattr(expected, part), name)
             assert a.shape == b.shape and a.dtype == b.dtype == np.float32
             assert np.abs(a - b).mean() < 2e-2, name
@@ -114,18 +118,26 @@ def test_values_that_are_not_finite_are_an_error_and_the_next_frame_is_fine(
         np.testing.assert_allclose(each.run(image).objects.class_logits, before, atol=1e-3)
 
 
-def test_something_else_than_a_graph_is_refused(graphs, info):
-    graph = graphs("prompt_decoder", onnxruntime_form())
+def test_something_else_than_a_graph_is_refused(graphs):
+    graph = graphs("prompt_decoder", OnnxRuntime.forms["fp32"])
     for broken in (b"", b"no graph", graph[: len(graph) // 2]):
         with pytest.raises(EngineError, match="does not accept the graph"):
-            OnnxEngine(broken, graph, 1, info)
+            OnnxRuntimeExecutor({"frame": broken, "prompt_decoder": graph}, 1)
 
 
-def test_an_older_onnxruntime_gets_the_form_it_has(monkeypatch):
-    for version, wanted in (
-        ("1.24.4", "grid_sample"),
-        ("1.25.0", "operator"),
-        ("2.0", "operator"),
-    ):
-        monkeypatch.setattr("onnxruntime.__version__", version)
-        assert onnxruntime_form().deform_conv == wanted
+@pytest.mark.parametrize(
+    ("version", "wanted"),
+    [("1.24.4", "grid_sample"), ("1.25.0", "operator"), ("2.0", "operator")],
+)
+def test_an_older_onnxruntime_gets_the_form_it_has(graphs, monkeypatch, version, wanted):
+    monkeypatch.setattr("onnxruntime.__version__", version)
+    asked = []
+
+    def graphs_in(form):
+        asked.append(form.deform_conv)
+        return {"prompt_decoder": graphs("prompt_decoder", form)}
+
+    network = SimpleNamespace(seldom=())
+    store = SimpleNamespace(graphs=graphs_in, num_threads=1, network=network)
+    OnnxRuntime().load(store, "fp32", "").close()
+    assert asked == [wanted]

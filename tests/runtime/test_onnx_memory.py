@@ -15,7 +15,7 @@ import ctypes
 import numpy as np
 from onnx import TensorProto, helper
 from onnxruntime import OrtValue
-from rmpsam_ros.runtime.onnx_engine import execute, make_session
+from rmpsam_ros.runtime.executors.onnxruntime_executor import execute, make_session
 
 class Mallinfo2(ctypes.Structure):
     _fields_ = [(name, ctypes.c_size_t) for name in (

@@ -3,46 +3,58 @@
 from __future__ import annotations
 
 import gc
+from types import SimpleNamespace
 
 import numpy as np
 import onnx
 import pytest
 import torch
+from small_engines import CPU, INFO, PARTS, onnx_engine, openvino_engine
 
 pytest.importorskip("openvino", reason="OpenVINO is not installed: pip install openvino")
 
+from rmpsam_ros.export import ExportForm, export_graph
 from rmpsam_ros.model import build_model, random_text_embeddings, with_frozen_parts
 from rmpsam_ros.runtime.engine import EngineError
-from rmpsam_ros.runtime.export import export_graph
-from rmpsam_ros.runtime.export_form import ExportForm
-from rmpsam_ros.runtime.neck_graph import feature_lift
-from rmpsam_ros.runtime.onnx_engine import OnnxEngine, onnxruntime_form
-from rmpsam_ros.runtime.openvino_engine import OpenVINOEngine
-from rmpsam_ros.runtime.split_graph import is_stem, split_behind_samples
+from rmpsam_ros.runtime.executors import openvino_executor
+from rmpsam_ros.runtime.executors.openvino_executor import SPLIT, WHOLE, OpenVINO
+from rmpsam_ros.runtime.executors.split_graph import is_stem, split_behind_samples
+from rmpsam_ros.runtime.panoptic_engine import PanopticEngine
 
-PARTS = ("encoder", "decoder", "prompt_decoder")
+OUTPUTS = (
+    ("objects", ("class_logits", "mask_logits", "queries")),
+    ("prompts", ("mask_logits", "iou")),
+)
+needs_bf16 = pytest.mark.skipif(
+    "bf16" not in OpenVINO().relative_times(CPU), reason="this processor has no bf16 arithmetic"
+)
+
+
+def load(graph, precision: str, mode: str = WHOLE) -> PanopticEngine:
+    """An engine as the back end makes it of graphs by part and form."""
+    network = SimpleNamespace(
+        parts=PARTS,
+        computes=frozenset({"encoder", "frame"}),
+        stages={"frame": ("encoder", "decoder")},
+    )
+    store = SimpleNamespace(network=network, graph=graph, num_threads=2)
+    return PanopticEngine(OpenVINO().load(store, precision, mode), INFO)
 
 
 @pytest.fixture(scope="module")
-def all_graphs(graphs) -> dict[str, bytes]:
-    return {part: graphs(part, ExportForm("grid_sample")) for part in PARTS}
+def engine(graphs) -> PanopticEngine:
+    return openvino_engine(graphs)
 
 
 @pytest.fixture(scope="module")
-def engine(all_graphs, info) -> OpenVINOEngine:
-    return OpenVINOEngine(all_graphs, "fp32", 2, info)
-
-
-@pytest.fixture(scope="module")
-def reference(graphs, info) -> OnnxEngine:
-    form = onnxruntime_form()
-    return OnnxEngine(graphs("frame", form), graphs("prompt_decoder", form), 2, info)
+def reference(graphs) -> PanopticEngine:
+    return onnx_engine(graphs)
 
 
 def test_equals_onnxruntime(engine, reference, image, boxes):
     actual, expected = engine.run(image, boxes), reference.run(image, boxes)
-    for part in ("objects", "prompts"):
-        for name in type(getattr(actual, part)).__slots__:
+    for part, names in OUTPUTS:
+        for name in names:
             a, b = getattr(getattr(actual, part), name), getattr(getattr(expected, part), name)
             assert a.shape == b.shape and a.dtype == b.dtype == np.float32
             assert np.abs(a - b).mean() < 2e-2, name
@@ -67,52 +79,43 @@ def test_results_outlive_later_runs(engine, image):
     np.testing.assert_array_equal(first.objects.mask_logits, kept)
 
 
-def test_sampling_positions_keep_their_precision_in_bf16(all_graphs, engine, image, info):
-    try:
-        low = OpenVINOEngine(all_graphs, "bf16", 2, info)
-    except EngineError as error:
-        pytest.skip(str(error))
-    full, reduced = engine.run(image).features, low.run(image).features
+@needs_bf16
+def test_sampling_positions_keep_their_precision_in_bf16(graphs, engine, image):
+    low = load(graphs, "bf16", SPLIT)
+    full, reduced = (one.run(image).features.numpy() for one in (engine, low))
     error = np.sqrt(((reduced - full) ** 2).mean() / (full**2).mean())
     # With positions in bf16, too, it is three times as much.
     assert 1e-3 < error < 2.5e-2
 
 
+@needs_bf16
 @pytest.mark.parametrize("name", ["rmpsam_tiny_vit", "rmpsam_tiny_vit_lite0"])
-def test_the_demo_backbone_runs_in_both_precisions(name, info, image, boxes):
+def test_the_demo_backbone_runs_in_both_precisions(name, image, boxes):
     model = build_model(name, random_text_embeddings("openvino", 3, 1))
     tensors = with_frozen_parts(model, {})
     model.load_state_dict(tensors, strict=False)
     for projection in getattr(model.backbone, "projections", ()):
         torch.nn.init.normal_(projection[1].weight, std=0.01)
     form = ExportForm("grid_sample")
-    parts = {part: export_graph(model, part, form).SerializeToString() for part in PARTS}
-    pieces = split_behind_samples(onnx.load_model_from_string(parts["encoder"]))
+
+    def graph(part: str, form: ExportForm) -> bytes:
+        return export_graph(model, part, form).SerializeToString()
+
+    pieces = split_behind_samples(onnx.load_model_from_string(graph("encoder", form)))
     assert [is_stem(piece) for piece in pieces] == [True, *[False] * 4]
-    outputs = []
-    for precision in ("fp32", "bf16"):
-        try:
-            outputs.append(OpenVINOEngine(parts, precision, 2, info).run(image, boxes))
-        except EngineError as error:
-            assert precision == "bf16"
-            pytest.skip(str(error))
+    wanted = (("fp32", WHOLE), ("bf16", SPLIT))
+    outputs = [load(graph, *one).run(image, boxes) for one in wanted]
     with torch.inference_mode():
-        expected = model.features(torch.from_numpy(image)).numpy()
-    full, low = (
-        np.einsum("dc,bchw->bdhw", feature_lift(model), output.features) for output in outputs
-    )
-    assert np.abs(full - expected).max() < 1e-4 * np.abs(expected).max()
-    assert 1e-4 < np.sqrt(((low - expected) ** 2).mean() / (expected**2).mean()) < 5e-2
+        (expected,) = model.inference_form().part("encoder")(torch.from_numpy(image))
+    full, low = (output.features for output in outputs)
+    assert (full - expected).abs().max() < 1e-4 * expected.abs().max()
+    assert 1e-4 < ((low - expected).square().mean() / expected.square().mean()).sqrt() < 5e-2
 
 
-def test_a_processor_without_bf16_is_an_error(all_graphs, info, monkeypatch):
-    class Core:
-        def get_property(self, device: str, name: str) -> list[str]:
-            return ["FP32", "INT8"]
-
-    monkeypatch.setattr("openvino.Core", Core)
-    with pytest.raises(EngineError, match="no bf16"):
-        OpenVINOEngine(all_graphs, "bf16", 2, info)
+def test_a_processor_without_bf16_does_not_offer_it(monkeypatch):
+    for capabilities, offered in (({"FP32", "INT8"}, False), ({"FP32", "BF16"}, True)):
+        monkeypatch.setattr(openvino_executor, "_capabilities", lambda c=capabilities: c)
+        assert ("bf16" in OpenVINO().relative_times(CPU)) == offered
 
 
 def test_nan_and_wrong_input_are_errors(engine, image):
@@ -123,4 +126,4 @@ def test_nan_and_wrong_input_are_errors(engine, image):
     with pytest.raises(EngineError, match="multiples of 32"):
         engine.run(image[..., :100])
     with pytest.raises(EngineError, match="does not accept the graph"):
-        OpenVINOEngine({**dict.fromkeys(PARTS, b"")}, "bf16", 2, engine.info)
+        load(lambda part, form: b"", "fp32")

@@ -7,7 +7,7 @@ import dataclasses
 import numpy as np
 import pytest
 
-from rmpsam_ros.runtime.engine import EngineInfo, FrameOutput, ObjectOutput
+from rmpsam_ros.runtime.engine import EngineInfo, FrameOutput, ObjectOutput, PromptOutput
 from rmpsam_ros.runtime.precision import (
     Agreement,
     Remembered,
@@ -17,12 +17,12 @@ from rmpsam_ros.runtime.precision import (
     shortcomings,
     stored_frames,
 )
-from rmpsam_ros.segmentation.preprocess import Geometry
+from rmpsam_ros.segmentation.preprocess import Letterbox
 
 # Probability of not being "none", of logits 9 and 0.5 among five zeros.
 SURE = 1 - 1 / (np.exp(9.0) + 5)
 UNSURE = 1 - 1 / (np.exp(0.5) + 5)
-GEOMETRY = Geometry((96, 128), (96, 128), (96, 128))
+GEOMETRY = Letterbox((96, 128), (96, 128), (96, 128))
 FRAME = (np.zeros((1, 3, 96, 128), np.float32), GEOMETRY)
 
 
@@ -36,28 +36,40 @@ def designed_output() -> ObjectOutput:
     return ObjectOutput(logits, masks, np.ones((4, 256), np.float32))
 
 
+def changed(objects: ObjectOutput, **changes: np.ndarray) -> ObjectOutput:
+    names = ("class_logits", "mask_logits", "queries")
+    return ObjectOutput(**{name: getattr(objects, name) for name in names} | changes)
+
+
+def designed_prompts() -> PromptOutput:
+    masks = np.full((4, 24, 32), -5.0, np.float32)
+    masks[:, :, :8] = 5.0
+    return PromptOutput(masks, np.ones(4, np.float32))
+
+
 class Fixed:
     """An engine with one answer."""
 
     info = EngineInfo("fixed", "fp32", "cpu", "none", "none")
 
-    def __init__(self, objects: ObjectOutput) -> None:
-        self._output = FrameOutput(None, objects, None)
+    def __init__(self, objects: ObjectOutput, prompts: PromptOutput | None = None) -> None:
+        self._output = FrameOutput(None, objects, prompts or designed_prompts())
 
     def run(self, image: np.ndarray, boxes: np.ndarray | None = None) -> FrameOutput:
         return self._output
 
 
 def agreement_with(**changes: np.ndarray) -> Agreement:
-    changed = dataclasses.replace(designed_output(), **changes)
-    return compare(Fixed(changed), Fixed(designed_output()), [FRAME, FRAME])
+    return compare(
+        Fixed(changed(designed_output(), **changes)), Fixed(designed_output()), [FRAME, FRAME]
+    )
 
 
 def test_equal_results_agree_fully():
     agreement = agreement_with()
-    assert agreement.to_json() == pytest.approx(Agreement(2, 1.0, 1.0, 1.0, 0.0).to_json())
+    values = dataclasses.asdict(agreement)
+    assert values == pytest.approx(dataclasses.asdict(Agreement(2, 1.0, 1.0, 1.0, 0.0, 1.0)))
     assert shortcomings(agreement, "fp32") == ""
-    assert Agreement(**agreement.to_json()) == agreement
 
 
 def test_the_reference_runs_once_per_image():
@@ -102,10 +114,10 @@ def test_a_query_that_is_no_object_does_not_count():
     masks = designed_output().mask_logits.copy()
     logits = designed_output().class_logits.copy()
     logits[3, :5] = -9.0
-    none = dataclasses.replace(designed_output(), class_logits=logits)
+    none = changed(designed_output(), class_logits=logits)
     masks[3] = 5.0
-    changed = dataclasses.replace(none, mask_logits=masks)
-    assert compare(Fixed(changed), Fixed(none), [FRAME]).mask_iou > 0.999
+    other = changed(none, mask_logits=masks)
+    assert compare(Fixed(other), Fixed(none), [FRAME]).mask_iou > 0.999
     assert compare(Fixed(designed_output()), Fixed(none), [FRAME]).classes < 0.9  # found anew
 
 
@@ -120,9 +132,18 @@ def test_a_wrong_class_is_found():
 def test_nothing_anywhere_is_not_far_off():
     logits = np.zeros((4, 6), np.float32)
     logits[:, 5] = 200.0
-    nothing = dataclasses.replace(designed_output(), class_logits=logits)
+    nothing = changed(designed_output(), class_logits=logits)
     agreement = compare(Fixed(nothing), Fixed(nothing), [FRAME])
-    assert agreement == Agreement(1, 1.0, 1.0, 1.0, 0.0)
+    assert agreement == Agreement(1, 1.0, 1.0, 1.0, 0.0, 1.0)
+
+
+def test_masks_of_prompts_that_drift_are_found():
+    other = designed_prompts()
+    other.mask_logits[2] = -5.0
+    right, wrong = Fixed(designed_output()), Fixed(designed_output(), other)
+    agreement = compare(wrong, right, [FRAME])
+    assert agreement.prompt_iou == pytest.approx(3 / 4) and agreement.mask_iou == 1.0
+    assert "prompt_iou" in shortcomings(agreement, "bf16")
 
 
 def test_scores_that_drift_are_found():
@@ -133,18 +154,20 @@ def test_scores_that_drift_are_found():
 
 def test_empty_masks_agree():
     masks = np.full((4, 24, 32), -5.0, np.float32)
-    empty = dataclasses.replace(designed_output(), mask_logits=masks)
+    empty = changed(designed_output(), mask_logits=masks)
     assert compare(Fixed(empty), Fixed(empty), [FRAME]).mask_iou == pytest.approx(1.0)
 
 
-@pytest.mark.parametrize("field", ["pixels", "mask_iou", "classes", "score_error"])
+@pytest.mark.parametrize("field", ["pixels", "mask_iou", "classes", "score_error", "prompt_iou"])
 def test_nan_is_never_good_enough(field):
-    perfect = Agreement(1, 1.0, 1.0, 1.0, 0.0)
+    perfect = Agreement(1, 1.0, 1.0, 1.0, 0.0, 1.0)
     assert field in shortcomings(dataclasses.replace(perfect, **{field: np.nan}), "int8")
 
 
 def test_fp32_must_agree_better_than_the_rest():
-    agreement = Agreement(20, pixels=0.99, mask_iou=0.98, classes=0.98, score_error=0.01)
+    agreement = Agreement(
+        20, pixels=0.99, mask_iou=0.98, classes=0.98, score_error=0.01, prompt_iou=0.98
+    )
     assert shortcomings(agreement, "fp32") and not shortcomings(agreement, "fp16")
 
 

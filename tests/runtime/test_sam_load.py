@@ -16,12 +16,15 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from rmpsam_ros.model.sam import build_prompt_model, save_weights
-from rmpsam_ros.runtime import EngineConfig, EngineError, sam_load
+from rmpsam_ros.runtime import EngineConfig, EngineError, sam_network
+from rmpsam_ros.runtime import back_end as back_end_module
+from rmpsam_ros.runtime.back_end import back_end
 from rmpsam_ros.runtime.engine import EngineInfo
+from rmpsam_ros.runtime.executors import onnxruntime_executor
+from rmpsam_ros.runtime.load import candidates, load_sam_engine
 from rmpsam_ros.runtime.priority import NICENESS
-from rmpsam_ros.runtime.sam_engine import SamEngine, SamFeatures, SamTorchEngine
-from rmpsam_ros.runtime.sam_load import WeightsError, load_sam_engine
-from rmpsam_ros.runtime.sam_onnx_engine import SamOnnxEngine
+from rmpsam_ros.runtime.sam_engine import SamFeatures
+from rmpsam_ros.runtime.sam_network import UnusableWeightsError
 from rmpsam_ros.runtime.sam_precision import SamAgreement, compare_sam, sam_shortcomings
 
 NAME = "rwkv_sam_t"
@@ -38,14 +41,19 @@ def weights(tmp_path_factory) -> Path:
 
 @pytest.fixture
 def config(tmp_path) -> EngineConfig:
-    return EngineConfig(device="cpu", cache_folder=str(tmp_path / "cache"), num_threads=1)
+    return EngineConfig(
+        device="cpu",
+        engine="onnxruntime",
+        cache_folder=str(tmp_path / "cache"),
+        num_threads=1,
+    )
 
 
 @pytest.fixture
 def agreement(monkeypatch) -> list[SamAgreement]:
     """What the comparison gives; it is done in a test of its own."""
     results = [GOOD]
-    monkeypatch.setattr(sam_load, "compare_sam", lambda *_: results[0])
+    monkeypatch.setattr(sam_network, "compare_sam", lambda *_: results[0])
     return results
 
 
@@ -54,14 +62,15 @@ def test_it_is_built_and_compared_once_and_then_needs_no_pytorch_model(
 ):
     lines: list[str] = []
     engine = load_sam_engine(NAME, weights, config, lines.append)
-    assert isinstance(engine, SamOnnxEngine) and not engine.supports_multimask
+    assert not engine.supports_multimask
     assert engine.info.engine.startswith("onnxruntime") and engine.info.agreement == str(GOOD)
     assert (engine.info.model, engine.info.weights) == (NAME, "small.safetensors")
-    assert [line.split()[0] for line in lines] == ["loading", "writing", "writing", "comparing"]
+    first = [line.split()[0] for line in lines]
+    assert first == ["writing", "loading", "writing", "comparing"]
     engine.close()
 
-    monkeypatch.setattr(sam_load, "load_prompt_model", None)
-    monkeypatch.setattr(sam_load, "compare_sam", None)
+    monkeypatch.setattr(sam_network, "load_prompt_model", None)
+    monkeypatch.setattr(sam_network, "compare_sam", None)
     lines.clear()
     again = load_sam_engine(NAME, weights, config, lines.append)
     assert again.info == engine.info and lines == []
@@ -89,37 +98,33 @@ def test_other_weights_and_other_code_are_built_anew(
 
     load_sam_engine(NAME, weights, config).close()
     first = entries()
-    assert len(first) == 3  # two graphs and the comparison
+    assert len(first) == 4  # two graphs, their shapes and the comparison
     other = tmp_path / "other.safetensors"
     state = load_file(weights)
     state["mask_decoder.iou_token.weight"] += 1
     save_file(state, other)
     load_sam_engine(NAME, other, config).close()
     second = entries()
-    assert len(second) == 6
-    monkeypatch.setattr(sam_load, "_sources_digest", lambda: "other code")
+    assert len(second) == 8
+    monkeypatch.setattr(sam_network, "exporter_key", lambda: {"sources": "other code"})
     load_sam_engine(NAME, other, config).close()
-    assert len(entries()) == 9
+    assert len(entries()) == 12
     key = json.loads(next(Path(config.cache_folder).glob("*decoder*.json")).read_text())["key"]
     assert {"model", "weights", "rmpsam_ros", "sources", "part", "form"} <= set(key)
-
-
-def test_the_digest_of_the_sources_names_files_that_exist():
-    assert len(sam_load._sources_digest()) == 64
 
 
 def test_engine_torch_tries_nothing_else(weights, config, agreement):
     lines: list[str] = []
     chosen = EngineConfig(device="cpu", cache_folder=config.cache_folder, engine="torch")
     engine = load_sam_engine(NAME, weights, chosen, lines.append)
-    assert isinstance(engine, SamTorchEngine) and engine.info.engine.startswith("torch")
+    assert engine.info.engine.startswith("torch")
     assert [line.split()[0] for line in lines] == ["loading"]
 
 
 def _no_package(monkeypatch) -> None:
     real = importlib.util.find_spec
     monkeypatch.setattr(
-        sam_load.importlib.util,
+        back_end_module.importlib.util,
         "find_spec",
         lambda name, *rest: None if name == "onnxruntime" else real(name, *rest),
     )
@@ -129,31 +134,30 @@ def _no_export(monkeypatch) -> None:
     def refuse(*_: object) -> None:
         raise ValueError("it has a part\nthat nobody knows")
 
-    monkeypatch.setattr("rmpsam_ros.runtime.sam_export.export_sam_graph", refuse)
+    monkeypatch.setattr(sam_network, "export_graph", refuse)
 
 
 def _no_session(monkeypatch) -> None:
     def refuse(*_: object, **__: object) -> None:
         raise EngineError("ONNX Runtime does not accept the graph")
 
-    monkeypatch.setattr("rmpsam_ros.runtime.sam_onnx_engine.make_session", refuse)
+    monkeypatch.setattr(onnxruntime_executor, "make_session", refuse)
 
 
 def _broken_package(monkeypatch) -> None:
     def refuse() -> str:
         raise ImportError("a library is missing")
 
-    monkeypatch.setattr("rmpsam_ros.runtime.onnx_engine.version", refuse)
+    monkeypatch.setattr(back_end("onnxruntime"), "version", refuse)
 
 
 def _wrong_results(monkeypatch) -> None:
-    monkeypatch.setattr(sam_load, "compare_sam", lambda *_: SamAgreement(1, 20, 0.9, 0.1, 0.3))
+    monkeypatch.setattr(sam_network, "compare_sam", lambda *_: SamAgreement(1, 20, 0.9, 0.1, 0.3))
 
 
 @pytest.mark.parametrize(
     ("break_it", "reason"),
     [
-        (_no_package, "has no package onnxruntime"),
         (_no_export, "cannot be exported: it has a part that nobody knows"),
         (_no_session, "does not accept the graph"),
         (_broken_package, "a library is missing"),
@@ -166,10 +170,35 @@ def test_where_it_fails_pytorch_runs_and_one_line_says_why(
     break_it(monkeypatch)
     lines: list[str] = []
     engine = load_sam_engine(NAME, weights, config, lines.append)
-    assert isinstance(engine, SamTorchEngine)
+    assert engine.info.engine.startswith("torch")
     told = [line for line in lines if line.startswith(f"{NAME} is not executed by onnxruntime")]
     assert len(told) == 1 and "\n" not in told[0]
     assert re.search(reason, told[0])
+
+
+def test_a_named_engine_that_is_not_installed_is_an_error(weights, config, monkeypatch):
+    """The network could not be executed by it either."""
+    _no_package(monkeypatch)
+    with pytest.raises(EngineError, match="needs the Python package onnxruntime"):
+        load_sam_engine(NAME, weights, config)
+
+
+def test_the_fastest_that_agrees_is_chosen_as_for_the_network(
+    weights, config, agreement, monkeypatch
+):
+    order = candidates(replace(config, engine="auto"), torch.device("cpu"))
+    assert order[-1] == ("torch", "fp32") and {"openvino", "onnxruntime"} <= dict(order).keys()
+    compared: list[str] = []
+
+    def compare(engine, reference, count):
+        compared.append(f"{engine.info.engine.split()[0]} {engine.info.precision}")
+        return GOOD if "onnxruntime" in compared[-1] else SamAgreement(1, 20, 0.9, 0.1, 0.3)
+
+    monkeypatch.setattr(sam_network, "compare_sam", compare)
+    engine = load_sam_engine(NAME, weights, replace(config, engine="auto"))
+    assert engine.info.engine.startswith("onnxruntime")
+    before = order[: order.index(("onnxruntime", "fp32")) + 1]
+    assert list(dict.fromkeys(compared)) == [" ".join(pair) for pair in before]
 
 
 @pytest.mark.parametrize(
@@ -181,13 +210,13 @@ def test_bad_weights_are_no_matter_of_the_engine(config, agreement, tmp_path, co
     if content is not None:
         path.write_bytes(content)
     lines: list[str] = []
-    with pytest.raises(WeightsError, match=reason) as error:
+    with pytest.raises(UnusableWeightsError, match=reason) as error:
         load_sam_engine(NAME, path, config, lines.append)
     assert "\n" not in str(error.value) and not any("not executed" in line for line in lines)
 
 
 def test_weights_of_another_model_are_refused(weights, config, agreement):
-    with pytest.raises(WeightsError, match="does not fit this model"):
+    with pytest.raises(UnusableWeightsError, match="does not fit this model"):
         load_sam_engine("rwkv_sam_s", weights, config)
 
 
@@ -206,7 +235,7 @@ def test_a_cancelled_build_does_not_go_on_with_pytorch(weights, config, agreemen
         load_sam_engine(NAME, weights, config, cancelled=cancelled)
 
 
-class Scripted(SamEngine):
+class Scripted:
     """Masks of a given size of object, and a given quality."""
 
     supports_multimask = True
@@ -216,7 +245,7 @@ class Scripted(SamEngine):
         self.columns, self.quality, self.asked = columns, quality, []
 
     def encode(self, image):
-        return SamFeatures(None, 0)
+        return SamFeatures({})
 
     def decode(self, features, points, labels, boxes=None, mask_input=None, multimask=False):
         self.asked.append((points, boxes, multimask))
@@ -263,5 +292,5 @@ def test_mobile_sam_agrees_with_pytorch_on_real_frames(config):
     from rmpsam_ros.weights_store import find_weights
 
     engine = load_sam_engine("mobile_sam", find_weights("mobile_sam"), config)
-    assert isinstance(engine, SamOnnxEngine) and engine.supports_multimask
+    assert engine.supports_multimask
     assert "mask IoU 1.0000" in engine.info.agreement or "0.999" in engine.info.agreement

@@ -7,8 +7,8 @@ import onnx
 import onnxruntime
 import pytest
 
-from rmpsam_ros.runtime.export_form import ExportForm
-from rmpsam_ros.runtime.split_graph import split_behind_samples
+from rmpsam_ros.export import ExportForm
+from rmpsam_ros.runtime.executors.split_graph import split_behind_samples
 
 
 @pytest.fixture(scope="module")

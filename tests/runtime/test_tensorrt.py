@@ -10,23 +10,20 @@ import numpy as np
 import onnxruntime
 import pytest
 import torch
+from small_engines import CPU, INFO, ONNXRUNTIME, PARTS, TUBE_PARTS, onnx_engine, profiles
 
-from rmpsam_ros.runtime import gpu_engine, tensorrt_engine
-from rmpsam_ros.runtime.engine import EngineError, EngineInfo
-from rmpsam_ros.runtime.gpu_engine import PROMPT_SLOTS, GpuEngine
-from rmpsam_ros.runtime.onnx_engine import OnnxEngine, onnxruntime_form
+from rmpsam_ros.runtime.engine import EngineError
+from rmpsam_ros.runtime.executor import RefusedPlanError
+from rmpsam_ros.runtime.executors import cuda_graphs, tensorrt_executor
+from rmpsam_ros.runtime.executors.tensorrt_executor import TensorRTExecutor
+from rmpsam_ros.runtime.panoptic_engine import PanopticEngine
+from rmpsam_ros.runtime.panoptic_network import MAX_SIDE
 from rmpsam_ros.runtime.precision import stored_frames
-from rmpsam_ros.runtime.tensorrt_build import (
-    MAX_SIDE,
-    frame_profiles,
-    prompt_profiles,
-    tube_profiles,
-)
+from rmpsam_ros.runtime.slots import PROMPT_SLOTS
+from rmpsam_ros.runtime.steps import DeviceSteps
 from rmpsam_ros.segmentation.labels import Label, LabelSet
 from rmpsam_ros.segmentation.panoptic import FusionConfig
-from rmpsam_ros.segmentation.preprocess import Geometry
-
-PROFILES = {"frame": frame_profiles(), "prompt_decoder": prompt_profiles(131)}
+from rmpsam_ros.segmentation.preprocess import Letterbox
 
 
 class OnnxLane:
@@ -60,7 +57,7 @@ class FakeRuntime:
 @pytest.fixture
 def fake_trt(monkeypatch) -> Any:
     monkeypatch.setattr(torch.cuda, "device", lambda device: contextlib.nullcontext())
-    monkeypatch.setattr(tensorrt_engine, "TensorRTLane", OnnxLane)
+    monkeypatch.setattr(tensorrt_executor, "TensorRTLane", OnnxLane)
     OnnxLane.made = []
 
     class ILogger:
@@ -69,19 +66,20 @@ def fake_trt(monkeypatch) -> Any:
     return types.SimpleNamespace(ILogger=ILogger, Runtime=FakeRuntime)
 
 
+def make_engine(fake_trt, graphs, network, parts) -> PanopticEngine:
+    plans = {part: graphs(part, ONNXRUNTIME) for part in parts}
+    executor = TensorRTExecutor(fake_trt, plans, profiles(network, parts), CPU)
+    return PanopticEngine(executor, INFO, DeviceSteps(CPU))
+
+
 @pytest.fixture
-def engine(fake_trt, graphs, info) -> tensorrt_engine.TensorRTEngine:
-    form = onnxruntime_form()
-    plans = {part: graphs(part, form) for part in ("frame", "prompt_decoder")}
-    profiles = {part: PROFILES[part] for part in plans}
-    return tensorrt_engine.TensorRTEngine(fake_trt, plans, profiles, torch.device("cpu"), info)
+def engine(fake_trt, graphs, network) -> PanopticEngine:
+    return make_engine(fake_trt, graphs, network, PARTS)
 
 
 @pytest.fixture(scope="module")
-def reference(graphs) -> OnnxEngine:
-    form = onnxruntime_form()
-    info = EngineInfo("reference", "fp32", "cpu", "", "")
-    return OnnxEngine(graphs("frame", form), graphs("prompt_decoder", form), 2, info)
+def reference(graphs) -> PanopticEngine:
+    return onnx_engine(graphs)
 
 
 def many_boxes(count: int) -> np.ndarray:
@@ -122,33 +120,27 @@ def test_the_smallest_profile_that_fits_is_used(engine, image):
 
 
 def test_only_so_many_shapes_keep_their_buffers(engine, monkeypatch):
-    monkeypatch.setattr(gpu_engine, "MAX_LANES", 2)
+    monkeypatch.setattr(cuda_graphs, "MAX_LANES", 2)
     sizes = [32, 64, 32, 96, 32, 64]
     for width in sizes:
         engine.run(np.zeros((1, 3, 32, width), np.float32))
     assert [shapes["image"][3] for shapes, _ in OnnxLane.made] == [32, 64, 96, 64]
 
 
-def test_tubes(fake_trt, engine, graphs, info, image):
-    form = onnxruntime_form()
-    plans = {part: graphs(part, form) for part in ("frame", "prompt_decoder", "tube_decoder")}
-    profiles = PROFILES | {"tube_decoder": tube_profiles(131, 3)}
-    device = torch.device("cpu")
-    with_tubes = tensorrt_engine.TensorRTEngine(fake_trt, plans, profiles, device, info)
+def test_tubes(fake_trt, engine, graphs, network, image):
+    with_tubes = make_engine(fake_trt, graphs, network, TUBE_PARTS)
     features = [
         with_tubes.run(one).features for one in (image, np.flip(image, axis=-1).copy(), image)
     ]
     tube = with_tubes.decode_tube(features)
-    parts = (plans["frame"], plans["prompt_decoder"], 1, info, plans["tube_decoder"])
-    maps = [onnxruntime.OrtValue.ortvalue_from_numpy(one.numpy()) for one in features]
-    expected = OnnxEngine(*parts).decode_tube(maps)
+    expected = onnx_engine(graphs, parts=TUBE_PARTS).decode_tube(features)
     assert len(tube) == 3
     for actual, other in zip(tube, expected, strict=True):
         assert actual.mask_logits.shape == (100, 24, 32)
         assert np.abs(actual.mask_logits - other.mask_logits).mean() < 2e-2
         np.testing.assert_allclose(actual.queries, other.queries, atol=1e-3)
     labels = LabelSet("test", tuple(Label(k, f"{k}", True, (0, 0, 0)) for k in range(7)))
-    geometry = Geometry((96, 128), (96, 128), (96, 128))
+    geometry = Letterbox((96, 128), (96, 128), (96, 128))
     assert with_tubes.fuse(tube[-1], geometry, labels, FusionConfig(0.0, 0.0)).id_map.any()
     with pytest.raises(EngineError, match="larger than the engine allows"):
         with_tubes.decode_tube([*features, features[0]])
@@ -156,11 +148,9 @@ def test_tubes(fake_trt, engine, graphs, info, image):
         engine.decode_tube(features)
 
 
-def test_a_foreign_plan_is_refused(fake_trt, info):
-    with pytest.raises(tensorrt_engine.PlanRefusedError, match="refuses the engine"):
-        tensorrt_engine.TensorRTEngine(
-            fake_trt, {"frame": b"foreign"}, {}, torch.device("cpu"), info
-        )
+def test_a_foreign_plan_is_refused(fake_trt):
+    with pytest.raises(RefusedPlanError, match="refuses the engine"):
+        TensorRTExecutor(fake_trt, {"frame": b"foreign"}, {}, CPU)
 
 
 def test_a_failure_of_the_gpu_is_an_error_of_this_frame_only(engine, image, monkeypatch):
@@ -197,21 +187,14 @@ def test_a_frame_needs_no_array_of_floats_from_the_host(engine, reference):
         objects = each.run(prepared).objects
         results.append(each.fuse(objects, geometry, labels, config))
         if each is engine:
-            assert isinstance(prepared, torch.Tensor) and objects._downloaded is None
+            assert isinstance(prepared, torch.Tensor) and objects._mask_logits is None
     actual, expected = results
     assert actual.id_map.shape == frame.shape[:2] and len(expected.segments) > 0
     assert (actual.id_map == expected.id_map).mean() > 0.99
 
 
 def test_objects_of_another_engine_are_refused(engine, reference, image):
-    geometry = Geometry((96, 128), (96, 128), (96, 128))
+    geometry = Letterbox((96, 128), (96, 128), (96, 128))
     objects = reference.run(image).objects
     with pytest.raises(EngineError, match="not from this engine"):
         engine.fuse(objects, geometry, LabelSet("x", (Label(0, "x", True, (0, 0, 0)),)), None)
-
-
-def test_every_gpu_engine_shares_this(monkeypatch):
-    from rmpsam_ros.runtime.torch_engine import TorchGraphEngine
-
-    assert issubclass(TorchGraphEngine, GpuEngine)
-    assert TorchGraphEngine.run is GpuEngine.run

@@ -17,8 +17,8 @@ from typing import Any
 
 import pytest
 
-from rmpsam_ros.runtime import tensorrt_build, tensorrt_engine
 from rmpsam_ros.runtime.engine import EngineError
+from rmpsam_ros.runtime.executors import tensorrt_build, tensorrt_executor
 
 VERSIONS = ("10.16.1.11", "11.4.0.106")
 FILE = Path(__file__).resolve().parents[1] / "goldens" / "runtime" / "tensorrt_api.json"
@@ -41,7 +41,7 @@ RECEIVERS = {
     "MemoryPoolType": "MemoryPoolType",
     "NetworkDefinitionCreationFlag": "NetworkDefinitionCreationFlag",
 }
-MODULES = (inspect.getsource(tensorrt_build), inspect.getsource(tensorrt_engine))
+MODULES = (inspect.getsource(tensorrt_build), inspect.getsource(tensorrt_executor))
 
 
 @dataclass(frozen=True)

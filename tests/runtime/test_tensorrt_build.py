@@ -9,34 +9,27 @@ from __future__ import annotations
 import threading
 import types
 from collections.abc import Callable
+from functools import cache
 from typing import Any
 
 import pytest
+from small_engines import profiles
 
+from rmpsam_ros.export import GRAPH_PARTS, ExportForm, export_graph
 from rmpsam_ros.model import MODEL_CONFIGS, RmpSam, build_model, random_text_embeddings
-from rmpsam_ros.runtime import tensorrt_build
 from rmpsam_ros.runtime.engine import EngineError
-from rmpsam_ros.runtime.export import GRAPH_PARTS, export_graph
-from rmpsam_ros.runtime.export_form import ExportForm
-from rmpsam_ros.runtime.factory import TENSORRT_FORMS
-from rmpsam_ros.runtime.quantized_graph import Quantizer
-from rmpsam_ros.runtime.tensorrt_build import (
-    TUBE_WORKSPACE,
-    BuildSettings,
-    build_plan,
-    frame_profiles,
-    prompt_profiles,
-    tube_profiles,
-)
+from rmpsam_ros.runtime.executors import tensorrt_build
+from rmpsam_ros.runtime.executors.tensorrt_build import BuildSettings, build_plan
+from rmpsam_ros.runtime.executors.tensorrt_executor import WORKSPACES, TensorRT
+from rmpsam_ros.runtime.precision import preprocessed_frames
 
-CHANNELS = 131
-PROFILES = {
-    "encoder": tuple({"image": p["image"]} for p in frame_profiles()),
-    "decoder": prompt_profiles(CHANNELS),
-    "prompt_decoder": prompt_profiles(CHANNELS),
-    "tube_decoder": tube_profiles(CHANNELS, 5),
-    "frame": frame_profiles(),
-}
+FORMS = TensorRT.forms
+
+
+@cache
+def all_profiles() -> dict[str, Any]:
+    """Ranges of the inputs of all parts; they are those of every network."""
+    return profiles(build_model("rmpsam_r18"), GRAPH_PARTS, 5)
 
 
 pytestmark = pytest.mark.gpu
@@ -49,25 +42,17 @@ def rtx() -> types.ModuleType:
     )
 
 
-class AnyRanges(dict):  # type: ignore[type-arg]
-    """Some activation range for every layer: enough to build a quantised graph."""
-
-    def __contains__(self, layer: object) -> bool:
-        return True
-
-    def __missing__(self, layer: str) -> tuple[float, float]:
-        return -3.0, 3.0
-
-
 def graph_bytes(network: Any, part: Any, form: ExportForm) -> bytes:
-    ranges = AnyRanges() if form.quantization != "none" else None
-    return export_graph(network, part, form, ranges).SerializeToString()
+    frames = None
+    if form.quantization != "none":
+        frames = [image for image, _ in preprocessed_frames(1, limits=(128, 96))]
+    return export_graph(network, part, form, frames).SerializeToString()
 
 
 def build(rtx: types.ModuleType, graph: bytes, part: str, **options: Any) -> bytes:
     lines: list[str] = options.pop("lines", [])
     cancelled = options.pop("cancelled", threading.Event())
-    settings = BuildSettings(PROFILES[part][:1], tensor_float_32=True, level=0, **options)
+    settings = BuildSettings(all_profiles()[part][:1], tensor_float_32=True, level=0, **options)
     return build_plan(rtx, graph, settings, lines.append, cancelled)
 
 
@@ -101,7 +86,7 @@ LIMITS = {
 
 @pytest.mark.parametrize(("name", "precision"), LIMITS)
 def test_every_encoder_builds_in_every_precision(rtx, networks, name, precision):
-    graph = graph_bytes(networks(name), "encoder", TENSORRT_FORMS[precision])
+    graph = graph_bytes(networks(name), "encoder", FORMS[precision])
     low, high = LIMITS[name, precision]
     assert low < len(build(rtx, graph, "encoder")) / 1e6 < high
 
@@ -109,8 +94,8 @@ def test_every_encoder_builds_in_every_precision(rtx, networks, name, precision)
 @pytest.mark.parametrize("part", ["decoder", "prompt_decoder", "tube_decoder"])
 @pytest.mark.parametrize("name", ["rmpsam_r18", "rmpsam_tiny_vit"])  # the others': the same
 def test_every_decoder_builds(rtx, networks, name, part):
-    graph = graph_bytes(networks(name), part, TENSORRT_FORMS["fp32"])
-    options = {"workspace": TUBE_WORKSPACE} if part == "tube_decoder" else {}
+    graph = graph_bytes(networks(name), part, FORMS["fp32"])
+    options = {"workspace": WORKSPACES[part]} if part in WORKSPACES else {}
     assert len(build(rtx, graph, part, **options)) > 20e6
 
 
@@ -119,21 +104,21 @@ def test_every_decoder_builds(rtx, networks, name, part):
 )
 def test_every_whole_frame_builds_in_every_precision(rtx, networks, name, precision):
     """With several images and prompts in the range: this is what a camera node executes."""
-    graph = graph_bytes(networks(name), "frame", TENSORRT_FORMS[precision])
-    assert PROFILES["frame"][0]["image"].largest[0] > 1
+    graph = graph_bytes(networks(name), "frame", FORMS[precision])
+    assert all_profiles()["frame"][0]["image"].largest[0] > 1
     assert len(build(rtx, graph, "frame")) > 50e6
 
 
 def test_nothing_is_left_out():
     """Every model and precision that TensorRT may be asked for is in the tables above."""
-    assert {precision for _, precision in LIMITS} == set(TENSORRT_FORMS)
+    assert {precision for _, precision in LIMITS} == set(FORMS)
     assert {name for name, _ in LIMITS} | {"rmpsam_r50", "rmpsam_lite"} == set(MODEL_CONFIGS)
-    assert set(PROFILES) == set(GRAPH_PARTS)
+    assert set(all_profiles()) == set(GRAPH_PARTS)
 
 
 def test_a_precision_that_a_backbone_lacks_is_refused(networks):
-    with pytest.raises(ValueError, match="TinyViT has no form in eight bits"):
-        graph_bytes(networks("rmpsam_tiny_vit"), "encoder", TENSORRT_FORMS["int8"])
+    with pytest.raises(ValueError, match="no form in eight bits"):
+        graph_bytes(networks("rmpsam_tiny_vit"), "encoder", FORMS["int8"])
 
 
 def test_the_form_of_onnxruntime_is_refused_with_a_reason(rtx, network):
@@ -254,11 +239,3 @@ def test_networks_are_strongly_typed_in_every_version(name, version, flags):
         __name__=name, __version__=version, NetworkDefinitionCreationFlag=kinds
     )
     assert tensorrt_build._network_flags(trt) == flags
-
-
-def test_quantised_forms_need_ranges(network):
-    graph = tensorrt_build  # any object will do: it fails before it is used
-    with pytest.raises(ValueError, match=r"ranges are needed"):
-        Quantizer(graph, TENSORRT_FORMS["int8"], None)
-    with pytest.raises(ValueError, match=r"lack layer 'backbone.stem'"):
-        export_graph(network, "encoder", TENSORRT_FORMS["int8"], {})

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 import types
 from pathlib import Path
 from typing import Any
@@ -10,12 +9,15 @@ from typing import Any
 import pytest
 import torch
 
-from rmpsam_ros.runtime import EngineConfig, tensorrt_build, tensorrt_engine
-from rmpsam_ros.runtime import factory as factory_module
+from rmpsam_ros.runtime import EngineConfig
+from rmpsam_ros.runtime.back_end import back_end
 from rmpsam_ros.runtime.cache import EngineCache
 from rmpsam_ros.runtime.engine import EngineError
+from rmpsam_ros.runtime.executor import RefusedPlanError
+from rmpsam_ros.runtime.executors import tensorrt_executor
 from rmpsam_ros.runtime.factory import EngineFactory
-from rmpsam_ros.runtime.tensorrt_engine import PlanRefusedError
+from rmpsam_ros.runtime.graph_store import GraphStore, Surroundings
+from rmpsam_ros.runtime.panoptic_network import PanopticNetwork
 
 PARTS = 2  # whole frames and late prompts
 
@@ -32,11 +34,11 @@ class Workshop:
         self.lines: list[str] = []
         self._folder = folder
         self._network = network
-        monkeypatch.setattr(tensorrt_build, "load_tensorrt", self._module)
-        monkeypatch.setattr(tensorrt_build, "build_plan", self._build)
-        monkeypatch.setattr(tensorrt_engine, "TensorRTEngine", self._load)
-        monkeypatch.setattr(factory_module, "gpu_key", lambda device: {"gpu": self.gpu})
-        monkeypatch.setattr(EngineFactory, "_graph", lambda *arguments: b"graph")
+        monkeypatch.setattr(tensorrt_executor, "load_tensorrt", self._module)
+        monkeypatch.setattr(tensorrt_executor, "build_plan", self._build)
+        monkeypatch.setattr(tensorrt_executor, "TensorRTExecutor", self._load)
+        monkeypatch.setattr(tensorrt_executor, "gpu_key", lambda device: {"gpu": self.gpu})
+        monkeypatch.setattr(GraphStore, "graph", lambda *arguments: b"graph")
 
     def _module(self) -> Any:
         return types.SimpleNamespace(__name__="tensorrt", __version__=self.version)
@@ -47,25 +49,24 @@ class Workshop:
         self.built.append(b"plan %d" % len(self.built))
         return self.built[-1]
 
-    def _load(self, trt: Any, plans: dict[str, bytes], *arguments: Any) -> list[bytes]:
+    def _load(self, trt: Any, plans: dict[str, bytes], *arguments: Any) -> Any:
         if self.refused & set(plans.values()):
-            raise PlanRefusedError("TensorRT refuses the engine: wrong device")
-        return list(plans.values())
+            raise RefusedPlanError("TensorRT refuses the engine: wrong device")
+        device = torch.device("cpu")
+        return types.SimpleNamespace(detail="", plans=list(plans.values()), device=device)
 
     def make(self, precision: Any = "fp16") -> Any:
         """What a node does when it starts: the plans that are executed."""
+        cache = EngineCache(self._folder, self.lines.append)
         factory = EngineFactory(
-            self._network,
-            EngineConfig(model="rmpsam_r18"),
-            torch.device("cpu"),
-            EngineCache(self._folder, self.lines.append),
-            self.lines.append,
-            threading.Event(),
+            PanopticNetwork(self._network, EngineConfig(model="rmpsam_r18")),
+            Surroundings(torch.device("cpu"), cache, progress=self.lines.append),
         )
-        return factory.make_unchecked("tensorrt", precision)
+        engine = factory._load(back_end("tensorrt"), precision, "")
+        return engine._executor.plans
 
     def files(self, suffix: str) -> list[Path]:
-        return sorted(self._folder.glob(f"*{suffix}"))
+        return sorted(self._folder.glob(f"*tensorrt*{suffix}"))
 
 
 @pytest.fixture

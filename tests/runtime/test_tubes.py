@@ -7,15 +7,16 @@ import copy
 import numpy as np
 import pytest
 import torch
+from small_engines import ONNXRUNTIME, TUBE_PARTS
+from small_engines import onnx_engine as make_onnx_engine
+from small_engines import openvino_engine as make_openvino_engine
+from small_engines import torch_engine as make_torch_engine
 
+from rmpsam_ros.export import export_graph
 from rmpsam_ros.model.anchors import grid_cells
 from rmpsam_ros.runtime import EngineConfig, load_engine
 from rmpsam_ros.runtime.engine import EngineError
-from rmpsam_ros.runtime.export import export_graph
-from rmpsam_ros.runtime.export_form import ExportForm
-from rmpsam_ros.runtime.onnx_engine import OnnxEngine, onnxruntime_form
 from rmpsam_ros.runtime.precision import preprocessed_frames
-from rmpsam_ros.runtime.torch_engine import TorchEngine
 
 LIMITS = (128, 96)
 FRAMES = 3
@@ -23,24 +24,18 @@ FRAMES = 3
 
 @pytest.fixture(scope="module")
 def torch_engine(network):
-    return TorchEngine(copy.deepcopy(network), torch.device("cpu"), "rmpsam_r18", "random")
+    return make_torch_engine(network)
 
 
 @pytest.fixture(scope="module")
-def onnx_engine(graphs, info):
-    form = onnxruntime_form()
-    parts = (graphs("frame", form), graphs("prompt_decoder", form))
-    return OnnxEngine(*parts, 1, info, graphs("tube_decoder", ExportForm(form.deform_conv)))
+def onnx_engine(graphs):
+    return make_onnx_engine(graphs, parts=TUBE_PARTS)
 
 
 @pytest.fixture(scope="module")
-def openvino_engine(graphs, info):
+def openvino_engine(graphs):
     pytest.importorskip("openvino", reason="OpenVINO is not installed")
-    from rmpsam_ros.runtime.openvino_engine import OpenVINOEngine
-
-    parts = ("encoder", "decoder", "prompt_decoder", "tube_decoder")
-    form = ExportForm("grid_sample")
-    return OpenVINOEngine({part: graphs(part, form) for part in parts}, "fp32", 1, info)
+    return make_openvino_engine(graphs, parts=TUBE_PARTS)
 
 
 @pytest.fixture(params=["torch", "onnx", "openvino"])
@@ -80,16 +75,15 @@ def test_a_tube_of_one_frame_is_the_frame(engine, frames):
     assert np.abs(alone.queries - output.objects.queries).max() < 1e-3
 
 
-def test_a_tube_of_an_anchored_network(network, info, frames):
+def test_a_tube_of_an_anchored_network(network, frames):
     anchored = copy.deepcopy(network)
     anchored.cells = grid_cells(100)
-    form = onnxruntime_form()
-    frame, prompts, tubes = (
-        export_graph(anchored, part, form).SerializeToString()
-        for part in ("frame", "prompt_decoder", "tube_decoder")
+    exported = make_onnx_engine(
+        lambda part, form: export_graph(anchored, part, form).SerializeToString(),
+        ONNXRUNTIME,
+        TUBE_PARTS,
     )
-    exported = OnnxEngine(frame, prompts, 1, info, tubes)
-    eager = TorchEngine(anchored, torch.device("cpu"), "rmpsam_r18", "random")
+    eager = make_torch_engine(anchored)
     both = [
         one.decode_tube([one.run(image).features for image in frames]) for one in (exported, eager)
     ]
@@ -106,9 +100,8 @@ def test_frames_of_other_sizes_make_no_tube(engine, frames):
         engine.decode_tube([])
 
 
-def test_an_engine_for_single_frames_says_so(graphs, info, frames):
-    form = onnxruntime_form()
-    engine = OnnxEngine(graphs("frame", form), graphs("prompt_decoder", form), 1, info)
+def test_an_engine_for_single_frames_says_so(graphs, frames):
+    engine = make_onnx_engine(graphs)
     with pytest.raises(EngineError, match="clip_frames"):
         engine.decode_tube([engine.run(frames[0]).features] * 2)
 

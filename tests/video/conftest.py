@@ -6,7 +6,8 @@ import pytest
 
 from rmpsam_ros.pipeline import Pipeline, PipelineConfig
 from rmpsam_ros.runtime import EngineError, EngineInfo, FrameOutput, ObjectOutput, PromptOutput
-from rmpsam_ros.runtime.engine import HostSteps
+from rmpsam_ros.runtime.batches import Batches
+from rmpsam_ros.runtime.steps import HostSteps
 from rmpsam_ros.segmentation.labels import load_label_set
 
 LABELS = load_label_set("youtube_vis_2019")
@@ -14,7 +15,7 @@ HEIGHT, WIDTH = 64, 96
 COLORS = {"person": (255, 0, 0), "dog": (0, 255, 0)}  # RGB; the class of a block is its colour
 
 
-class BlockNetwork(HostSteps):
+class BlockNetwork(HostSteps, Batches):
     """One query per colour; prompts find the block that their box holds most of."""
 
     info = EngineInfo("blocks", "fp32", "cpu", "none", "none")

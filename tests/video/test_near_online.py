@@ -5,7 +5,8 @@ import pytest
 import torch
 
 from rmpsam_ros.runtime import EngineConfig, EngineInfo, FrameOutput, ObjectOutput, load_engine
-from rmpsam_ros.runtime.engine import HostSteps
+from rmpsam_ros.runtime.batches import Batches
+from rmpsam_ros.runtime.steps import HostSteps
 from rmpsam_ros.segmentation.coco_run_length import decode_coco
 from rmpsam_ros.segmentation.instances import extract_instances
 from rmpsam_ros.segmentation.labels import load_label_set
@@ -22,7 +23,7 @@ PERSON, DOG, CAT = (
 )
 
 
-class ShuffledTubes(HostSteps):
+class ShuffledTubes(HostSteps, Batches):
     """Red is a person; green looks like a dog in two clips and like a cat in the second one.
 
     The slots of the queries are shuffled in every clip.

@@ -23,6 +23,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent))
 
 from eval_sam_coco128 import score_folder
 
+from rmpsam_ros.export import export_graph
 from rmpsam_ros.model.folding import fold_batch_norm
 from rmpsam_ros.model.sam import (
     PROMPT_MODELS,
@@ -31,10 +32,9 @@ from rmpsam_ros.model.sam import (
     load_prompt_model,
 )
 from rmpsam_ros.runtime.engine import EngineInfo
-from rmpsam_ros.runtime.export_form import ExportForm
-from rmpsam_ros.runtime.sam_engine import SamEngine, SamTorchEngine
-from rmpsam_ros.runtime.sam_export import export_sam_graph
-from rmpsam_ros.runtime.sam_onnx_engine import SamOnnxEngine
+from rmpsam_ros.runtime.executors.onnxruntime_executor import OnnxRuntime, OnnxRuntimeExecutor
+from rmpsam_ros.runtime.executors.torch_executor import TorchExecutor
+from rmpsam_ros.runtime.sam_engine import SamEngine
 from rmpsam_ros.weights_store import find_weights
 
 INFO = EngineInfo("benchmark", "fp32", "cpu", "model", "weights")
@@ -72,14 +72,17 @@ def table_line(name: str, arguments: argparse.Namespace) -> str:
     else:
         model = load_prompt_model(name, path)
         sizes = parameters(build_prompt_model(name))
-    graphs = [
-        export_sam_graph(model, part, ExportForm("grid_sample")).SerializeToString()
-        for part in ("encoder", "decoder")
-    ]
-    engines: list[SamEngine] = [
-        SamTorchEngine(model, torch.device("cpu"), INFO),
-        SamOnnxEngine(*graphs, arguments.threads, INFO),
-    ]
+    form = model.inference_form()
+    graphs = {
+        part: export_graph(model, part, OnnxRuntime.forms["fp32"]).SerializeToString()
+        for part in form.parts
+    }
+    executors = (
+        TorchExecutor({part: form.part(part) for part in form.parts}, torch.device("cpu")),
+        OnnxRuntimeExecutor(graphs, arguments.threads, seldom=("encoder",)),
+    )
+    masks = model.mask_decoder.num_masks
+    engines = [SamEngine(executor, INFO, masks) for executor in executors]
     image = torch.randn(1, 3, 1024, 1024)
     point, label = torch.full((1, 1, 2), 500.0), torch.ones(1, 1, dtype=torch.int64)
     kept = [engine.encode(image) for engine in engines]

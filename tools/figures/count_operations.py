@@ -21,9 +21,8 @@ import onnxruntime
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
+from rmpsam_ros.export import ExportForm, export_graph
 from rmpsam_ros.model import RmpSam, build_model, random_text_embeddings
-from rmpsam_ros.runtime.export import export_graph
-from rmpsam_ros.runtime.export_form import ExportForm
 
 
 def multiplications(node: dict[str, Any]) -> int:

@@ -25,8 +25,8 @@ from sam_reference import WEIGHTS
 
 from rmpsam_ros.model.sam import transforms
 from rmpsam_ros.runtime import EngineConfig
+from rmpsam_ros.runtime.load import load_sam_engine
 from rmpsam_ros.runtime.sam_engine import SamEngine
-from rmpsam_ros.runtime.sam_load import load_sam_engine
 
 MINIMUM_AREA = 400
 """Pixels; smaller objects are not counted."""

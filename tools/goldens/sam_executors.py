@@ -6,12 +6,14 @@ from typing import Protocol
 
 import torch
 
+from rmpsam_ros.export import export_graph
+from rmpsam_ros.model.inference_form import InferenceForm
 from rmpsam_ros.model.sam import ImageEmbedding, PromptModel
 from rmpsam_ros.runtime.engine import EngineInfo
-from rmpsam_ros.runtime.export_form import ExportForm
-from rmpsam_ros.runtime.sam_encoder_graph import first_looks
-from rmpsam_ros.runtime.sam_engine import SamEngine, SamFeatures, SamTorchEngine
-from rmpsam_ros.runtime.sam_export import export_sam_graph, image_shapes
+from rmpsam_ros.runtime.executor import Executor as RuntimeExecutor
+from rmpsam_ros.runtime.executors.onnxruntime_executor import OnnxRuntime, OnnxRuntimeExecutor
+from rmpsam_ros.runtime.executors.torch_executor import TorchExecutor as EagerExecutor
+from rmpsam_ros.runtime.sam_engine import SamEngine, SamFeatures
 
 
 class Executor(Protocol):
@@ -29,62 +31,53 @@ class Executor(Protocol):
 class TorchExecutor:
     name = "torch"
 
+    def __init__(self) -> None:
+        self._last: tuple[PromptModel, InferenceForm, SamEngine] | None = None
+
     def engine(self, model: PromptModel) -> SamEngine:
-        info = EngineInfo("torch", "fp32", "cpu", "model", "weights")
-        return SamTorchEngine(model, torch.device("cpu"), info)
+        return self._made(model)[1]
 
     def features(self, model: PromptModel, embedding: ImageEmbedding) -> SamFeatures:
-        return SamFeatures(embedding, 0)
+        form, _ = self._made(model)
+        return SamFeatures(decoder_inputs(form, embedding))
+
+    def executor(self, model: PromptModel, form: InferenceForm) -> RuntimeExecutor:
+        """Return what executes a model."""
+        return EagerExecutor({part: form.part(part) for part in form.parts}, torch.device("cpu"))
+
+    def _made(self, model: PromptModel) -> tuple[InferenceForm, SamEngine]:
+        if self._last is None or self._last[0] is not model:
+            form = model.inference_form()
+            info = EngineInfo(self.name, "fp32", "cpu", "model", "weights")
+            masks = model.mask_decoder.num_masks
+            self._last = model, form, SamEngine(self.executor(model, form), info, masks)
+        return self._last[1:]
 
 
-class OnnxExecutor:
+class OnnxExecutor(TorchExecutor):
     name = "onnxruntime"
 
-    def __init__(self) -> None:
-        self._last: tuple[PromptModel, SamEngine] | None = None
-
-    def engine(self, model: PromptModel) -> SamEngine:
-        if self._last is None or self._last[0] is not model:
-            self._last = model, self._made(model)
-        return self._last[1]
-
-    def _made(self, model: PromptModel) -> SamEngine:
-        from rmpsam_ros.runtime.sam_onnx_engine import SamOnnxEngine
-
-        form = ExportForm("grid_sample")
-        encoder, decoder = (
-            export_sam_graph(model, part, form).SerializeToString()
-            for part in ("encoder", "decoder")
-        )
-        info = EngineInfo("onnxruntime", "fp32", "cpu", "model", "weights")
-        return SamOnnxEngine(encoder, decoder, torch.get_num_threads(), info)
-
-    def features(self, model: PromptModel, embedding: ImageEmbedding) -> SamFeatures:
-        from onnxruntime import OrtValue
-
-        tensors = decoder_inputs(model, embedding)
-        values = {name: OrtValue.ortvalue_from_numpy(t.numpy()) for name, t in tensors.items()}
-        return SamFeatures(values, 0)
+    def executor(self, model: PromptModel, form: InferenceForm) -> RuntimeExecutor:
+        graphs = {
+            part: export_graph(model, part, OnnxRuntime.forms["fp32"]).SerializeToString()
+            for part in form.parts
+        }
+        return OnnxRuntimeExecutor(graphs, torch.get_num_threads(), seldom=("encoder",))
 
 
-def decoder_inputs(model: PromptModel, embedding: ImageEmbedding) -> dict[str, torch.Tensor]:
-    """What the exported encoder gives for an embedding: projections of the first layer, too."""
-    prompts, shapes = model.prompt_encoder, image_shapes(model)
-    cells = (embedding.features + prompts.without_mask()).flatten(2).transpose(1, 2)
-    position = prompts.image_position().flatten(2).transpose(1, 2)
-    tensors = {"cells": cells}
-    heads, depth = shapes["values"][1], shapes["values"][3]
-    for name, weight, bias in first_looks(model.mask_decoder):
-        x = cells if name == "values" else cells + position
-        x = x @ torch.from_numpy(weight).float().T + torch.from_numpy(bias).float()
-        x = x.unflatten(2, (heads, depth))
-        tensors[name] = x.permute(0, 2, 3, 1) if name == "keys" else x.transpose(1, 2)
+def decoder_inputs(form: InferenceForm, embedding: ImageEmbedding) -> dict[str, torch.Tensor]:
+    """What the encoder gives for an embedding: projections of the first layer, too."""
+    network = form.network
+    with torch.inference_mode():
+        cells = embedding.features.flatten(2).transpose(1, 2) + network.no_mask
+        tensors = [cells, *network.decoder.transformer.layers[0].looks(cells, None)]
     if embedding.high_res is not None:
-        tensors["high_res"] = embedding.high_res
-    return {name: tensor.contiguous() for name, tensor in tensors.items()}
+        tensors.append(embedding.high_res)
+    names = form.part("encoder").output_names
+    return {name: tensor.contiguous() for name, tensor in zip(names, tensors, strict=True)}
 
 
-EXECUTORS: dict[str, type[TorchExecutor] | type[OnnxExecutor]] = {
+EXECUTORS: dict[str, type[TorchExecutor]] = {
     "torch": TorchExecutor,
     "onnxruntime": OnnxExecutor,
 }
