@@ -51,9 +51,6 @@ class Letterbox:
         return np.array(sizes, np.int32)
 
 
-Geometry = Letterbox  # until everyone says so
-
-
 def resized_size(image_size: tuple[int, int], limits: tuple[int, int]) -> tuple[int, int]:
     """Size (height, width) of an image after the ratio-keeping resize.
 

@@ -33,9 +33,6 @@ class SamFrame(NamedTuple):
     resized: tuple[int, int]
 
 
-FrameGeometry = SamFrame  # until everyone says so
-
-
 def frame_geometry(height: int, width: int) -> SamFrame:
     """Where a picture of this size lies when its long side becomes 1024 pixels.
 
