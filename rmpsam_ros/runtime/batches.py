@@ -35,7 +35,11 @@ class Batches(ABC):
     def run_group(
         self, images: Sequence[Any], boxes: Sequence[NDArray[np.float32] | None]
     ) -> list[FrameOutput]:
-        """Run two images or more of one size together.
+        """Run two images or more of one size, (1, 3, H, W) each, together.
+
+        Args:
+            images: of one size, as `Engine.run` takes them.
+            boxes: (K, 4) float32 for each image, or None.
 
         Raises:
             EngineError: any of them fails.

@@ -9,7 +9,7 @@ from rmpsam_ros.runtime.engine import EngineError
 
 
 def check_image(image: NDArray[np.float32]) -> None:
-    """Raise EngineError unless ``image`` is what `Engine.run` asks for."""
+    """Raise EngineError unless an image is (1, 3, H, W) float32, as `Engine.run` asks for."""
     good = image.ndim == 4 and image.shape[:2] == (1, 3) and min(image.shape[2:]) > 0
     if not good or image.dtype != np.float32 or image.shape[2] % 32 or image.shape[3] % 32:
         raise EngineError(
@@ -21,7 +21,7 @@ def check_image(image: NDArray[np.float32]) -> None:
 
 
 def check_boxes(boxes: NDArray[np.float32]) -> None:
-    """Raise EngineError unless ``boxes`` is what `Engine.run` asks for."""
+    """Raise EngineError unless boxes are (K, 4) float32, as `Engine.run` asks for."""
     if boxes.ndim != 2 or boxes.shape[1] != 4 or boxes.dtype != np.float32:
         raise EngineError(f"prompt boxes are {boxes.dtype} {boxes.shape}; expected float32 (K, 4)")
 
@@ -41,7 +41,7 @@ def check_tube(shapes: Sequence[tuple[int, ...]]) -> None:
 
 
 def check_finite(values: NDArray[np.float32]) -> None:
-    """Raise EngineError if class logits or predicted qualities are not finite."""
+    """Raise EngineError if an array of any shape, logits or qualities, is not finite."""
     if not np.isfinite(values).all():
         raise EngineError(
             "the network gave values that are not finite: its weights hold NaN or infinity, or "

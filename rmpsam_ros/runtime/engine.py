@@ -109,8 +109,13 @@ class Engine(Protocol):
     ) -> tuple[Any, Letterbox]:
         """Do what `segmentation.preprocess` does, with the same results, where it is fastest.
 
+        Args:
+            image: (H, W, 3) uint8 in ``channel_order``.
+            limits: (long, short) side in pixels.
+            channel_order: of the image.
+
         Returns:
-            what `run` takes for an image, and how the image was fitted.
+            What `run` takes for an image, and how the image was fitted.
         """
         ...
 

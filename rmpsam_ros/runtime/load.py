@@ -106,7 +106,8 @@ def available_engines(
 ) -> list[Candidate]:
     """Return every engine that is installed for a device, with every precision it has.
 
-    network: only those that it has a form for.
+    Args:
+        network: only those that it has a form for.
     """
     return [
         (name, precision)
@@ -149,7 +150,7 @@ def _check_engine(name: str, device: torch.device) -> None:
     """Raise EngineError unless an engine is installed and runs on a device."""
     library = back_end(name)
     if not library.relative_times(device):
-        others = [one for one, other in back_ends().items() if other.relative_times(device)]
+        others = [known for known, other in back_ends().items() if other.relative_times(device)]
         raise EngineError(
             f"engine '{name}' does not run on {device.type}; use auto, {', '.join(others)}, or "
             "another device"

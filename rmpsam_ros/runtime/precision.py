@@ -97,7 +97,7 @@ def stored_frames() -> tuple[NDArray[np.uint8], ...]:
 def preprocessed_frames(
     count: int, first: int = 0, limits: tuple[int, int] = FRAME_LIMITS
 ) -> list[tuple[NDArray[np.float32], Letterbox]]:
-    """Return ``count`` stored frames as network inputs, from number ``first`` on."""
+    """Return ``count`` stored frames, from number ``first`` on, as inputs (1, 3, H, W)."""
     frames = stored_frames()[first : first + count]
     return [preprocess(frame, limits, "bgr") for frame in frames]
 
@@ -118,7 +118,7 @@ class Remembered:
     def run(
         self, image: NDArray[np.float32], boxes: NDArray[np.float32] | None = None
     ) -> FrameOutput:
-        """Do what `Engine.run` does, without features; the boxes are the same for an image."""
+        """Do what `Engine.run` does on (1, 3, H, W), without features; boxes stay the same."""
         key = hashlib.sha256(image.tobytes()).digest()
         if key not in self._outputs:
             self._outputs[key] = replace(self._engine.run(image, boxes), features=None)
@@ -128,12 +128,12 @@ class Remembered:
 def compare(
     engine: Runner, reference: Runner, frames: Sequence[tuple[NDArray[np.float32], Letterbox]]
 ) -> Agreement:
-    """Run both engines on frames from `preprocessed_frames` and compare their results."""
+    """Run both engines on frames (1, 3, H, W) from `preprocessed_frames` and compare results."""
     rows = []
     for image, geometry in frames:
-        expected, actual = (one.run(image, PROMPTS) for one in (reference, engine))
+        expected, actual = (runner.run(image, PROMPTS) for runner in (reference, engine))
         assert expected.prompts is not None and actual.prompts is not None
-        masks = (one.mask_logits > 0 for one in (actual.prompts, expected.prompts))
+        masks = (output.mask_logits > 0 for output in (actual.prompts, expected.prompts))
         prompt_iou = float(_mask_ious(*masks).mean())
         rows.append((*_compare_objects(actual.objects, expected.objects, geometry), prompt_iou))
     return Agreement(len(rows), *np.mean(rows, axis=0).tolist())

@@ -80,6 +80,17 @@ class SamEngine:
     ) -> tuple[Tensor, Tensor]:
         """Do what `PromptModel.decode` does; the prompts are on the CPU, the answers anywhere.
 
+        Args:
+            features: of one image, from `encode`.
+            points: [K, P, 2] as x, y, or None.
+            labels: [K, P], or None.
+            boxes: [K, 4] as x0, y0, x1, y1, or None.
+            mask_input: [K, 1, 256, 256], logits of an earlier round, or None.
+            multimask: three masks per prompt.
+
+        Returns:
+            Logits [K, M, 256, 256] and predicted IoU [K, M], M 1 or 3.
+
         Raises:
             ValueError: the prompts are not acceptable.
             EngineError: execution failed.

@@ -60,8 +60,8 @@ def compare_sam(engine: SamEngine, reference: SamEngine, count: int) -> SamAgree
         image, geometry = transforms.preprocess(np.ascontiguousarray(frame[..., ::-1]))
         own, expected = engine.encode(image), reference.encode(image)
         for prompt in _prompts(geometry, reference.supports_multimask):
-            logits, iou = (one.cpu() for one in engine.decode(own, **prompt))
-            right, right_iou = (one.cpu() for one in reference.decode(expected, **prompt))
+            logits, iou = (tensor.cpu() for tensor in engine.decode(own, **prompt))
+            right, right_iou = (tensor.cpu() for tensor in reference.decode(expected, **prompt))
             ious += _mask_ious(logits > 0, right > 0).tolist()
             errors += (iou - right_iou).abs().flatten().tolist()
     return SamAgreement(

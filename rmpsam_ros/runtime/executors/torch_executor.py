@@ -111,7 +111,16 @@ class TorchLane(Lane):
 
 
 def call(module: Part, tensors: Tensors, device: torch.device) -> dict[str, Tensor]:
-    """Call a part of an inference form with inputs by name; returns outputs by name."""
+    """Call a part of an inference form.
+
+    Args:
+        module: the part, on ``device``.
+        tensors: its inputs by name, of the shapes in `Part.inputs`.
+        device: where it runs.
+
+    Returns:
+        Its outputs by name, of the shapes in `Part.outputs`.
+    """
     inputs = [tensors[name].to(device) for name in module.input_names]
     if inputs[0].ndim == 4:  # channels next to each other halve the time of convolutions
         inputs[0] = inputs[0].contiguous(memory_format=torch.channels_last)
