@@ -14,9 +14,7 @@ SOURCES = sorted(
     path
     for folder in FOLDERS
     for path in (ROOT / folder).rglob("*")
-    if path.suffix in SUFFIXES
-    and path != Path(__file__).resolve()
-    and not path.name.endswith("_graph.py")
+    if path.suffix in SUFFIXES and path != Path(__file__).resolve()
 )
 
 NUMBERS = r"\d+(?:\.\d+)*(?:(?:, | and |, and | to )\d+(?:\.\d+)*)*"
