@@ -155,7 +155,7 @@ def test_time_is_limited_but_everybody_runs_some_rounds():
         def measure(self) -> None:
             rounds.append("bare")
 
-    benchmark._measure_in_turns(Bare(), [Counted()], plan, None, print)
+    benchmark._measure_in_turns(Bare(), [Counted()], None, plan, None, print)
     assert rounds == ["bare", "engine"] * (WARM_UP + MIN_ROUNDS)
 
 
