@@ -1,7 +1,8 @@
 # make demo          see the node work on real video (creates and builds everything it needs)
 # make console       the same footage in a loop, with a page for the browser
 # make check         lint, types, and the tests that execute no network: a few minutes
-# make test          lint, types and all tests against the built package
+# make test          lint, types and all tests against the built package but the exhaustive ones
+# make test-exhaustive  every network, form and precision exported and built: long
 # make test-gpu      the tests that need a GPU or TensorRT; says of each why it is skipped
 # make test-kilted   the ROS tests against ROS 2 Kilted
 # make smoke-kilted  the package built for Kilted, and its node started in all ways
@@ -13,7 +14,7 @@
 SHELL := bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DEFAULT_GOAL := build
-.PHONY: demo console check test test-gpu test-kilted smoke-kilted env env-test build native lint clean
+.PHONY: demo console check test test-exhaustive test-gpu test-kilted smoke-kilted env env-test build native lint clean
 
 DISTRO ?= jazzy
 VENV := .venv-$(DISTRO)
@@ -37,7 +38,10 @@ console: build
 	@$(in_ros) python demo/run_console.py
 
 test: build lint env-test
-	@$(in_ros) $(PYTEST) --durations=10
+	@$(in_ros) $(PYTEST) -m "not exhaustive" --durations=10
+
+test-exhaustive: build env-test
+	@$(in_ros) $(PYTEST) -m exhaustive
 
 test-gpu: build env-test
 	@$(in_ros) COLUMNS=200 pytest -vv -m gpu

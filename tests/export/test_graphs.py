@@ -22,7 +22,7 @@ SIZES = (
 
 
 def slow_unless_quick(name: str, quick: str):
-    return pytest.param(name, marks=() if name == quick else pytest.mark.slow)
+    return pytest.param(name, marks=() if name == quick else pytest.mark.exhaustive)
 
 
 def run(graph: onnx.ModelProto, inputs: dict[str, torch.Tensor]) -> dict[str, np.ndarray]:
@@ -78,7 +78,7 @@ def test_decoders_alone_agree_at_every_size(networks, graphs, name, kind):
         assert_agrees(graphs(name, kind, GRID_SAMPLE), part, sizes)
 
 
-@pytest.mark.slow
+@pytest.mark.exhaustive
 @pytest.mark.parametrize("kind", ["encoder", "decoder"])
 @pytest.mark.parametrize("name", PROMPT_MODELS)
 def test_the_sam_family_agrees_for_every_number_of_prompts(networks, graphs, name, kind):
@@ -119,7 +119,7 @@ def test_nodes_are_named_after_their_modules_and_nothing_of_the_machine_is_left(
     assert graph.ir_version == 9
 
 
-@pytest.mark.slow
+@pytest.mark.exhaustive
 @pytest.mark.parametrize(
     ("name", "stem"),
     [("rmpsam_tiny_vit_lite0", "lite0"), ("rmpsam_tiny_vit", "encoder.layers.0.blocks")],

@@ -94,7 +94,7 @@ def test_a_large_constant_made_of_weights_is_refused(monkeypatch):
         templates.written(part)
 
 
-@pytest.mark.slow
+@pytest.mark.exhaustive
 def test_the_templates_in_the_package_belong_to_its_networks():
     """One that does not is never found: ``tools/write_templates.py`` deletes it."""
     wanted = {

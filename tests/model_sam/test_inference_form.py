@@ -36,7 +36,7 @@ def assert_same(actual: Tensor, expected: Tensor, tolerance: float) -> None:
 @pytest.mark.parametrize(
     "name",
     [
-        pytest.param(name, marks=() if name == SMALLEST else pytest.mark.slow)
+        pytest.param(name, marks=() if name == SMALLEST else pytest.mark.exhaustive)
         for name in PROMPT_MODELS
     ],
 )

@@ -188,7 +188,9 @@ PRECISIONS = {"encoder": ("fp32", "fp16"), "decoder": ("fp32",)}
 @pytest.mark.parametrize(
     ("name", "part", "precision"),
     [
-        pytest.param(name, part, precision, marks=pytest.mark.slow if name == "repvit_sam" else ())
+        pytest.param(
+            name, part, precision, marks=pytest.mark.exhaustive if name == "repvit_sam" else ()
+        )
         for name in ("mobile_sam", "repvit_sam", NAME)
         for part, precisions in PRECISIONS.items()
         for precision in precisions
@@ -203,7 +205,7 @@ def test_tensorrt_reads_every_graph(rtx, name, part, precision):
     assert parsed, [parser.get_error(index).desc() for index in range(parser.num_errors)]
 
 
-@pytest.mark.slow
+@pytest.mark.exhaustive
 @pytest.mark.parametrize("name", ["mobile_sam", NAME])
 @pytest.mark.parametrize(("part", "precision"), [("encoder", "fp16"), ("decoder", "fp32")])
 def test_tensorrt_builds(rtx, name, part, precision):

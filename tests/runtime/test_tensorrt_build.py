@@ -84,7 +84,16 @@ LIMITS = {
 }
 
 
-@pytest.mark.parametrize(("name", "precision"), LIMITS)
+def cases(*more: tuple[str, str]) -> list[Any]:
+    """Every network in every precision; the usual tests build a network of each kind."""
+    usual = {("rmpsam_r18", "fp16"), ("rmpsam_r18", "int8"), ("rmpsam_tiny_vit_lite0", "bf16")}
+    return [
+        pytest.param(*case, marks=() if case in usual else pytest.mark.exhaustive)
+        for case in [*LIMITS, *more]
+    ]
+
+
+@pytest.mark.parametrize(("name", "precision"), cases())
 def test_every_encoder_builds_in_every_precision(rtx, networks, name, precision):
     graph = graph_bytes(networks(name), "encoder", FORMS[precision])
     low, high = LIMITS[name, precision]
@@ -92,7 +101,10 @@ def test_every_encoder_builds_in_every_precision(rtx, networks, name, precision)
 
 
 @pytest.mark.parametrize("part", ["decoder", "prompt_decoder", "tube_decoder"])
-@pytest.mark.parametrize("name", ["rmpsam_r18", "rmpsam_tiny_vit"])  # the others': the same
+@pytest.mark.parametrize(
+    "name",  # the others': the same
+    ["rmpsam_r18", pytest.param("rmpsam_tiny_vit", marks=pytest.mark.exhaustive)],
+)
 def test_every_decoder_builds(rtx, networks, name, part):
     graph = graph_bytes(networks(name), part, FORMS["fp32"])
     options = {"workspace": WORKSPACES[part]} if part in WORKSPACES else {}
@@ -100,7 +112,7 @@ def test_every_decoder_builds(rtx, networks, name, part):
 
 
 @pytest.mark.parametrize(
-    ("name", "precision"), [*LIMITS, ("rmpsam_r50", "fp16"), ("rmpsam_r50", "int8")]
+    ("name", "precision"), cases(("rmpsam_r50", "fp16"), ("rmpsam_r50", "int8"))
 )
 def test_every_whole_frame_builds_in_every_precision(rtx, networks, name, precision):
     """With several images and prompts in the range: this is what a camera node executes."""
