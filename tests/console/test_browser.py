@@ -209,9 +209,8 @@ def test_a_box_and_refining_and_removing(page):
     assert page.locator(PROMPTS).count() == 1
     assert page.locator(PROMPTS).get_attribute("data-key") == first
     page.keyboard.press("Delete")
+    page.frames(10)  # one that was on its way may still show it
     page.until("document.querySelectorAll('#prompts tbody tr').length === 0", "removal")
-    page.frames(10)
-    assert page.locator(PROMPTS).count() == 0
 
 
 def test_a_background_click_alone_is_refused_here(page):
@@ -271,10 +270,10 @@ def test_parameters_accepted_and_refused(page):
     change(page, "score_threshold", "7")
     reason = refused(page, "score_threshold")
     assert "0" in reason and "1" in reason
-    assert page.input_value("#parameter_score_threshold") == "0.65"
+    shown_again(page, "score_threshold", "0.65")
     change(page, "long_side", "320")
     assert "while the node is unconfigured" in refused(page, "long_side")
-    assert page.input_value("#parameter_long_side") == "640"
+    shown_again(page, "long_side", "640")
     assert page.is_disabled("#parameter_cameras")
     change(page, "classes", "no such class")
     assert "no such class" in refused(page, "classes")
@@ -288,6 +287,10 @@ def test_parameters_accepted_and_refused(page):
 def change(page, name, value):
     page.fill(f"#parameter_{name}", value)
     page.press(f"#parameter_{name}", "Enter")
+
+
+def shown_again(page, name, value):
+    page.until(f"document.getElementById('parameter_{name}').value === '{value}'", "its value")
 
 
 def refused(page, name):
