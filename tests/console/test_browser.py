@@ -426,8 +426,11 @@ def test_nothing_is_subscribed_to_while_nobody_looks(world, open_page, wait_for)
     part = "window.rmpsamConsole.state.status.parts.find((one) => one.name === 'outputs')"
     page.until(f"Number({part}?.values['subscribers of /rmpsam/panoptic']) === 1", "a subscriber")
     page.evaluate(
-        "window.rmpsamConsole.connection.send({type: 'view', camera: null, quality: 'medium', "
-        "side: 0, paused: true})"
+        """(() => {
+            const { connection } = window.rmpsamConsole;
+            connection.send({type: "view", camera: null, quality: "low", side: 0, paused: true});
+            connection.send = () => {}; // else the page would look again
+        })()"""
     )
     page.until(f"Number({part}.values['subscribers of /rmpsam/panoptic']) === 0", "silence")
 
