@@ -82,8 +82,6 @@ class TinyVitLite0Backbone(TinyVitBackbone):
     and weights trained for it are a beginning.
     """
 
-    stem = "lite0"
-
     def __init__(self) -> None:
         super().__init__()
         self.lite0 = EfficientNetLite0()
