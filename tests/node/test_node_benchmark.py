@@ -131,9 +131,9 @@ def test_the_real_node_is_measured(ros, tmp_path):
     small = ["weights:=random", "engine:=torch", "num_threads:=1", "prompt_engine:=rmpsam"]
     small += ["long_side:=96", "short_side:=96"]
     code = (
-        "from pathlib import Path; from rmpsam_ros.benchmark.node import command\n"
-        "command.LOWEST_RATE = command.HIGHEST_RATE = 2.0\n"
-        f"command.run_node_benchmark([(320, 240)], [2.0], 5.0, {small}, '', Path('{report}'))"
+        "from pathlib import Path; from rmpsam_ros.benchmark.node import run\n"
+        "run.LOWEST_RATE = run.HIGHEST_RATE = 2.0\n"
+        f"run.run_node_benchmark([(320, 240)], [2.0], 5.0, {small}, '', Path('{report}'))"
     )
     run = subprocess.run(
         [sys.executable, "-c", code],
@@ -166,8 +166,8 @@ PLAYING = "64x48 at 2.0 Hz for 1 s"  # the line before a run of minutes
 def test_a_signal_ends_it_and_all_that_it_started(number, moment, ros, tmp_path, wait_for):
     code = (
         "import sys; from rmpsam_ros.cli.main import main\n"
-        "from rmpsam_ros.benchmark.node import command\n"
-        "command.LOWEST_RATE = command.HIGHEST_RATE = 2.0; command.PROBE_SECONDS = 1.0\n"
+        "from rmpsam_ros.benchmark.node import run\n"
+        "run.LOWEST_RATE = run.HIGHEST_RATE = 2.0; run.PROBE_SECONDS = 1.0\n"
         "sys.exit(main(sys.argv[1:]))"
     )
     options = ["--weights", "random", "--sizes", "64x48", "--rates", "2", "--seconds", "300"]
@@ -205,8 +205,8 @@ def test_a_signal_ends_it_and_all_that_it_started(number, moment, ros, tmp_path,
 
 def test_a_node_that_cannot_start_is_one_clear_error(ros, tmp_path):
     code = (
-        "from rmpsam_ros.benchmark.node import command\n"
-        "command.run_node_benchmark([(64, 48)], [4.0], 1.0, ['long_side:=1'], '', None)"
+        "from rmpsam_ros.benchmark.node import run\n"
+        "run.run_node_benchmark([(64, 48)], [4.0], 1.0, ['long_side:=1'], '', None)"
     )
     run = subprocess.run(
         [sys.executable, "-c", code],
