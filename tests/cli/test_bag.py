@@ -104,7 +104,9 @@ def test_an_unknown_parameter_is_named(tmp_path, capsys):
 def test_a_signal_leaves_nothing_behind(tmp_path, number):
     source, target = make_bag(tmp_path / "in", frames=2000), tmp_path / "results" / "out"
     command = [sys.executable, "-m", "rmpsam_ros.cli", "bag", str(source), str(target), *OPTIONS]
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+    process = subprocess.Popen(
+        command, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
+    )  # elsewhere: the source tree would hide the installed package
     partial = target.parent / ".out.partial" / "out" / "out.mcap"
     end = time.monotonic() + 60.0
     while not partial.exists() and time.monotonic() < end:

@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-SUFFIXES = {".py", ".typed", ".json", ".yaml", ".safetensors", ".md", ".txt"}
+SUFFIXES = {".py", ".typed", ".json", ".yaml", ".safetensors", ".md", ".txt", ".gz"}
+SUFFIXES |= {".html", ".js", ".css", ".svg"}  # the page of the console
 
 
 @pytest.fixture(scope="module")

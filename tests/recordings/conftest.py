@@ -41,6 +41,14 @@ def load_helper(name):
     return sys.modules[qualified]
 
 
+@pytest.fixture(scope="module", autouse=True)
+def _elsewhere(tmp_path_factory):
+    """Run in another folder: programs started in the source tree would import that."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(tmp_path_factory.mktemp("elsewhere"))
+        yield
+
+
 @pytest.fixture(scope="session")
 def types():
     from rmpsam_ros.recordings.message_types import RecordedTypes
