@@ -24,6 +24,7 @@ ROSDEP_KEYS = {
 # package.xml explains in a comment why these come by pip.
 FROM_PIP = {
     *("torch", "safetensors", "pycocotools", "onnx", "onnxruntime", "openvino", "tensorrt"),
+    *("onnxscript", "onnx_ir"),  # onnx_ir comes with onnxscript
     *("rosbags", "mcap", "fsspec", "ray"),
 }
 # Needed by what the build generates, not by an import of ours.
