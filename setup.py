@@ -72,6 +72,7 @@ setup(
         "PyYAML>=5.4",
         "safetensors>=0.4",
         "scipy>=1.8",
+        "simplejpeg>=1.7",
         "torch>=2.1",
         "tqdm>=4.57",
     ],

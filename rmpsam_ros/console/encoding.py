@@ -9,8 +9,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from rmpsam_ros.node.input.compressed_images import decode_compressed
-from rmpsam_ros.node.input.images import DecodedImage, decode_image
+from rmpsam_ros.node.input.images import DecodedImage
+from rmpsam_ros.node.input.reading import read_image
 
 # What a browser may choose. More would only let it make the server encode more often.
 QUALITIES = {"low": 50, "medium": 80, "high": 92}
@@ -30,11 +30,10 @@ def pixels_of(message: Any) -> DecodedImage:
     """Return the pixels of an Image or CompressedImage message.
 
     Raises:
-        ImageError: it cannot be read; the perception node refuses it with the same words.
+        ImageError: it cannot be read; the perception node refuses it with the same words. It may
+            also refuse damaged ones, which are shown here.
     """
-    if hasattr(message, "encoding"):
-        return decode_image(message)
-    return decode_compressed(message)
+    return read_image(message, take_damaged=True)
 
 
 def encode_jpeg(message: Any, choice: Choice) -> tuple[NDArray[np.uint8], tuple[int, int]]:

@@ -14,10 +14,11 @@ from sensor_msgs.msg import CompressedImage, Image
 
 from rmpsam_ros.node import qos
 from rmpsam_ros.node.depth.spatial_results import SpatialResults
+from rmpsam_ros.node.input import jpeg
 from rmpsam_ros.node.input.camera_statistics import CameraStatistics, FrameTimes
-from rmpsam_ros.node.input.compressed_images import decode_compressed
 from rmpsam_ros.node.input.frame_headers import FrameHeaders, nanoseconds
-from rmpsam_ros.node.input.images import DecodedImage, ImageError, decode_image
+from rmpsam_ros.node.input.images import DecodedImage, ImageError
+from rmpsam_ros.node.input.reading import DamagedImageError, darkness, read_image
 from rmpsam_ros.node.input.transport_losses import TransportLosses
 from rmpsam_ros.node.parameters.settings import LiveSettings
 from rmpsam_ros.node.results.consumers import ConsumerTopics
@@ -110,7 +111,8 @@ class Camera:
         self._prepare = prepare
         self._done = done
         compressed = settings.current.image_transport == "compressed"
-        self._decode = decode_compressed if compressed else decode_image
+        if compressed and not jpeg.finds_damage():
+            self._logger.warning(jpeg.NOT_INSTALLED)
         self.slot: FrameSlot[Frame] = FrameSlot(work)
         self.statistics, self.losses = CameraStatistics(), TransportLosses()
         self.headers = FrameHeaders()
@@ -193,7 +195,7 @@ class Camera:
     def _begin(self, pipeline: Pipeline, frame: Frame) -> BegunFrame:
         started = time.monotonic()
         self._prepare(pipeline)
-        image = self._decode(frame.message)
+        image = self._read(frame.message)
         decoded = time.monotonic()
         self._reset_after_jump(pipeline, frame.stamp)
         if self.spatial is not None:
@@ -205,6 +207,23 @@ class Camera:
         together = pipeline.batches_well(pending)
         wait, decode = started - frame.arrival, decoded - started
         return BegunFrame(frame, image, pending, together, wait, decode)
+
+    def _read(self, message: Any) -> DecodedImage:
+        settings = self._settings.current
+        try:
+            image = read_image(message, settings.damaged_images == "use", settings.mono16_white)
+        except DamagedImageError as error:
+            self.statistics.note_damage(str(error))
+            raise
+        if image.damage:
+            self.statistics.note_damage(f"JPEG is damaged and used: {image.damage}")
+            self._logger.warning(
+                f"{self.names.about('image')} is damaged and used all the same "
+                f"({self.statistics.damaged} so far): {image.damage}",
+                throttle_duration_sec=LOG_PERIOD,
+            )
+        self.statistics.note_darkness(darkness(image, settings.mono16_white))
+        return image
 
     def _finish(self, pipeline: Pipeline, begun: BegunFrame, output: FrameOutput) -> None:
         frame, image, header = begun.frame, begun.image, begun.frame.message.header

@@ -19,9 +19,10 @@ from sensor_msgs.msg import CompressedImage, Image
 from std_msgs.msg import Header
 
 from rmpsam_ros.node import qos
+from rmpsam_ros.node.parameters.camera_source_table import CAMERA_SOURCE_PARAMETERS
 from rmpsam_ros.node.parameters.declaration import DeclaredParameters
 from rmpsam_ros.node.parameters.settings import CameraSourceSettings
-from rmpsam_ros.node.parameters.table import CAMERA_SOURCE_PARAMETERS, ParameterError
+from rmpsam_ros.node.parameters.table import ParameterError
 from rmpsam_ros.node.process import initialize, spin, wait_for
 from rmpsam_ros.node.results.messages import MESSAGES, array_field
 from rmpsam_ros.video.frame_sources import FrameSource, SourceError, open_source

@@ -160,6 +160,10 @@ class CameraReport:
             level, message = Level.ERROR, f"every image fails: {statistics.last_error}"
         elif statistics.failed and statistics.seconds_since_error() < FAILURE_MEMORY:
             level, message = Level.WARN, f"an image failed: {statistics.last_error}"
+        elif statistics.damaged and statistics.seconds_since_damage() < FAILURE_MEMORY:
+            level, message = Level.WARN, statistics.last_damage
+        elif statistics.darkness:
+            level, message = Level.WARN, statistics.darkness
         elif latency > limit:
             level = Level.WARN
             message = (
@@ -172,6 +176,7 @@ class CameraReport:
             "processed": statistics.processed,
             "dropped": camera.slot.dropped,
             "failed": statistics.failed,
+            "damaged": statistics.damaged,
             "last error": statistics.last_error,
         }
         for stage in fields(FrameTimes) if recent else ():

@@ -94,11 +94,15 @@ class BagReport:
         return sum(one["tracks"] for one in self.content["cameras"].values())
 
     def losses(self) -> list[str]:
-        """Return a line for everything that was not processed."""
+        """Return a line for everything that was not processed as it should be."""
         lines = list(self.content["damage"])
         for name, camera in self.content["cameras"].items():
             about = f" of camera {name}" if name else ""
             lines += [f"{n} images{about}: {why}" for why, n in camera["failed"].items()]
+            lines += [
+                f"{n} images{about} are damaged and used: {why}"
+                for why, n in camera["damaged"].items()
+            ]
             lines += [
                 f"{n} results{about} without position: {why}"
                 for why, n in camera["without_depth"].items()

@@ -6,8 +6,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from rmpsam_ros.node.input.compressed_images import decode_compressed
-from rmpsam_ros.node.input.images import DecodedImage, ImageError, decode_image
+from rmpsam_ros.node.input.images import DecodedImage, ImageError
+from rmpsam_ros.node.input.reading import read_image
 from rmpsam_ros.recordings.cameras import CameraTopics
 from rmpsam_ros.recordings.depth import DepthRun
 from rmpsam_ros.recordings.errors import RecordingError
@@ -54,6 +54,8 @@ class CameraRun:
         self._types = types
         self._prompts = list(prompts)
         self._headers = FrameHeaders()
+        self._take_damaged = values["damaged_images"] == "use"
+        self._mono16_white = values["mono16_white"]
         self._backward_jump = round(values["backward_jump"] * 1e9)
         self._order: StampOrder[tuple[int, int, Any]] = StampOrder(self._backward_jump)
         self._newest: int | None = None
@@ -123,7 +125,10 @@ class CameraRun:
             yield from self.depth.settled()
 
     def _decode(self, message: Any) -> DecodedImage:
-        return decode_compressed(message) if self._topics.compressed else decode_image(message)
+        image = read_image(message, self._take_damaged, self._mono16_white)
+        if image.damage:
+            self.counts.damaged[image.damage] += 1
+        return image
 
     def _reset_after_jump(self, stamp: int) -> None:
         """Start anew when time went back, as the node does."""

@@ -109,6 +109,7 @@ class CameraCounts:
     Attributes:
         frames: images that were processed.
         failed: images that were not, by reason.
+        damaged: images that were, though their data is damaged, by damage.
         tracks: ids of the tracks that were confirmed.
         located: results that were found in space; without_depth: that were not, by reason.
         resets: how often the stamps went back.
@@ -116,6 +117,7 @@ class CameraCounts:
 
     frames: int = 0
     failed: Counter[str] = field(default_factory=Counter)
+    damaged: Counter[str] = field(default_factory=Counter)
     tracks: set[int] = field(default_factory=set)
     located: int = 0
     without_depth: Counter[str] = field(default_factory=Counter)
@@ -126,6 +128,7 @@ class CameraCounts:
         return {
             "frames": self.frames,
             "failed": dict(sorted(self.failed.items())),
+            "damaged": dict(sorted(self.damaged.items())),
             "tracks": len(self.tracks),
             "located": self.located,
             "without_depth": dict(sorted(self.without_depth.items())),

@@ -10,7 +10,8 @@ from typing import Any
 import pytest
 import yaml
 
-from rmpsam_ros.node.parameters.table import CAMERA_SOURCE_PARAMETERS, NODE_PARAMETERS
+from rmpsam_ros.node.parameters.camera_source_table import CAMERA_SOURCE_PARAMETERS
+from rmpsam_ros.node.parameters.table import NODE_PARAMETERS
 
 Calls = Callable[[Path, str], list[ast.Call]]
 Keyword = Callable[[ast.Call, str], object]

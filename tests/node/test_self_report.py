@@ -167,3 +167,23 @@ def test_failures_go_before_late_results(robot):
     assert processing(robot).message == "an image failed: no memory"
     robot.camera.active = False
     assert processing(robot).message == "not active"
+
+
+def test_damaged_images_that_are_used_are_a_warning_for_a_while(robot):
+    robot.camera.statistics.note_damage("JPEG is damaged and used: a piece is missing")
+    assert processing(robot).level is Level.WARN
+    assert processing(robot).message == "JPEG is damaged and used: a piece is missing"
+    assert processing(robot).values["damaged"] == 1
+    robot.camera.statistics._last_damage_time -= 11.0
+    assert processing(robot).level is Level.OK
+
+
+def test_images_that_are_all_nearly_black_are_a_warning(robot):
+    for _ in range(29):
+        robot.camera.statistics.note_darkness("mono16 images are nearly black")
+    assert processing(robot).level is Level.OK
+    robot.camera.statistics.note_darkness("mono16 images are nearly black")
+    assert processing(robot).level is Level.WARN
+    assert "nearly black" in processing(robot).message
+    robot.camera.statistics.note_darkness("")
+    assert processing(robot).level is Level.OK

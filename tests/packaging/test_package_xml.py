@@ -23,7 +23,16 @@ ROSDEP_KEYS = {
 }
 # package.xml explains in a comment why these come by pip.
 FROM_PIP = {
-    *("torch", "safetensors", "pycocotools", "onnx", "onnxruntime", "openvino", "tensorrt"),
+    *(
+        "torch",
+        "safetensors",
+        "pycocotools",
+        "simplejpeg",
+        "onnx",
+        "onnxruntime",
+        "openvino",
+        "tensorrt",
+    ),
     *("onnxscript", "onnx_ir"),  # onnx_ir comes with onnxscript
     *("rosbags", "mcap", "fsspec", "ray"),
 }

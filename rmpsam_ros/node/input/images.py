@@ -20,6 +20,8 @@ ChannelOrder = Literal["rgb", "bgr"]
 
 MAX_SIDE = 16384  # pixels; the segmentation's own limit
 MAX_PIXELS = 7680 * 4320  # larger images are a mistake or an attack
+WHITE_16 = 65535
+_PEAK_STRIDE = 8  # of the pixels that are looked at
 
 
 class ImageError(ValueError):
@@ -28,10 +30,17 @@ class ImageError(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class DecodedImage:
-    """Pixels (H, W, 3) uint8, possibly a view of the message, and the order of their channels."""
+    """Pixels (H, W, 3) uint8, possibly a view of the message, and the order of their channels.
+
+    Attributes:
+        damage: what is wrong with the data that the pixels were made from; empty: nothing known.
+        peak: of 16 bit grey, about the greatest value; None: of another encoding.
+    """
 
     pixels: NDArray[np.uint8]
     channel_order: ChannelOrder
+    damage: str = ""
+    peak: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,10 +83,20 @@ def _converted(code: int, channels: int = 1, **layout: int) -> _Encoding:
     return _Encoding(channels, convert, **layout)
 
 
-def _mono16(rows: NDArray[np.uint8], big_endian: bool) -> DecodedImage:
-    """Keep the upper 8 of 16 bits."""
-    upper = np.ascontiguousarray(rows[:, 0 if big_endian else 1 :: 2])
-    return DecodedImage(_opencv(upper, cv2.COLOR_GRAY2RGB), "rgb")
+def _mono16(white: int) -> _Encoding:
+    """16 bit grey, of which `white` and above becomes 255."""
+
+    def convert(rows: NDArray[np.uint8], big_endian: bool) -> DecodedImage:
+        values = rows.view(">u2" if big_endian else "<u2")
+        peak = int(values[::_PEAK_STRIDE, ::_PEAK_STRIDE].max())
+        if white == WHITE_16:  # exactly the upper byte, and nothing to be computed
+            grey = np.ascontiguousarray(rows[:, 0 if big_endian else 1 :: 2])
+        else:
+            scaled = cv2.convertScaleAbs(values.astype(np.uint16), alpha=255.0 / white)
+            grey = np.asarray(scaled, np.uint8)
+        return DecodedImage(_opencv(grey, cv2.COLOR_GRAY2RGB), "rgb", peak=peak)
+
+    return _Encoding(2, convert)
 
 
 def _opencv(pixels: NDArray[np.uint8], code: int) -> NDArray[np.uint8]:
@@ -95,7 +114,7 @@ ENCODINGS: dict[str, _Encoding] = {
     "rgba8": _packed("rgb", 4),
     "bgra8": _packed("bgr", 4),
     "mono8": _converted(cv2.COLOR_GRAY2RGB),
-    "mono16": _Encoding(2, _mono16),
+    "mono16": _mono16(WHITE_16),
     "bayer_rggb8": _converted(cv2.COLOR_BayerBG2RGB),
     "bayer_bggr8": _converted(cv2.COLOR_BayerRG2RGB),
     "bayer_gbrg8": _converted(cv2.COLOR_BayerGR2RGB),
@@ -109,11 +128,14 @@ ENCODINGS: dict[str, _Encoding] = {
 }
 
 
-def decode_image(message: Any) -> DecodedImage:
+def decode_image(message: Any, mono16_white: int = WHITE_16) -> DecodedImage:
     """Read a ``sensor_msgs/Image``.
 
     The rows may be padded (``step``). Encodings: the keys of `ENCODINGS`, and what cv_bridge
-    converts to rgb8 where it is installed; of mono16 the upper 8 bits are used, alpha is dropped.
+    converts to rgb8 where it is installed; alpha is dropped.
+
+    Args:
+        mono16_white: value of mono16 that is white, 1 to 65535: 4095 for cameras of 12 bits.
 
     Returns:
         Pixels (H, W, 3) uint8; rgb8 and bgr8 are a view of ``message.data``.
@@ -122,6 +144,8 @@ def decode_image(message: Any) -> DecodedImage:
         ImageError: unknown encoding, or size, step and data that do not fit together.
     """
     encoding = ENCODINGS.get(message.encoding)
+    if message.encoding == "mono16" and mono16_white != WHITE_16:
+        encoding = _mono16(mono16_white)
     if encoding is None:
         return _through_cv_bridge(message)
     height, width = message.height, message.width

@@ -9,8 +9,8 @@ import textwrap
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
+from rmpsam_ros.node.parameters.camera_source_table import CAMERA_SOURCE_PARAMETERS
 from rmpsam_ros.node.parameters.table import (
-    CAMERA_SOURCE_PARAMETERS,
     NODE_PARAMETERS,
     Parameter,
     Value,
@@ -19,7 +19,7 @@ from rmpsam_ros.node.parameters.table import (
 _DOCUMENT = """\
 # Parameters
 
-This page is written from the tables in `rmpsam_ros/node/parameters/table.py`; do not edit it.
+This page is written from the tables in `rmpsam_ros/node/parameters`; do not edit it.
 `config/rmpsam.yaml` holds the same parameters of the node with their defaults.
 
 Every change is checked, and refused with a reason. A parameter changes **at any time** (the next

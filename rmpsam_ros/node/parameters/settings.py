@@ -41,6 +41,8 @@ class Settings:
     # Topics
     cameras: str
     image_transport: str
+    damaged_images: str
+    mono16_white: int
     input_timeout: float
     latency_warning: float
     overlay_rate: float
@@ -65,7 +67,7 @@ class Settings:
 
 @dataclass(frozen=True, slots=True)
 class CameraSourceSettings:
-    """Parameters of the camera source; see `table.CAMERA_SOURCE_PARAMETERS`."""
+    """Parameters of the camera source; see `camera_source_table`."""
 
     source: str
     rate: float

@@ -1,7 +1,7 @@
-"""The parameters of the node and of the camera source: one table each, and the checks.
+"""The parameters of the node, in one table, and the checks.
 
-`declaration` declares them, `docs` writes ``docs/parameters.md`` and ``config/rmpsam.yaml``, and
-`settings` holds their values. No ROS here.
+`camera_source_table` has those of the camera source. `declaration` declares them, `docs` writes
+``docs/parameters.md`` and ``config/rmpsam.yaml``, and `settings` holds their values. No ROS here.
 """
 
 from __future__ import annotations
@@ -213,6 +213,22 @@ NODE_PARAMETERS: dict[str, tuple[Parameter, ...]] = {
             choices=("raw", "compressed"),
         ),
         Parameter(
+            "damaged_images",
+            "refuse",
+            "What is done with a JPEG whose data is damaged, so that the decoder makes up some of "
+            "its pixels: refuse (counted as failed) or use. Either way it is reported.",
+            Change.LIVE,
+            choices=("refuse", "use"),
+        ),
+        Parameter(
+            "mono16_white",
+            65535,
+            "Value of mono16 images that is white: 1023, 4095 or 16383 for cameras of 10, 12 or "
+            "14 bits; 65535: the upper 8 of 16 bits are used.",
+            Change.LIVE,
+            range=(1, 65535),
+        ),
+        Parameter(
             "input_timeout",
             5.0,
             "Warn when no image has arrived for this long, seconds.",
@@ -346,36 +362,6 @@ NODE_PARAMETERS: dict[str, tuple[Parameter, ...]] = {
             "A prompt request is given up after this time, waiting included, seconds.",
             Change.LIVE,
             range=(0.1, 600.0),
-        ),
-    ),
-}
-
-CAMERA_SOURCE_PARAMETERS: dict[str, tuple[Parameter, ...]] = {
-    "Camera source": (
-        Parameter(
-            "source", "", "Video file, image, folder of images, or V4L2 device like /dev/video0."
-        ),
-        Parameter(
-            "rate",
-            0.0,
-            "Images per second. 0: the rate of the video or device; 10 for images.",
-            range=(0.0, 1000.0),
-        ),
-        Parameter("loop", False, "Start again at the end instead of exiting."),
-        Parameter("width", 0, "Resize to this width, pixels; 0: as it is.", range=(0, 16384)),
-        Parameter("height", 0, "Resize to this height, pixels; 0: as it is.", range=(0, 16384)),
-        Parameter(
-            "encoding",
-            "rgb8",
-            "Encoding of the images; jpeg and png are published on `image`/compressed.",
-            choices=("rgb8", "bgr8", "rgba8", "bgra8", "mono8", "jpeg", "png"),
-        ),
-        Parameter("frame_id", "camera", "frame_id of the images."),
-        Parameter(
-            "reliability",
-            "reliable",
-            "Reliability offered to subscribers.",
-            choices=("reliable", "best_effort"),
         ),
     ),
 }

@@ -9,6 +9,7 @@ import pytest
 
 from rmpsam_ros.node.input import images
 from rmpsam_ros.node.input.images import ENCODINGS, MAX_SIDE, ImageError, decode_image
+from rmpsam_ros.node.input.reading import darkness
 
 HEIGHT, WIDTH = 6, 8
 
@@ -81,6 +82,42 @@ def test_mono16_keeps_the_upper_byte_in_either_byte_order(big_endian, padding):
     image = message("mono16", stored, step=WIDTH * 2 + padding, big_endian=big_endian)
     expected = (values >> 8).astype(np.uint8)
     np.testing.assert_array_equal(decode_image(image).pixels[..., 1], expected)
+
+
+@pytest.mark.parametrize("padding", PADDING)
+@pytest.mark.parametrize("big_endian", [False, True])
+@pytest.mark.parametrize("white", [1, 255, 1023, 4095, 16383, 65534])
+def test_mono16_is_scaled_to_what_is_white(white, big_endian, padding):
+    values = np.random.default_rng(0).integers(0, min(white * 2, 65536), (HEIGHT, WIDTH))
+    values[0, 0] = white
+    stored = values.astype(">u2" if big_endian else "<u2")
+    image = message("mono16", stored, step=WIDTH * 2 + padding, big_endian=big_endian)
+    pixels = decode_image(image, white).pixels[..., 2]
+    expected = np.minimum(values, white) * (255.0 / white)
+    assert np.abs(pixels - expected).max() <= 0.51
+    assert pixels[0, 0] == 255
+
+
+@pytest.mark.parametrize(
+    ("peak", "white", "words"),
+    [
+        (4095, 65535, "about 4095, and 65535 is white; if the camera's white is 4095"),
+        (900, 65535, "mono16_white: 1023"),
+        (12000, 65535, ""),
+        (4000, 4095, ""),
+        (200, 4095, "mono16_white: 255"),
+    ],
+)
+def test_nearly_black_mono16_is_noticed(peak, white, words):
+    values = np.zeros((HEIGHT, WIDTH), np.uint16)
+    values[0, 0] = peak
+    found = darkness(decode_image(message("mono16", values, step=WIDTH * 2), white), white)
+    assert words in found and bool(found) == bool(words)
+
+
+def test_other_encodings_are_never_called_dark():
+    black = message("mono8", np.zeros((HEIGHT, WIDTH), np.uint8), step=WIDTH)
+    assert darkness(decode_image(black), 65535) == ""
 
 
 @pytest.mark.parametrize("padding", PADDING)

@@ -5,9 +5,10 @@ from typing import get_type_hints
 
 import pytest
 
+from rmpsam_ros.node.parameters.camera_source_table import CAMERA_SOURCE_PARAMETERS
 from rmpsam_ros.node.parameters.configuration import pipeline_config
 from rmpsam_ros.node.parameters.settings import CameraSourceSettings, Settings, defaults
-from rmpsam_ros.node.parameters.table import CAMERA_SOURCE_PARAMETERS, NODE_PARAMETERS
+from rmpsam_ros.node.parameters.table import NODE_PARAMETERS
 from rmpsam_ros.pipeline import PipelineConfig
 
 PAIRS = [(Settings, NODE_PARAMETERS), (CameraSourceSettings, CAMERA_SOURCE_PARAMETERS)]

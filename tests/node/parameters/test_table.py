@@ -6,9 +6,9 @@ from pathlib import Path
 import pytest
 import yaml
 
+from rmpsam_ros.node.parameters.camera_source_table import CAMERA_SOURCE_PARAMETERS
 from rmpsam_ros.node.parameters.docs import configuration_yaml, parameters_markdown
 from rmpsam_ros.node.parameters.table import (
-    CAMERA_SOURCE_PARAMETERS,
     NODE_PARAMETERS,
     Change,
     Parameter,
