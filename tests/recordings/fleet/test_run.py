@@ -1,5 +1,8 @@
 """A whole fleet on the processes of this machine."""
 
+import multiprocessing
+import os
+import signal
 import subprocess
 import sys
 from dataclasses import replace
@@ -36,6 +39,24 @@ def test_each_result_is_that_of_the_recording_alone(fleet, local_run, content, t
     for source in sources:
         name = Path(source).relative_to(fleet)
         assert content(tmp_path / name.name) == content(local_run[0] / name)
+
+
+def test_a_killed_worker_is_replaced_and_nothing_is_lost(
+    fleet, local_run, options, content, entries, tmp_path
+):
+    output, killed = tmp_path / "out", []
+
+    def kill_one(source, entry):
+        """After some recordings, kill -9 one of the workers."""
+        if not killed and len(list(output.glob("*/run*"))) >= 4:
+            killed.append(multiprocessing.active_children()[0].pid)
+            os.kill(killed[0], signal.SIGKILL)
+
+    manifest = run_fleet([str(fleet)], str(output), options, workers=2, progress=kill_one)
+    assert killed
+    assert dict(manifest.counts()) == {"done": 19, "refused": 1}
+    assert entries(output) == entries(local_run[0])
+    assert content(output) == content(local_run[0])
 
 
 def test_nothing_is_done_twice(fleet, local_run, options, monkeypatch):
