@@ -73,7 +73,7 @@ setup(
         "safetensors>=0.4",
         "scipy>=1.8",
         "simplejpeg>=1.7",
-        "torch>=2.1",
+        "torch>=2.6",
         "tqdm>=4.57",
     ],
     extras_require={

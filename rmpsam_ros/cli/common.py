@@ -51,6 +51,8 @@ def make_pipeline(options: argparse.Namespace, clip_frames: int = 1, **settings:
     except PipelineError as error:
         raise CommandError(str(error)) from error
     print(f"running {pipeline.engine_info}")
+    if licence := pipeline.engine_info.licence:
+        print(f"licence of the weights: {licence}")
     return pipeline
 
 

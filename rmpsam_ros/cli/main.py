@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 from rmpsam_ros import __version__
 from rmpsam_ros.cli.errors import CommandError
+from rmpsam_ros.missing_packages import remedy_of
 
 # Name, module of this package, what help says. A module is imported only when its command is
 # used: most of them need PyTorch, which takes seconds.
@@ -94,9 +95,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run one sub-command; a known failure is one line on stderr and exit status 1."""
     arguments = sys.argv[1:] if arguments is None else arguments
     command = next((word for word in arguments if not word.startswith("-")), "")
-    options = build_parser(command).parse_args(arguments)
+    try:
+        options = build_parser(command).parse_args(arguments)
+    except ModuleNotFoundError as error:
+        return _missing(command, error)
     try:
         options.run(options)
+    except ModuleNotFoundError as error:
+        return _missing(command, error)
     except CommandError as error:
         print(f"rmpsam {options.command}: {error}", file=sys.stderr)
         return 1
@@ -104,3 +110,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"rmpsam {options.command}: interrupted", file=sys.stderr)
         return 130
     return 0
+
+
+def _missing(command: str, error: ModuleNotFoundError) -> int:
+    """Say which package is missing; one of our own modules is a defect, and raised."""
+    if (error.name or "").startswith("rmpsam_ros"):
+        raise error
+    print(f"rmpsam {command}: {error}; {remedy_of(error.name)}", file=sys.stderr)
+    return 1

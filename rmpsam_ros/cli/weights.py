@@ -12,6 +12,7 @@ from rmpsam_ros.weights_store.table import (
     load_table,
     store_folder,
 )
+from rmpsam_ros.weights_store.verify import UNKNOWN_LICENCE
 
 DTYPES = ("fp16", "fp32")
 
@@ -21,7 +22,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     actions = parser.add_subparsers(dest="action", required=True, metavar="ACTION")
 
     _add(actions, "list", _list, "list all known weights and whether they are here")
-    command = _add(actions, "fetch", _fetch, f"download weights into {store_folder()}")
+    command = _add(actions, "fetch", _fetch, f"download weights into {_store()}")
     command.add_argument(
         "names", nargs="+", metavar="NAME", help="as rmpsam weights list gives it"
     )
@@ -37,6 +38,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     command = _add(actions, "describe", _describe, "tell what is in a file")
     command.add_argument("file", help="a file, or a name of rmpsam weights list")
     command.add_argument("--tensors", action="store_true", help="a line for every tensor")
+
+
+def _store() -> str:
+    try:
+        return str(store_folder())
+    except WeightsError:
+        return "the user's data folder"
 
 
 def _add(actions: Any, name: str, run: Any, text: str) -> argparse.ArgumentParser:
@@ -124,7 +132,7 @@ def _describe(options: argparse.Namespace) -> None:
     print(f"{found.path} ({found.megabytes:.1f} MB)")
     print(f"sha256      {found.sha256}")
     print(f"known as    {found.known_as or 'not in the table'}")
-    print(f"licence     {found.licence or 'unknown to the table; ask whoever made it'}")
+    print(f"licence     {found.licence or UNKNOWN_LICENCE}")
     kinds = sorted({kind for _, _, kind in found.tensors})
     print(f"content     {len(found.tensors)} tensors ({', '.join(kinds)}), ", end="")
     print(f"{found.parameters:,} parameters")

@@ -14,6 +14,7 @@ Examples:
     'bf16'
 """
 
+from rmpsam_ros import telemetry
 from rmpsam_ros.export.forms import END_OF_STEM, Compute, ExportForm, GraphPart, Quantization
 from rmpsam_ros.export.graphs import (
     GRAPH_PARTS,
@@ -38,3 +39,5 @@ __all__ = [
     "has_int8",
     "quantize",
 ]
+
+telemetry.switch_off()  # the libraries are imported when they are used

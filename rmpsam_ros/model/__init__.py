@@ -22,7 +22,7 @@ from rmpsam_ros.model.checkpoint import (
 )
 from rmpsam_ros.model.configs import MODEL_CONFIGS, ModelConfig, build_model
 from rmpsam_ros.model.outputs import RawObjects, RawPrompts, StageOutput
-from rmpsam_ros.model.packaged import packaged_weights, with_frozen_parts
+from rmpsam_ros.model.packaged import frozen_files, packaged_weights, with_frozen_parts
 from rmpsam_ros.model.random_weights import load_random_weights, random_text_embeddings
 from rmpsam_ros.model.rmpsam import RmpSam
 
@@ -35,6 +35,7 @@ __all__ = [
     "RmpSam",
     "StageOutput",
     "build_model",
+    "frozen_files",
     "load_checkpoint",
     "load_random_weights",
     "packaged_weights",

@@ -7,17 +7,17 @@ docs/reference/rmpsam.md, section 15; ``official_key`` translates this package's
 from __future__ import annotations
 
 import os
-import pickle
 import re
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any
 
 import safetensors
 import safetensors.torch
 import torch
 from safetensors import SafetensorError
 from torch import Tensor, nn
+
+from rmpsam_ros.model.safe_pickle import UnsafeFileError, read_pickle
 
 _PREFIXES: tuple[tuple[str, str], ...] = (
     *((f"neck.lateral_convs.{i}.", f"neck.deconv.lateral_conv{i}.") for i in range(4)),
@@ -119,7 +119,9 @@ def load_official_state_dict(
         for key in common
         if given[key].shape != own[wanted[key]].shape
     ]
-    not_finite = [key for key in common if not bool(torch.isfinite(given[key]).all())]
+    # Only of the right shape: of another one, a look at all values may take any memory.
+    fitting = [] if misshaped else common
+    not_finite = [key for key in fitting if not bool(torch.isfinite(given[key]).all())]
     problems = [
         _summary("missing", missing),
         _summary("unexpected", unexpected),
@@ -151,9 +153,12 @@ def read_state_dict(path: str | os.PathLike[str]) -> dict[str, Tensor]:
     if path.suffix == ".safetensors":
         try:
             return safetensors.torch.load_file(path)
-        except SafetensorError as error:
+        except (OSError, SafetensorError) as error:
             raise CheckpointError(f"{path} is not a readable safetensors file: {error}") from error
-    content = _read_pickle(path)
+    try:
+        content = read_pickle(path, foreign=True)
+    except UnsafeFileError as error:
+        raise CheckpointError(str(error)) from error
     if isinstance(content, Mapping) and isinstance(content.get("state_dict"), Mapping):
         content = content["state_dict"]
     if not isinstance(content, Mapping) or not content:
@@ -183,38 +188,6 @@ def read_metadata(path: str | os.PathLike[str]) -> dict[str, str]:
             return dict(file.metadata() or {})
     except (OSError, SafetensorError) as error:
         raise CheckpointError(f"{path} is not a readable safetensors file: {error}") from error
-
-
-class _Inert:
-    """Takes the place of every foreign object in a checkpoint; does nothing, keeps nothing."""
-
-    def __new__(cls, *args: object, **kwargs: object) -> _Inert:
-        return super().__new__(cls)
-
-    def __init__(self, *args: object, **kwargs: object) -> None:
-        pass
-
-    def __setstate__(self, state: object) -> None:
-        pass
-
-
-def _read_pickle(path: Path) -> Any:
-    """Unpickle tensors and plain containers only.
-
-    Training checkpoints carry objects beside the weights (logs, optimiser state). Their types
-    are replaced by ``_Inert``, by name, so that no foreign code is imported or run.
-    """
-    try:
-        try:
-            return torch.load(path, map_location="cpu", weights_only=True)
-        except pickle.UnpicklingError:
-            names = torch.serialization.get_unsafe_globals_in_checkpoint(path)
-            with torch.serialization.safe_globals([(_Inert, name) for name in names]):
-                return torch.load(path, map_location="cpu", weights_only=True)
-    except (pickle.UnpicklingError, RuntimeError, EOFError, ValueError, OSError) as error:
-        raise CheckpointError(
-            f"{path} cannot be read as a checkpoint of plain tensors: {error}"
-        ) from error
 
 
 def _on_disk_key(key: str) -> str:

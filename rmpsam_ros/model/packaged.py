@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from importlib import resources
 from pathlib import Path
 from typing import NamedTuple
@@ -66,11 +67,29 @@ def with_frozen_parts(model: nn.Module, tensors: dict[str, Tensor]) -> dict[str,
     added: dict[str, Tensor] = {}
     own = model.state_dict()
     for part in FROZEN_PARTS:
-        wanted = any(key.startswith(part.prefix) for key in own)
-        if wanted and not any(key.startswith(part.prefix) for key in tensors):
+        if _is_left_out(part, own, tensors):
             path = packaged_weights(part.file)
             added.update(frozen_tensors(own, part, read_state_dict(path), path.name))
     return {**added, **tensors}
+
+
+def frozen_files(model: nn.Module, tensors: Collection[str]) -> list[Path]:
+    """Return the packaged files that `with_frozen_parts` adds parts of to these keys.
+
+    Raises:
+        CheckpointError: the package lacks a file.
+    """
+    own = model.state_dict()
+    return [
+        packaged_weights(part.file) for part in FROZEN_PARTS if _is_left_out(part, own, tensors)
+    ]
+
+
+def _is_left_out(part: FrozenPart, own: Collection[str], tensors: Collection[str]) -> bool:
+    """Tell whether a network has a part that its weights leave out."""
+    return any(key.startswith(part.prefix) for key in own) and not any(
+        key.startswith(part.prefix) for key in tensors
+    )
 
 
 def pretrained_tensors(model: nn.Module) -> dict[str, Tensor]:

@@ -21,6 +21,7 @@ from rmpsam_ros.node.input.images import DecodedImage, ImageError
 from rmpsam_ros.node.input.reading import DamagedImageError, darkness, read_image
 from rmpsam_ros.node.input.transport_losses import TransportLosses
 from rmpsam_ros.node.parameters.settings import LiveSettings
+from rmpsam_ros.node.printable import printable, quoted
 from rmpsam_ros.node.results.consumers import ConsumerTopics
 from rmpsam_ros.node.results.messages import latency_message
 from rmpsam_ros.node.results.processed_frame import ProcessedFrame
@@ -265,15 +266,16 @@ class Camera:
 
     def _log_first(self, frame: Frame, image: DecodedImage) -> None:
         height, width = image.pixels.shape[:2]
-        encoding = getattr(frame.message, "encoding", "") or frame.message.format
+        encoding = printable(getattr(frame.message, "encoding", "") or frame.message.format, 40)
+        frame_id = printable(frame.message.header.frame_id, 80)
         self._logger.info(
             f"first {self.names.about('image')} processed: {width} x {height}, {encoding}, from "
-            f"'{frame.message.header.frame_id}', after {time.monotonic() - frame.arrival:.2f} s"
+            f"'{frame_id}', after {time.monotonic() - frame.arrival:.2f} s"
         )
 
     def _fail(self, error: Exception) -> None:
         expected = isinstance(error, ImageError)
-        reason = str(error) if expected else f"{type(error).__name__}: {error}"
+        reason = printable(str(error) if expected else f"{type(error).__name__}: {error}")
         self.statistics.fail(reason)
         self._logger.warning(
             f"{self.names.about('image')} not processed ({self.statistics.failed} so far): "
@@ -281,7 +283,7 @@ class Camera:
             throttle_duration_sec=LOG_PERIOD,
         )
         if not expected:
-            details = "".join(traceback.format_exception(error))
+            details = quoted("".join(traceback.format_exception(error)))
             self._logger.error(details, throttle_duration_sec=LOG_PERIOD)
 
     def _on_overlay_error(self, error: Exception) -> None:

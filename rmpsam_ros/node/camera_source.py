@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -25,6 +26,7 @@ from rmpsam_ros.node.parameters.settings import CameraSourceSettings
 from rmpsam_ros.node.parameters.table import ParameterError
 from rmpsam_ros.node.process import initialize, spin, wait_for
 from rmpsam_ros.node.results.messages import MESSAGES, array_field
+from rmpsam_ros.node.usage import usage, wants_help
 from rmpsam_ros.video.frame_sources import FrameSource, SourceError, open_source
 
 # OpenCV's frames are BGR; None: as they are.
@@ -35,6 +37,7 @@ CONVERSIONS: dict[str, int | None] = {
     "rgba8": cv2.COLOR_BGR2RGBA,
     "mono8": cv2.COLOR_BGR2GRAY,
 }
+SUMMARY = "Publishes a video, images or a V4L2 device as a camera does, on topic image."
 FILE_SUFFIXES = {"jpeg": ".jpg", "png": ".png"}
 
 
@@ -125,6 +128,10 @@ def main(arguments: list[str] | None = None) -> int:
     Returns:
         0, or 1 with one line of reason if the source or a parameter cannot be used.
     """
+    given = sys.argv[1:] if arguments is None else arguments
+    if wants_help(given):
+        print(usage("camera_source", SUMMARY, CAMERA_SOURCE_PARAMETERS))
+        return 0
     stop = initialize(arguments)
     try:
         node = CameraSource()

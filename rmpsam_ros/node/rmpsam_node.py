@@ -14,6 +14,7 @@ from rclpy.callback_groups import MutuallyExclusiveCallbackGroup
 from rclpy.clock import Clock, ClockType
 from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
 
+from rmpsam_ros.missing_packages import remedy_of
 from rmpsam_ros.node import qos
 from rmpsam_ros.node.camera import Camera
 from rmpsam_ros.node.camera_services import CameraServices
@@ -22,6 +23,7 @@ from rmpsam_ros.node.parameters.declaration import DeclaredParameters
 from rmpsam_ros.node.parameters.live_values import LiveThresholds
 from rmpsam_ros.node.parameters.settings import Settings
 from rmpsam_ros.node.parameters.table import NODE_PARAMETERS, Value
+from rmpsam_ros.node.printable import quoted
 from rmpsam_ros.node.process import give_back_memory
 from rmpsam_ros.node.results import detections
 from rmpsam_ros.node.results.label_publishers import LabelPublishers
@@ -170,9 +172,12 @@ class RmpsamNode(LifecycleNode):
             device=info.device,
             model=info.model,
             weights=info.weights,
+            **{"licence of the weights": info.licence or "none"},
             labels=pipeline.label_set.name,
             prompts=pipeline.prompts.engine.info,
         )
+        if info.licence:
+            self.get_logger().info(f"licence of the weights: {info.licence}")
         line = f"network: {info}; loaded in {time.monotonic() - started:.1f} s"
         if random:  # two lines: rclpy ties each to one severity for the life of the process
             self.get_logger().warning(line)
@@ -365,11 +370,13 @@ class RmpsamNode(LifecycleNode):
 
     def report_error(self, what: str, error: Exception) -> None:
         """Log and report why something could not be done."""
-        known = isinstance(error, RuntimeError | ValueError)
+        known = isinstance(error, RuntimeError | ValueError | ModuleNotFoundError)
         reason = str(error) if known else f"{type(error).__name__}: {error}"
+        if isinstance(error, ModuleNotFoundError):
+            reason += f"; {remedy_of(error.name)}"
         self._set_network_status(Level.ERROR, f"{what}: {reason}")
         if not known:
-            self.get_logger().error("".join(traceback.format_exception(error)))
+            self.get_logger().error(quoted("".join(traceback.format_exception(error))))
         self.get_logger().error(f"{what}: {reason}")
         traceback.clear_frames(error.__traceback__)  # they know what was loaded so far
 

@@ -18,6 +18,7 @@ from rmpsam_ros.node.camera import LOG_PERIOD, Camera
 from rmpsam_ros.node.depth.spatial_results import SpatialResults
 from rmpsam_ros.node.input.camera_statistics import FrameTimes, RateMeter
 from rmpsam_ros.node.parameters.settings import LiveSettings
+from rmpsam_ros.node.printable import printable, quoted
 from rmpsam_ros.node.status import Level, Status, diagnostics_message
 from rmpsam_ros.node.topic_health import InputState, Problem
 
@@ -63,7 +64,9 @@ class SelfReport:
         try:
             self.report()
         except Exception:
-            self._node.get_logger().error(traceback.format_exc(), throttle_duration_sec=LOG_PERIOD)
+            self._node.get_logger().error(
+                quoted(traceback.format_exc()), throttle_duration_sec=LOG_PERIOD
+            )
 
     def report(self) -> None:
         """Publish all statuses and log what is new."""
@@ -221,9 +224,9 @@ class CameraReport:
         if problem is None:
             logger.info(solved)
         elif problem.level is Level.ERROR:
-            logger.error(problem.text)
+            logger.error(printable(problem.text))
         else:
-            logger.warning(problem.text)
+            logger.warning(printable(problem.text))
 
 
 def _mean_latency(times: Sequence[FrameTimes]) -> float:

@@ -9,6 +9,8 @@ from enum import IntEnum
 from builtin_interfaces.msg import Time
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
 
+from rmpsam_ros.node.printable import printable
+
 
 class Level(IntEnum):
     """Levels of DiagnosticStatus."""
@@ -31,16 +33,19 @@ class Status:
 def diagnostics_message(
     node_name: str, hardware_id: str, statuses: Iterable[Status], stamp: Time
 ) -> DiagnosticArray:
-    """Fill a DiagnosticArray; status names are ``<node>: <part>``."""
+    """Fill a DiagnosticArray; status names are ``<node>: <part>``, texts are made printable."""
     message = DiagnosticArray()
     message.header.stamp = stamp
     message.status = [
         DiagnosticStatus(
             level=bytes([status.level]),
             name=f"{node_name}: {status.part}",
-            message=status.message,
+            message=printable(status.message),
             hardware_id=hardware_id,
-            values=[KeyValue(key=key, value=str(value)) for key, value in status.values.items()],
+            values=[
+                KeyValue(key=printable(key), value=printable(str(value)))
+                for key, value in status.values.items()
+            ],
         )
         for status in statuses
     ]

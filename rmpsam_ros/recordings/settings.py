@@ -44,10 +44,9 @@ def read_settings(
             unknown.append(_unknown(name))
             continue
         try:
-            parameter.check(value)
+            values[name] = parameter.check(value)
         except ParameterError as error:
             raise RecordingError(str(error)) from error
-        values[name] = value
     return values, unknown
 
 

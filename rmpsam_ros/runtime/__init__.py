@@ -13,6 +13,7 @@ Examples:
     engine 'abacus' is unknown; use auto, ...
 """
 
+from rmpsam_ros import telemetry
 from rmpsam_ros.runtime.engine import (
     Engine,
     EngineError,
@@ -34,3 +35,5 @@ __all__ = [
     "PromptOutput",
     "load_engine",
 ]
+
+telemetry.switch_off()  # the libraries are imported when they are used

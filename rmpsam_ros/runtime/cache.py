@@ -12,6 +12,7 @@ import json
 import os
 import stat
 import tempfile
+import time
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -19,12 +20,20 @@ from typing import Any
 Report = Callable[[str], None]
 
 FORMAT = 1
+MAX_PARTIAL_AGE = 86400.0  # seconds after which nobody writes a file any more
+_PARTIAL = ".partial-"
 MAX_ENTRIES = 24  # the least recently used ones beyond that are deleted
 
 
-def default_folder() -> Path:
-    """The folder that engines are kept in unless another one is given."""
-    return Path.home() / ".cache" / "rmpsam_ros"
+def default_folder() -> Path | None:
+    """The folder that engines are kept in unless another one is given; None: there is no home."""
+    given = os.environ.get("XDG_CACHE_HOME", "")
+    try:
+        # The standard asks for relative paths to be ignored.
+        base = Path(given) if given.startswith("/") else Path.home() / ".cache"
+    except RuntimeError:
+        return None
+    return base / "rmpsam_ros"
 
 
 class EngineCache:
@@ -40,9 +49,15 @@ class EngineCache:
         Args:
             report: called with one line when something is wrong or takes long.
         """
-        self._folder = folder or default_folder()
         self._report = report
-        self._usable = self._prepare_folder()
+        chosen = folder or default_folder()
+        self._folder = chosen or Path()
+        if chosen is None:
+            report(
+                "there is no home folder to keep engines in: they are built at every start; set "
+                "HOME or XDG_CACHE_HOME"
+            )
+        self._usable = chosen is not None and self._prepare_folder()
 
     def fetch(self, name: str, key: Mapping[str, Any], build: Callable[[], bytes]) -> bytes:
         """Return the engine for ``key``, from disk if it is there, else built and kept.
@@ -76,8 +91,9 @@ class EngineCache:
 
     def discard(self, name: str, key: Mapping[str, Any]) -> None:
         """Delete an entry that the library which executes it has refused."""
-        with contextlib.suppress(OSError):
-            _sidecar(self._path(name, _complete(key))).unlink(missing_ok=True)
+        if self._usable:
+            with contextlib.suppress(OSError):
+                _sidecar(self._path(name, _complete(key))).unlink(missing_ok=True)
 
     def _path(self, name: str, complete: Mapping[str, Any]) -> Path:
         digest = hashlib.sha256(json.dumps(complete, sort_keys=True).encode()).hexdigest()
@@ -123,7 +139,7 @@ class EngineCache:
             engine = path.read_bytes()
         except FileNotFoundError:
             return None
-        except (OSError, ValueError) as error:
+        except (OSError, ValueError, RecursionError) as error:
             self._report(f"cached engine '{path.name}' cannot be read, building anew: {error}")
             return None
         if not isinstance(description, dict) or description.get("key") != key:
@@ -152,6 +168,9 @@ class EngineCache:
             )
 
     def _prune(self) -> None:
+        for path in self._folder.glob(f"{_PARTIAL}*"):  # of processes that were killed
+            if time.time() - path.stat().st_mtime > MAX_PARTIAL_AGE:
+                path.unlink(missing_ok=True)
         entries = sorted(self._folder.glob("*.engine"), key=lambda path: path.stat().st_mtime)
         for path in entries[:-MAX_ENTRIES]:
             for file in (_sidecar(path), path, path.with_suffix(".lock")):
@@ -170,7 +189,7 @@ def _complete(key: Mapping[str, Any]) -> dict[str, Any]:
 
 def _write_atomically(path: Path, data: bytes) -> None:
     """Replace ``path`` by a complete new file of mode 0600, or leave it as it was."""
-    descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=".partial-")
+    descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=_PARTIAL)
     try:
         with os.fdopen(descriptor, "wb") as file:
             file.write(data)

@@ -31,6 +31,7 @@ class EngineInfo:
         weights: where the weights come from; says so when they are random.
         agreement: how well its results agree with fp32 PyTorch; empty for that itself.
         padded_boxes: prompt boxes are relative to the padded image; else to the image in it.
+        licence: of the weights, for people; empty: there are none.
     """
 
     engine: str
@@ -40,6 +41,7 @@ class EngineInfo:
     weights: str
     agreement: str = ""
     padded_boxes: bool = False
+    licence: str = ""
 
     def __str__(self) -> str:
         return f"{self.model} ({self.weights}) on {self.engine}, {self.precision}, {self.device}"

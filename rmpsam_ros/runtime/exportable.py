@@ -29,6 +29,7 @@ class Exportable(ABC, Generic[EngineT, AgreementT]):
     Attributes:
         name: of the network, for people and files.
         weights: where its weights come from, for people.
+        licence: of the weights, for people; empty: there are none.
         parts: what an engine executes, the image's part first.
         computes: parts that have reduced precisions; all others are always fp32.
         stages: parts that are others, one after the other; the first may have a reduced precision.
@@ -40,6 +41,7 @@ class Exportable(ABC, Generic[EngineT, AgreementT]):
 
     name: str
     weights: str
+    licence: str = ""
     parts: tuple[GraphPart, ...]
     computes: frozenset[GraphPart] = frozenset({"encoder", "frame"})
     stages: Mapping[GraphPart, tuple[GraphPart, ...]] = {}
@@ -105,4 +107,4 @@ class Exportable(ABC, Generic[EngineT, AgreementT]):
 
     def info(self, engine: str, precision: str, device: str) -> EngineInfo:
         """Return the description of an engine."""
-        return EngineInfo(engine, precision, device, self.name, self.weights)
+        return EngineInfo(engine, precision, device, self.name, self.weights, licence=self.licence)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, replace
 from functools import cache, cached_property
@@ -105,15 +104,15 @@ class EngineFactory(Generic[EngineT, AgreementT]):
             return self.reference, ""
         made = self._load(library, precision, mode)
 
-        def compare() -> bytes:
+        def compare() -> dict[str, Any]:
             what = f"{self.network.name} on {library.name} in {precision}"
             self.store.progress(f"comparing {what} with fp32 PyTorch")
             agreement: Any = self.network.compare(made, self.reference)
-            return json.dumps(asdict(agreement)).encode()
+            return asdict(agreement)
 
         name, key = self._agreement_entry(library, precision, mode)
         try:
-            agreement = self.network.agreement(json.loads(self.store.fetch(name, key, compare)))
+            agreement = self.network.agreement(self.store.fetch_json(name, key, compare))
         except BaseException:
             made.close()
             raise
@@ -122,10 +121,10 @@ class EngineFactory(Generic[EngineT, AgreementT]):
 
     def _known_problem(self, library: BackEnd, precision: Precision, mode: str) -> str:
         """Return in what an engine was too far off when it was compared; '' if it was not."""
-        known = self.store.peek(*self._agreement_entry(library, precision, mode))
+        known = self.store.peek_json(*self._agreement_entry(library, precision, mode))
         if known is None:
             return ""
-        return self._problem(self.network.agreement(json.loads(known)), precision)
+        return self._problem(self.network.agreement(known), precision)
 
     def _problem(self, agreement: AgreementT, precision: Precision) -> str:
         # Random weights amplify rounding, and there is no result of theirs to be protected.
@@ -152,6 +151,11 @@ class EngineFactory(Generic[EngineT, AgreementT]):
         except RefusedPlanError as error:
             self.store.progress(f"building the engine of {self.network.name} anew: {error}")
             self.store.discard_plans()
+            executor = self._executor(library, precision, mode)
+        except Exception:
+            if not self.store.discard_unreadable_graphs():
+                raise
+            self.store.progress(f"graphs of {self.network.name} in the cache are none: made anew")
             executor = self._executor(library, precision, mode)
         info = self.network.info(
             f"{library.name} {library.version()}{executor.detail}",

@@ -52,6 +52,7 @@ class GraphStore:
         self.cancelled = surroundings.cancelled
         self._cache = surroundings.cache
         self._plans: list[tuple[str, dict[str, Any]]] = []
+        self._graphs: list[tuple[str, dict[str, Any]]] = []
 
     def graph(self, part: GraphPart, form: ExportForm) -> bytes:
         """Return a part of the network as serialised ONNX.
@@ -66,8 +67,9 @@ class GraphStore:
             self.progress(f"writing {self.network.name} as ONNX ({part}, {form})")
             return self.network.export(part, form)
 
-        key = {"part": part, "form": str(form)}
-        return self.fetch(f"{part}-{form.precision}", key, build)
+        name, key = f"{part}-{form.precision}", {"part": part, "form": str(form)}
+        self._graphs.append((name, key))
+        return self.fetch(name, key, build)
 
     def graphs(self, form: ExportForm) -> dict[GraphPart, bytes]:
         """Return all parts that an engine executes as serialised ONNX."""
@@ -83,6 +85,37 @@ class GraphStore:
         for name, key in self._plans:
             self._cache.discard(f"{self.network.name}-{name}", {**self.network.key, **key})
         self._plans.clear()
+
+    def discard_unreadable_graphs(self) -> bool:
+        """Forget the graphs that were asked for and are none; return whether there were any."""
+        found = False
+        for name, key in self._graphs:
+            stored = self.peek(name, key)
+            if stored is not None and not _is_graph(stored):
+                self._cache.discard(f"{self.network.name}-{name}", {**self.network.key, **key})
+                found = True
+        self._graphs.clear()
+        return found
+
+    def fetch_json(self, name: str, key: dict[str, Any], build: Callable[[], Any]) -> Any:
+        """Return JSON values that belong to this network and ``key``, as `fetch`."""
+
+        def encoded() -> bytes:
+            return json.dumps(build()).encode()
+
+        try:
+            return json.loads(self.fetch(name, key, encoded))
+        except (ValueError, RecursionError):
+            self._cache.discard(f"{self.network.name}-{name}", {**self.network.key, **key})
+            return json.loads(self.fetch(name, key, encoded))
+
+    def peek_json(self, name: str, key: dict[str, Any]) -> Any:
+        """Return the values that `fetch_json` would find; None if they would be made."""
+        try:
+            known = self.peek(name, key)
+            return None if known is None else json.loads(known)
+        except (ValueError, RecursionError):
+            return None
 
     def fetch(self, name: str, key: dict[str, Any], build: Callable[[], bytes]) -> bytes:
         """Return what belongs to this network and ``key``, from the cache or built now."""
@@ -102,6 +135,15 @@ class GraphStore:
     @cached_property
     def shapes(self) -> PartShapes:
         """The shapes of all inputs and outputs; kept, so that no network has to be loaded."""
-        stored = self.fetch("shapes", {}, lambda: json.dumps(self.network.shapes()).encode())
-        shapes: PartShapes = json.loads(stored)
+        shapes: PartShapes = self.fetch_json("shapes", {}, self.network.shapes)
         return shapes
+
+
+def _is_graph(data: bytes) -> bool:
+    """Tell whether a library can have a reason of its own to refuse this."""
+    import onnx
+
+    try:
+        return bool(onnx.load_model_from_string(data).graph.node)
+    except Exception:  # of the protobuf library, which is nobody's business here
+        return False

@@ -6,6 +6,7 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -15,6 +16,7 @@ from rmpsam_ros.model import (
     MODEL_CONFIGS,
     RmpSam,
     build_model,
+    frozen_files,
     packaged_weights,
     read_metadata,
     with_frozen_parts,
@@ -25,6 +27,7 @@ from rmpsam_ros.model.checkpoint import (
     read_state_dict,
 )
 from rmpsam_ros.model.random_weights import load_random_weights, random_text_embeddings
+from rmpsam_ros.model.safe_pickle import read_pickle
 from rmpsam_ros.runtime.engine import EngineError
 from rmpsam_ros.segmentation.labels import (
     LabelSet,
@@ -32,6 +35,8 @@ from rmpsam_ros.segmentation.labels import (
     load_label_set,
     parse_label_set,
 )
+from rmpsam_ros.weights_store import WeightsError
+from rmpsam_ros.weights_store.verify import verify_listed
 
 DEFAULT_MODEL = "rmpsam_r18"
 DEFAULT_LABELS = "coco_panoptic"
@@ -39,6 +44,7 @@ DEMO, RANDOM = "demo", "random"  # names of weights that need no file of the use
 DEMO_WEIGHTS = "rmpsam_demo"  # in the package
 RANDOM_WEIGHTS = "random weights: results are meaningless"
 RANDOM_SYNONYMS = 2
+MAX_TABLE = 100_000_000  # values: 2000 classes with 60 synonyms
 MAX_CLIP_FRAMES = 16  # the paper's clips have 5
 
 Progress = Callable[[str], None]
@@ -119,7 +125,7 @@ def label_set_of(config: EngineConfig, labels: str) -> LabelSet:
         return load_label_set(DEFAULT_LABELS)
     try:
         return parse_label_set(json.loads(own), Path(weights).stem)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise LabelSetError(f"the label set in weights '{weights}': {error}") from error
 
 
@@ -168,12 +174,13 @@ def _check(config: EngineConfig) -> None:
         )
     if config.text_embeddings and not config.weights:
         raise EngineError("text_embeddings is set but weights is not; set both or neither")
+    for name, path in (("weights", config.weights), ("text_embeddings", config.text_embeddings)):
+        if path and not Path(path).is_file():
+            what = "is not a file" if Path(path).exists() else "does not exist"
+            raise EngineError(f"{name} '{path}' {what}")
     may_hold_table = config.weights.endswith(".safetensors")
     if config.weights and not (config.text_embeddings or may_hold_table):
         raise _no_class_table(config)
-    for name, path in (("weights", config.weights), ("text_embeddings", config.text_embeddings)):
-        if path and not Path(path).is_file():
-            raise EngineError(f"{name} '{path}' is not a file")
 
 
 def _load_weights(model: RmpSam, config: EngineConfig, progress: Progress) -> torch.Tensor | None:
@@ -184,10 +191,14 @@ def _load_weights(model: RmpSam, config: EngineConfig, progress: Progress) -> to
         return None
     progress(f"loading weights {config.weights}")
     try:
-        tensors = with_frozen_parts(model, read_state_dict(Path(config.weights)))
+        verify_listed(Path(config.weights))
+        stored = read_state_dict(Path(config.weights))
+        for path in frozen_files(model, stored):
+            verify_listed(path)
+        tensors = with_frozen_parts(model, stored)
         own_table = tensors.pop("text_embeddings", None)
         load_official_state_dict(model, tensors, source=config.weights)
-    except CheckpointError as error:
+    except (CheckpointError, WeightsError) as error:
         raise EngineError(" ".join(str(error).split())) from error
     return own_table
 
@@ -243,6 +254,8 @@ def _checked_table(table: torch.Tensor, source: str) -> torch.Tensor:
             f"{source}: {table.dtype} {tuple(table.shape)}; expected floats of shape (classes, "
             "synonyms, 768)"
         )
+    if table.numel() > MAX_TABLE:  # before it is converted
+        raise EngineError(f"{source}: {tuple(table.shape)}; expected at most {MAX_TABLE} values")
     table = table.float()
     if not bool(torch.isfinite(table).all()):
         raise EngineError(f"{source} holds values that are not finite")
@@ -251,13 +264,12 @@ def _checked_table(table: torch.Tensor, source: str) -> torch.Tensor:
 
 def _read_tensor(path: Path) -> torch.Tensor:
     if path.suffix == ".npy":
-        return torch.from_numpy(np.load(path, allow_pickle=False))
+        # Mapped, because a header may promise more than there is memory.
+        return torch.from_numpy(np.load(path, mmap_mode="c", allow_pickle=False))
     if path.suffix == ".safetensors":
-        from safetensors.torch import load_file
-
-        loaded = load_file(path)
+        loaded: Any = read_state_dict(path)
     elif path.suffix in (".pth", ".pt"):
-        loaded = torch.load(path, map_location="cpu", weights_only=True)
+        loaded = read_pickle(path)
         if isinstance(loaded, torch.Tensor):
             return loaded
     else:

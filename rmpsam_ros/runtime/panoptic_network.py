@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from functools import cached_property
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -27,6 +28,7 @@ from rmpsam_ros.runtime.precision import (
     shortcomings,
 )
 from rmpsam_ros.runtime.slots import BATCH_SLOTS, PROMPT_SLOTS, Axes
+from rmpsam_ros.weights_store.verify import licence_of
 
 CALIBRATION_FRAMES = 6
 CHECK_FRAMES = 4  # others than those
@@ -48,6 +50,7 @@ class PanopticNetwork(Exportable[Engine, Agreement]):
         self.parts = ("frame", "prompt_decoder")
         if config.clip_frames > 1:
             self.parts += ("tube_decoder",)
+        self.licence = licence_of(Path(config.weights)) if config.weights else ""
         self.is_random = not config.weights
         self.has_int8 = has_int8(model)
         self._clip_frames = config.clip_frames

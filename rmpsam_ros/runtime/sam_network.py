@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable, Mapping
 from functools import cached_property
 from pathlib import Path
@@ -22,6 +21,9 @@ from rmpsam_ros.runtime.exportable import Exportable, PartShapes
 from rmpsam_ros.runtime.sam_engine import SamEngine
 from rmpsam_ros.runtime.sam_precision import SamAgreement, compare_sam, sam_shortcomings
 from rmpsam_ros.runtime.slots import Axes
+from rmpsam_ros.weights_store import WeightsError
+from rmpsam_ros.weights_store.fetch import sha256_of
+from rmpsam_ros.weights_store.verify import licence_of, verify_listed
 
 CHECK_FRAMES = 2
 
@@ -44,6 +46,7 @@ class SamNetwork(Exportable[SamEngine, SamAgreement]):
         """Name a model of `PROMPT_MODELS` and its weights; reads nothing yet."""
         self.name = name
         self.weights = path.name
+        self.licence = licence_of(path)
         self._path = path
         self._progress = progress
 
@@ -59,11 +62,10 @@ class SamNetwork(Exportable[SamEngine, SamAgreement]):
     @cached_property
     def key(self) -> dict[str, Any]:
         try:
-            weights = hashlib.sha256(self._path.read_bytes()).hexdigest()
-        except OSError as error:
-            raise UnusableWeightsError(
-                f"weights '{self._path}' cannot be read: {error}"
-            ) from error
+            verify_listed(self._path)
+            weights = sha256_of(self._path)
+        except WeightsError as error:
+            raise UnusableWeightsError(str(error)) from error
         return {
             "model": self.name,
             "weights": weights,

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from rmpsam_ros.model import CheckpointError, RmpSam, read_metadata
 from rmpsam_ros.model.checkpoint import official_state_dict, read_state_dict
 from rmpsam_ros.model.packaged import is_frozen
+from rmpsam_ros.model.safe_pickle import read_pickle
 from rmpsam_ros.segmentation.labels import LabelSet, parse_label_set
 from rmpsam_ros.training.network import build_network
 from rmpsam_ros.training.optimizer import WeightAverage
@@ -58,7 +59,7 @@ def load_state(
         ResumeError: the file does not belong to this network.
     """
     try:
-        content = torch.load(path, map_location="cpu", weights_only=True)
+        content = read_pickle(path)
         own = model.state_dict()
         frozen = {name for name, p in model.named_parameters() if not p.requires_grad}
         if set(content["model"]) != set(own) - frozen:

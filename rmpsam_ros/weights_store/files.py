@@ -122,6 +122,7 @@ def convert(source: Path, target: Path, model: str, dtype: torch.dtype) -> Conve
         )
     except (OSError, SafetensorError) as error:
         raise WeightsError(f"'{target}' cannot be written: {error}") from error
+    target.chmod(0o644)  # written for its owner only
     load_prompt_model(model, target)  # what was written can be read
     return Conversion(
         tensors=len(rounded),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 from dataclasses import dataclass, fields
 from importlib import resources
@@ -41,17 +42,30 @@ class WeightsEntry:
 
     @property
     def path(self) -> Path:
-        """Where the file is, or would be."""
+        """Where the file is, or would be.
+
+        Raises:
+            WeightsError: the user has no home.
+        """
         if self.packaged:
             return Path(str(resources.files("rmpsam_ros") / "weights" / self.file))
         return store_folder() / self.file
 
 
 def store_folder() -> Path:
-    """Return the folder of fetched weights: rmpsam_ros/weights in the user's data folder."""
+    """Return the folder of fetched weights: rmpsam_ros/weights in the user's data folder.
+
+    Raises:
+        WeightsError: the user has no home.
+    """
     data = os.environ.get("XDG_DATA_HOME", "")
-    # The standard asks for relative paths to be ignored.
-    base = Path(data) if data.startswith("/") else Path.home() / ".local" / "share"
+    try:
+        # The standard asks for relative paths to be ignored.
+        base = Path(data) if data.startswith("/") else Path.home() / ".local" / "share"
+    except RuntimeError as error:
+        raise WeightsError(
+            "there is no home folder for fetched weights; set HOME or XDG_DATA_HOME"
+        ) from error
     return base / "rmpsam_ros" / "weights"
 
 
@@ -80,6 +94,7 @@ def find_weights(model: str) -> Path | None:
     """Return a file for a prompt engine, of the package or else fetched before; None: no file."""
     entries = [entry for entry in load_table().values() if entry.model == model]
     for found in sorted(entries, key=lambda entry: not entry.packaged):
-        if found.path.is_file():
-            return found.path
+        with contextlib.suppress(WeightsError):
+            if found.path.is_file():
+                return found.path
     return None

@@ -257,7 +257,7 @@ def test_thresholds_and_classes_change_while_running(
     [
         ("score_threshold", 1.5, "score_threshold"),
         ("score_threshold", float("nan"), "score_threshold"),
-        ("score_threshold", "high", "type"),
+        ("score_threshold", "high", "expected double"),
         ("overlay_rate", 0.0, "overlay_rate"),
         ("image_transport", "compressed", "read-only"),
         ("model", "rmpsam_r50", "changes only while the node is unconfigured"),
@@ -302,3 +302,56 @@ def test_unknown_parameters_are_named(make_node):
     (line,) = node._settings.unknown_names()
     assert "'score_treshold'" in line
     assert "did you mean 'score_threshold'" in line
+
+
+# Text of peers --------------------------------------------------------------------------------
+
+
+def test_text_of_publishers_forges_no_log_line(
+    active, feed, make_image, wait_for, wait_for_status, capfd
+):
+    node = active()
+    statistics = node.cameras[0].statistics
+    forged = "x\n[ERROR] [1.0] [rmpsam]: forged line \x1b[31m" + "a" * 10_000
+    feed(node, make_image(1.0, encoding=forged))
+    wait_for(lambda: statistics.failed == 1, "the bad image")
+    feed(node, make_image(2.0, frame_id=forged))
+    wait_for(lambda: statistics.processed == 1, "the good image")
+    status = wait_for_status("processing", {1}, "x\\n[ERROR]")
+    assert all(text.isprintable() for text in (status.message, *(v.value for v in status.values)))
+    assert len(status.message) < 1000
+    lines = capfd.readouterr().err.splitlines()
+    assert any("forged line" in line for line in lines), "the text is shown, escaped"
+    assert not any(line.startswith("[ERROR] [1.0]") or "\x1b[31m" in line for line in lines)
+    assert max(map(len, lines)) < 2000
+
+
+def test_long_frame_ids_are_not_hoarded(active, feed, make_image, wait_for):
+    node = active()
+    camera = node.cameras[0]
+    for index in range(1, 31):
+        feed(node, make_image(float(index), frame_id=f"{index}" * 500_000))
+        wait_for(
+            lambda done=index: camera.statistics.processed == done, "the image with a long name"
+        )
+    kept = [header.frame_id for header in camera.headers._headers.values()]
+    assert sum(map(len, kept)) <= 5_000_000
+    assert kept[-1].startswith("30"), "the newest one is there"
+
+
+def test_a_missing_package_says_how_to_get_it(make_node, wait_for_status):
+    def factory(settings, progress):
+        raise ModuleNotFoundError("No module named 'torch'", name="torch")
+
+    make_node(factory)
+    wait_for_status("network", {2}, "No module named 'torch'; pip install torch")
+
+
+@pytest.mark.parametrize("value", [1, 0, 0.5])
+def test_whole_numbers_are_numbers(make_node, set_parameter, value):
+    node = make_node(score_threshold=value, autostart=False)
+    current = lambda: node._settings.current.score_threshold  # noqa: E731
+    assert current() == value and type(current()) is float
+    assert set_parameter("overlap_threshold", 1) == ""
+    assert type(node._settings.current.overlap_threshold) is float
+    assert "score_threshold is 2.0; expected 0 to 1" in set_parameter("score_threshold", 2)

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from rmpsam_ros.runtime import cache as cache_module
-from rmpsam_ros.runtime.cache import EngineCache
+from rmpsam_ros.runtime.cache import EngineCache, default_folder
 
 KEY = {"weights": "abc", "precision": "fp32", "versions": ["1", "2"]}
 
@@ -118,6 +118,10 @@ def damage_binary_sidecar(engine: Path, sidecar: Path) -> None:
 
 def damage_json_list(engine: Path, sidecar: Path) -> None:
     sidecar.write_text("[1]")
+
+
+def damage_deep_json(engine: Path, sidecar: Path) -> None:
+    sidecar.write_text("[" * 100_000)
 
 
 def damage_directory(engine: Path, sidecar: Path) -> None:
@@ -229,6 +233,39 @@ def test_the_oldest_entries_go_first(cache, folder, monkeypatch):
     assert len(list(folder.glob("*.engine"))) == len(list(folder.glob("*.json"))) == 3
     assert cache.fetch("net", {"number": 0}, Builder(b"?")) == b"\0"
     assert cache.fetch("net", {"number": 1}, Builder(b"again")) == b"again"
+
+
+def test_files_of_processes_that_were_killed_go_when_they_are_old(cache, folder):
+    cache.fetch("net", KEY, Builder())
+    old, new = folder / ".partial-old", folder / ".partial-new"
+    for path in (old, new):
+        path.write_bytes(b"half of an engine")
+    os.utime(old, (0, 0))
+    cache.fetch("net", dict(KEY, new=1), Builder())
+    assert not old.exists() and new.exists()
+
+
+def test_without_a_home_nothing_is_kept_and_one_line_says_so(lines, monkeypatch):
+    def no_home():
+        raise RuntimeError("Could not determine home directory.")
+
+    monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
+    monkeypatch.setattr(Path, "home", no_home)
+    cache, build = EngineCache(None, lines.append), Builder()
+    for _ in range(2):
+        assert cache.fetch("net", KEY, build) == build.engine
+    assert build.calls == 2
+    assert cache.peek("net", KEY) is None
+    cache.discard("net", KEY)
+    (line,) = lines
+    assert "set HOME or XDG_CACHE_HOME" in line
+
+
+@pytest.mark.parametrize(("given", "used"), [("relative", False), ("/abs", True), ("", False)])
+def test_the_cache_is_where_the_user_keeps_caches(given, used, monkeypatch):
+    monkeypatch.setenv("XDG_CACHE_HOME", given)
+    expected = Path("/abs") if used else Path.home() / ".cache"
+    assert default_folder() == expected / "rmpsam_ros"
 
 
 def _start(what: str, folder: Path, processes: int = 1) -> subprocess.Popen[str]:

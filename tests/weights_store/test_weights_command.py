@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import pathlib
 import shutil
 
 import pytest
@@ -15,7 +16,9 @@ from rmpsam_ros.cli.main import build_parser
 from rmpsam_ros.model.sam import build_prompt_model, load_prompt_model
 from rmpsam_ros.weights_store import WeightsError, find_weights, load_table, store_folder
 from rmpsam_ros.weights_store import table as table_module
+from rmpsam_ros.weights_store import verify as verify_module
 from rmpsam_ros.weights_store.files import convert, describe
+from rmpsam_ros.weights_store.verify import licence_of, verify_listed
 
 
 def run(*arguments: str) -> None:
@@ -53,7 +56,8 @@ def test_the_list_tells_licence_place_and_what_is_here(capsys):
 
 def test_the_packaged_file_is_the_one_in_the_table(capsys):
     run("verify")
-    assert capsys.readouterr().out == "mobile_sam: good\n"
+    packaged = ("demo", "efficientnet_lite0", "mobile_sam")
+    assert capsys.readouterr().out == "".join(f"{name}: good\n" for name in packaged)
 
 
 def test_fetch_then_verify_then_change(known, store, capsys):
@@ -85,7 +89,7 @@ def test_verify_without_a_known_sum(known, store, capsys):
 @pytest.mark.parametrize(
     ("arguments", "reason"),
     [
-        (["fetch", "abacus"], "'abacus' are unknown; there are mobile_sam"),
+        (["fetch", "abacus"], "'abacus' are unknown; there are demo, "),
         (["fetch", "rwkv_sam_s"], "no address that a program can use"),
         (["fetch", "mobile_sam"], "comes with the package"),
         (["verify", "repvit_sam"], "not what they should be"),
@@ -108,6 +112,29 @@ def test_describe_tells_content_and_licence(capsys):
     assert "known as    mobile_sam" in text and "Apache-2.0" in text
     assert "439 tensors" in text and "image_encoder.patch_embed.seq.0.c.weight" in text
     assert "sha256      2e292a09" in text
+
+
+def test_the_licence_of_the_default_weights_is_told(capsys):
+    run("list")
+    assert "demo: " in capsys.readouterr().out
+    run("describe", str(load_table()["demo"].path))
+    text = capsys.readouterr().out
+    assert "known as    demo" in text
+    assert "licence     non-commercial and research use only" in text
+
+
+@pytest.mark.parametrize("action", ["describe", "convert"])
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [("notes.txt", b"notes: 101"), ("fake.pth", b"e"), ("fake.pth", b"PK\x03\x04" * 9)],
+)
+def test_a_file_that_is_none_is_one_line(action, name, content, tmp_path):
+    path = tmp_path / name
+    path.write_bytes(content)
+    target = [str(tmp_path / "new.safetensors"), "--model", "mobile_sam"]
+    with pytest.raises(CommandError) as error:
+        run(action, str(path), *(target if action == "convert" else []))
+    assert name in str(error.value) and "\n" not in str(error.value)
 
 
 @pytest.fixture(scope="module")
@@ -142,6 +169,7 @@ def test_convert_renames_rounds_and_says_so(official, tmp_path, capsys):
     assert found.known_as == ""
     exact = convert(official, target, "rwkv_sam_t", torch.float32)
     assert exact.largest_rounding[0] == 0.0
+    assert target.stat().st_mode & 0o777 == 0o644, "other users of the machine may read it"
 
 
 def test_convert_reports_every_key_that_does_not_fit(official, tmp_path):
@@ -198,3 +226,45 @@ def test_fetched_weights_are_found_by_the_prompt_engine(store, official, tmp_pat
         load_prompt_engine(
             PromptingConfig(engine="rwkv_sam_s"), EngineConfig(engine="torch", device="cpu")
         )
+
+
+def test_without_a_home_packaged_weights_are_found_and_the_store_says_what_is_missing(monkeypatch):
+    def no_home():
+        raise RuntimeError("Could not determine home directory.")
+
+    monkeypatch.delenv("XDG_DATA_HOME", raising=False)
+    monkeypatch.setattr(pathlib.Path, "home", no_home)
+    assert find_weights("mobile_sam").is_file()
+    assert find_weights("repvit_sam") is None
+    assert licence_of(find_weights("mobile_sam")) == "Apache-2.0"
+    with pytest.raises(WeightsError, match="set HOME or XDG_DATA_HOME"):
+        store_folder()
+
+
+def test_a_listed_file_is_verified_and_others_are_not(store, tmp_path, monkeypatch):
+    path = store / "some.pt"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(b"weights")
+    table = tmp_path / "table.yaml"
+    row = "{{name: some, model: none, file: some.pt, licence: MIT, origin: there, sha256: '{}'}}"
+    real = table_module.load_table
+
+    def list_with(sha256):
+        table.write_text("- " + row.format(sha256))
+        monkeypatch.setattr(verify_module, "load_table", lambda: real(table))
+
+    list_with(hashlib.sha256(b"weights").hexdigest())
+    verify_listed(path)
+    assert licence_of(path) == "MIT"
+    path.write_bytes(b"weightz")
+    with pytest.raises(WeightsError, match=r"damaged or was replaced.*weights fetch some"):
+        verify_listed(path)
+    list_with("")
+    verify_listed(path)  # nobody knows what it should be
+    path.with_name("some.pt.sha256").write_text(hashlib.sha256(b"weights").hexdigest())
+    with pytest.raises(WeightsError, match="damaged or was replaced"):
+        verify_listed(path)
+    other = tmp_path / "own.pt"
+    other.write_bytes(b"anything")
+    verify_listed(other)
+    assert licence_of(other).startswith("unknown")

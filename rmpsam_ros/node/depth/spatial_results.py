@@ -32,6 +32,7 @@ from rmpsam_ros.node.input.calibration import Calibration
 from rmpsam_ros.node.input.frame_headers import nanoseconds
 from rmpsam_ros.node.input.images import ImageError
 from rmpsam_ros.node.parameters.settings import LiveSettings
+from rmpsam_ros.node.printable import printable, quoted
 from rmpsam_ros.node.results import detections
 from rmpsam_ros.node.results.messages import MESSAGES
 from rmpsam_ros.node.results.processed_frame import ProcessedFrame
@@ -242,14 +243,15 @@ class SpatialResults:
 
     def _on_error(self, error: Exception) -> None:
         expected = isinstance(error, GeometryError | ImageError)
-        self._failure = str(error) if expected else f"{type(error).__name__}: {error}"
+        reason = str(error) if expected else f"{type(error).__name__}: {error}"
+        self._failure = printable(reason)
         self._failure_time = time.monotonic()
         self._logger.warning(
             f"{self._names.about('result')} not found in space: {self._failure}",
             throttle_duration_sec=LOG_PERIOD,
         )
         if not expected:
-            details = "".join(traceback.format_exception(error))
+            details = quoted("".join(traceback.format_exception(error)))
             self._logger.error(details, throttle_duration_sec=LOG_PERIOD)
 
 

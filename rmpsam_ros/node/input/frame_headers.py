@@ -10,6 +10,8 @@ from std_msgs.msg import Header
 from rmpsam_ros.node.prompts.requests import Code, Refusal
 
 MAX_HEADERS = 4096  # far more frames than memory keeps for prompts
+MAX_BYTES = 4_000_000  # of them all; a publisher chooses how long its frame_id is
+_HEADER_BYTES = 200  # of one without its frame_id
 
 
 class FrameHeaders:
@@ -24,22 +26,32 @@ class FrameHeaders:
 
     def __init__(self) -> None:
         self._headers: dict[float, Header] = {}  # by seconds, in order of arrival
+        self._bytes = 0  # of them
         self._lock = threading.Lock()
         self.newest = Header()
 
     def remember(self, stamp: float, header: Header) -> None:
         """Remember a frame that is about to be processed; ``stamp`` is the pipeline's."""
         with self._lock:
-            self._headers.pop(stamp, None)
+            self._forget(stamp)
             self._headers[stamp] = header
-            if len(self._headers) > MAX_HEADERS:
-                del self._headers[next(iter(self._headers))]
+            self._bytes += _size(header)
+            while len(self._headers) > 1 and (
+                len(self._headers) > MAX_HEADERS or self._bytes > MAX_BYTES
+            ):
+                self._forget(next(iter(self._headers)))
 
     def clear(self) -> None:
         """Forget all."""
         with self._lock:
             self._headers.clear()
+            self._bytes = 0
             self.newest = Header()
+
+    def _forget(self, stamp: float) -> None:
+        header = self._headers.pop(stamp, None)
+        if header is not None:
+            self._bytes -= _size(header)
 
     def find(self, stamp: float) -> Header:
         """Return the header of a frame; one that is too old has its stamp and no frame_id."""
@@ -65,6 +77,10 @@ class FrameHeaders:
                 f"of {header.stamp.sec}.{header.stamp.nanosec:09d} s",
             )
         return found
+
+
+def _size(header: Header) -> int:
+    return len(header.frame_id) + _HEADER_BYTES
 
 
 def nanoseconds(stamp: Time) -> int:

@@ -88,8 +88,7 @@ class DeclaredParameters(Generic[S]):
             )
         except _START_UP_ERRORS as error:
             raise ParameterError(f"parameter {parameter.name}: {error}") from error
-        parameter.check(declared.value)
-        return declared.value
+        return parameter.check(declared.value)
 
     def _on_change(self, changes: Sequence[Any]) -> SetParametersResult:
         try:
@@ -103,7 +102,9 @@ class DeclaredParameters(Generic[S]):
 
     def _apply(self, changes: Sequence[Any]) -> None:
         values = {
-            change.name: change.value for change in changes if change.name in self._parameters
+            change.name: self._parameters[change.name].check(change.value)
+            for change in changes
+            if change.name in self._parameters
         }
         with self._lock:
             self._values |= values
@@ -113,7 +114,7 @@ class DeclaredParameters(Generic[S]):
         parameter = self._parameters.get(name)
         if parameter is None:
             return
-        parameter.check(value)
+        value = parameter.check(value)
         if parameter.change is Change.UNCONFIGURED and self._is_configured():
             raise ParameterError(
                 f"{name} changes only while the node is unconfigured: clean up the node, set it, "
@@ -127,6 +128,8 @@ def _descriptor(parameter: Parameter) -> ParameterDescriptor:
         description=parameter.description,
         additional_constraints=f"changes {parameter.change.value}",
         read_only=parameter.change is Change.START,
+        # Else ROS 2 refuses 1 where 1.0 is meant.
+        dynamic_typing=isinstance(parameter.default, float),
     )
     if parameter.choices:
         descriptor.additional_constraints += f"; one of {', '.join(parameter.choices)}"

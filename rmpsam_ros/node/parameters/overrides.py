@@ -53,8 +53,7 @@ def parse_value(parameter: Parameter, text: str) -> Value:
             value = kind(text)
         except ValueError:
             pass  # refused as the text that it is
-    parameter.check(value)
-    return value
+    return parameter.check(value)
 
 
 def did_you_mean(name: str, known: Mapping[str, object]) -> str:

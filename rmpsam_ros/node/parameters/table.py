@@ -47,8 +47,14 @@ class Parameter:
         """Name of the type as ROS 2 tools spell it."""
         return {bool: "bool", int: "integer", float: "double", str: "string"}[type(self.default)]
 
-    def check(self, value: object) -> None:
-        """Raise ParameterError unless `value` has the right type and is in range."""
+    def check(self, value: object) -> Value:
+        """Return a value as it is used: whole numbers are taken for numbers, too.
+
+        Raises:
+            ParameterError: it has another type, or is out of range.
+        """
+        if type(self.default) is float and type(value) is int:
+            value = float(value)
         if type(value) is not type(self.default):
             raise ParameterError(
                 f"{self.name} is {value!r}; expected {self.type_name}, like {self.default!r}"
@@ -61,6 +67,8 @@ class Parameter:
             raise ParameterError(
                 f"{self.name} is {value!r}; expected one of {', '.join(self.choices)}"
             )
+        assert isinstance(value, bool | int | float | str)  # the default's type
+        return value
 
 
 # By headings of the documentation.

@@ -13,6 +13,7 @@ from rclpy.node import Node
 
 from rmpsam_ros.node.camera import LOG_PERIOD
 from rmpsam_ros.node.parameters.settings import LiveSettings
+from rmpsam_ros.node.printable import printable, quoted
 from rmpsam_ros.node.prompts.rate_limit import RateLimit
 from rmpsam_ros.node.prompts.requests import Code, Refusal, refusal
 from rmpsam_ros.node.status import Level, Status
@@ -160,9 +161,9 @@ class PromptDispatcher:
         known = refusal(error)
         if known is None:
             known = Refusal(Code.INTERNAL_ERROR, f"{type(error).__name__}: {error}")
-            self._logger.error(traceback.format_exc(), throttle_duration_sec=LOG_PERIOD)
+            self._logger.error(quoted(traceback.format_exc()), throttle_duration_sec=LOG_PERIOD)
         self._logger.info(
-            f"{self._names.about(what)} refused ({known.code.name}): {known}",
+            f"{self._names.about(what)} refused ({known.code.name}): {printable(str(known))}",
             throttle_duration_sec=LOG_PERIOD,
         )
         # The error knows the calls that it came through, which know a kept image, and the error:
@@ -199,6 +200,6 @@ class PromptDispatcher:
         return Status(part, level, message, values)
 
     def _on_follow_error(self, error: Exception) -> None:
-        text = f"prompted objects not followed: {type(error).__name__}: {error}"
+        text = printable(f"prompted objects not followed: {type(error).__name__}: {error}")
         self._logger.warning(self._names.about(text), throttle_duration_sec=LOG_PERIOD)
         self.show(text)

@@ -34,13 +34,15 @@ EXAMPLES = {
         ("number", 5),
         ("share", 0.0),
         ("share", 1.0),
+        ("share", 1),
         ("text", "compressed"),
         ("free text", "anything"),
         ("switch", False),
     ],
 )
 def test_accepted_values(name, value):
-    EXAMPLES[name].check(value)
+    used = EXAMPLES[name].check(value)
+    assert used == value and type(used) is type(EXAMPLES[name].default)
 
 
 @pytest.mark.parametrize(
@@ -54,7 +56,8 @@ def test_accepted_values(name, value):
         ("share", 1.01, "share is 1.01; expected 0 to 1"),
         ("share", math.nan, "share is nan; expected 0 to 1"),
         ("share", math.inf, "share is inf"),
-        ("share", 1, "expected double, like 0.5"),
+        ("share", True, "expected double, like 0.5"),
+        ("share", 2, "share is 2.0; expected 0 to 1"),
         ("text", "Raw", "text is 'Raw'; expected one of raw, compressed"),
         ("text", None, "expected string"),
         ("switch", 1, "expected bool"),
