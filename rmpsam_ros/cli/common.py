@@ -62,10 +62,11 @@ def read_image(path: Path) -> NDArray[np.uint8]:
     Raises:
         CommandError: there is no such file, or it is no image.
     """
+    if not path.exists():  # OpenCV would print a warning of its own
+        raise CommandError(f"'{path}' does not exist")
     read = cv2.imread(str(path), cv2.IMREAD_COLOR)
     if read is None:
-        problem = "is not an image that can be read" if path.exists() else "does not exist"
-        raise CommandError(f"'{path}' {problem}")
+        raise CommandError(f"'{path}' is not an image that can be read")
     return read.astype(np.uint8, copy=False)
 
 

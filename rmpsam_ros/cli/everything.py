@@ -9,10 +9,14 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from tqdm import tqdm
 
 from rmpsam_ros.cli.common import add_model_options, make_pipeline, read_image, write_image
 from rmpsam_ros.cli.errors import CommandError
+from rmpsam_ros.cli.outputs import IMAGES, add_overwrite, check_output
+from rmpsam_ros.pipeline import Pipeline
 from rmpsam_ros.prompting.config import PromptingConfig
+from rmpsam_ros.prompting.grid_prompts import POINTS_AT_ONCE
 from rmpsam_ros.prompting.load import PROMPT_ENGINES
 from rmpsam_ros.prompting.segment_everything import MAX_GRID
 from rmpsam_ros.runtime import EngineError
@@ -33,6 +37,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--prompt-engine", choices=PROMPT_ENGINES, default="mobile_sam",
         help="default: %(default)s")  # fmt: skip
     add("--prompt-weights", default="", help="weights of the prompt engine")
+    add_overwrite(parser)
     add_model_options(parser)
     parser.set_defaults(run=run_everything)
 
@@ -44,6 +49,8 @@ def run_everything(options: argparse.Namespace) -> None:
         raise CommandError(f"grid is {options.grid}; use 1 to {MAX_GRID} points per side")
     output = options.output or Path(f"{options.input.stem}_everything.png")
     listing = options.json or output.with_suffix(".json")
+    check_output(output, options.overwrite, IMAGES)
+    check_output(listing, options.overwrite)
     prompting = PromptingConfig(engine=options.prompt_engine, weights=options.prompt_weights)
     pipeline = make_pipeline(options, prompting=prompting)
     print(f"prompts: {pipeline.prompts.engine.info}")
@@ -52,7 +59,8 @@ def run_everything(options: argparse.Namespace) -> None:
     try:
         result = pipeline.process(image, 0.0, "bgr")
         started = time.perf_counter()
-        found = pipeline.prompts.segment_everything(points_per_side=options.grid)
+        with tqdm(desc="masks", unit="step", leave=False) as bar:
+            found = _found(pipeline, options.grid, bar)
         seconds = time.perf_counter() - started
     except (EngineError, PromptError, FloatingPointError, ValueError) as error:
         raise CommandError(str(error)) from error
@@ -76,6 +84,20 @@ def run_everything(options: argparse.Namespace) -> None:
     covered = coverage(found, image.shape[:2])
     print(f"they cover {covered:.0%} of the picture")
     print(f"wrote {output} and {listing}")
+
+
+def _found(pipeline: Pipeline, grid: int, bar: Any) -> Sequence[PromptedMask]:
+    """Return the masks; it takes many seconds, so that every step shows."""
+    steps = pipeline.prompts.everything_steps(points_per_side=grid)
+    if grid:
+        bar.total = -(-grid * grid // POINTS_AT_ONCE)
+    try:
+        while True:
+            next(steps)
+            bar.update()
+    except StopIteration as end:
+        found: Sequence[PromptedMask] = end.value.masks
+        return found
 
 
 def annotations(found: Sequence[PromptedMask]) -> list[dict[str, Any]]:

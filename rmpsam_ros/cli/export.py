@@ -10,6 +10,7 @@ from rmpsam_ros.cli.network_options import (
     network_config,
     print_line,
 )
+from rmpsam_ros.cli.outputs import add_overwrite, check_output
 from rmpsam_ros.export import GRAPH_PARTS
 from rmpsam_ros.runtime.back_end import back_ends
 from rmpsam_ros.runtime.engine import EngineError
@@ -28,6 +29,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--precision", choices=sorted(PRECISIONS), default="fp32", help="default: %(default)s"
     )
     add_network_options(parser, weights="demo")
+    add_overwrite(parser)
     parser.set_defaults(run=run_export)
 
 
@@ -37,11 +39,16 @@ def run_export(options: argparse.Namespace) -> None:
     if options.precision not in forms:
         raise CommandError(f"{options.target} has the precisions {', '.join(sorted(forms))}")
     config = network_config(options, device="cpu")
+    paths = {part: options.output / f"rmpsam_{part}.onnx" for part in GRAPH_PARTS}
+    try:
+        options.output.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise CommandError(f"'{options.output}' cannot be made: {error.strerror}") from error
+    for path in paths.values():
+        check_output(path, options.overwrite)
     try:
         factory = make_factory(config, label_set(options).num_classes, print_line)
-        options.output.mkdir(parents=True, exist_ok=True)
-        for part in GRAPH_PARTS:
-            path = options.output / f"rmpsam_{part}.onnx"
+        for part, path in paths.items():
             path.write_bytes(factory.store.graph(part, forms[options.precision]))
             print(f"wrote {path} ({path.stat().st_size / 1e6:.1f} MB)")
     except (EngineError, OSError) as error:

@@ -7,7 +7,6 @@ import functools
 import itertools
 import json
 import os
-import sys
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -20,6 +19,7 @@ from tqdm import tqdm
 
 from rmpsam_ros.cli.common import add_model_options, draw_bgr, make_pipeline
 from rmpsam_ros.cli.errors import CommandError
+from rmpsam_ros.cli.outputs import add_overwrite
 from rmpsam_ros.pipeline import Pipeline, PipelineConfig, PromptingConfig, StageTimes
 from rmpsam_ros.prompting import PROMPT_ENGINES
 from rmpsam_ros.runtime import EngineError
@@ -92,6 +92,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="default: %(default)s",
     )
     add("--prompt-weights", default="", help="default: those in the package")
+    add_overwrite(parser)
     parser.set_defaults(run=run_video)
 
 
@@ -110,9 +111,9 @@ def run_video(options: argparse.Namespace) -> None:
         source = _open(options)
         outputs = _outputs(options)
         for path in outputs[1:]:
-            check_output(path, ".json")
+            check_output(path, ".json", options.overwrite)
         rate = options.rate or source.rate
-        with video_file(outputs[0], rate) as file:
+        with video_file(outputs[0], rate, options.overwrite) as file:
             if options.near_online:
                 report = _near_online(source, file, outputs, options)
             else:
@@ -135,13 +136,26 @@ def _live(
     first = next(frames)
     for timed in options.prompt:
         validate_prompt(timed.prompt, first.shape[:2])
+    if source.length is not None:
+        _check_times(options.prompt, (source.length - 1) / rate)
     pipeline = _pipeline(options, options.clip_frames)
     run = _Run(pipeline, file, options)
-    for index, frame in enumerate(tqdm(itertools.chain([first], frames), unit="frame")):
+    chained = itertools.chain([first], frames)
+    for index, frame in enumerate(tqdm(chained, total=source.length, unit="frame")):
         run.add(frame, index / rate)
     file.finish()
     run.write(outputs)
+    _check_times(run.waiting, (len(run) - 1) / rate)  # again: the length was not known
     return functools.partial(run.report, outputs)
+
+
+def _check_times(prompts: list[TimedPrompt], end: float) -> None:
+    """Raise PromptError for prompts that no frame comes for; a script must notice it."""
+    late = [timed.text for timed in prompts if timed.time > end]
+    if late:
+        raise PromptError(
+            f"prompt {', '.join(late)}: the video ends before it, its last frame is at {end:.2f} s"
+        )
 
 
 def _near_online(
@@ -208,15 +222,20 @@ class _Run:
         self._times.append(result.times)
         self._file.write(draw_bgr(self._pipeline, frame, result))
 
+    def __len__(self) -> int:
+        return len(self._times)
+
+    @property
+    def waiting(self) -> list[TimedPrompt]:
+        """Prompts whose time has not come."""
+        return self._objects.waiting
+
     def write(self, outputs: list[Path]) -> None:
         contents = (self._tracks.to_json(), self._objects.to_json())
         for path, content in zip(outputs[1:], contents, strict=False):
             _write_json(path, content)
 
     def report(self, outputs: list[Path], seconds: float) -> None:
-        for late in self._objects.waiting:
-            end = "the video ends before it"
-            print(f"rmpsam video: prompt {late.text} was not used: {end}", file=sys.stderr)
         names = " and ".join(str(path) for path in outputs)
         print(f"wrote {names}: {len(self._times)} frames, {len(self._tracks.to_json())} tracks")
         for line in self._objects.summary():

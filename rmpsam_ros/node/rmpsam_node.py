@@ -32,6 +32,7 @@ from rmpsam_ros.node.status import Level, Status
 from rmpsam_ros.node.threads.call_queue import CallQueue
 from rmpsam_ros.node.threads.inference_thread import InferenceThread
 from rmpsam_ros.node.threads.prompt_thread import PromptThread
+from rmpsam_ros.node.threads.right_of_way import RightOfWay
 from rmpsam_ros.node.threads.watchdog import Watchdog
 from rmpsam_ros.node.threads.worker import Worker
 from rmpsam_ros.node.topic_names import topic_names_of
@@ -283,6 +284,7 @@ class RmpsamNode(LifecycleNode):
         for camera in self.cameras:
             camera.forget()
         self._set_network_status(Level.OK, "loading")
+        right_of_way = RightOfWay()
         with self._starting:
             self._raise_if_stopping()
             self._thread = thread = InferenceThread(
@@ -290,6 +292,7 @@ class RmpsamNode(LifecycleNode):
                 self.cameras,
                 self._work,
                 settings.max_waiting_prompts,
+                right_of_way,
             )
         started = sign_of_life = time.monotonic()
         while (pipelines := thread.wait_until_ready(0.1)) is None:
@@ -303,7 +306,7 @@ class RmpsamNode(LifecycleNode):
         with self._starting:
             self._raise_if_stopping()
             if pipelines[0].prompts.engine.runs_beside:
-                self._prompt_thread = PromptThread(settings.max_waiting_prompts)
+                self._prompt_thread = PromptThread(settings.max_waiting_prompts, right_of_way)
         for services, pipeline in zip(self._camera_services, pipelines, strict=True):
             services.dispatcher.open(pipeline, thread, self._prompt_thread)
         # What was loaded stays: none of it needs to be searched for garbage between two frames.

@@ -26,7 +26,7 @@ from rmpsam_ros.prompting.config import PromptingConfig
 from rmpsam_ros.prompting.engines.shared_decoder import SharedDecoder
 from rmpsam_ros.prompting.frames import FrameNotKeptError, FrameStore, KeptFrame, NoFrameError
 from rmpsam_ros.prompting.load import PROMPT_ENGINES, import_engines, load_prompt_engine
-from rmpsam_ros.prompting.prompter import FollowPass, Prompter
+from rmpsam_ros.prompting.prompter import EverythingFound, FollowPass, Prompter
 from rmpsam_ros.prompting.query_masks import QueryMasks, pack_queries
 from rmpsam_ros.tracking.prompted_records import (
     MAX_ID_LENGTH,
@@ -41,6 +41,7 @@ __all__ = [
     "MAX_ID_LENGTH",
     "PROMPT_ENGINES",
     "Answer",
+    "EverythingFound",
     "FollowConfig",
     "FollowPass",
     "FoundMask",

@@ -5,6 +5,7 @@ or boxes around objects that a detector has found, whose masks need no filtering
 Sec. 4). Nothing here knows which model answers the prompts.
 """
 
+import math
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -103,21 +104,33 @@ def grid_steps(
     Filtered by predicted IoU, by stability, and by box overlap, the most certain masks first
     (docs/reference/sam_family.md, section 5.1).
 
-    Yields after every few points, so that it may be left for a while.
+    Yields after every few points, so that it may be left for a while. They lie far apart: when it
+    is to end early, the whole image has been looked at, less densely.
     """
     keep = keep or GridFilter()
-    points = point_grid(points_per_side, *geometry.original)
+    order = _spread(points_per_side**2)
+    points = point_grid(points_per_side, *geometry.original)[order]
     candidates = _Candidates(geometry)
     for start in range(0, len(points), POINTS_AT_ONCE):
         part = points_to_frame(points[start : start + POINTS_AT_ONCE, None], geometry)
         labels = torch.ones(part.shape[:2], dtype=torch.int64)
         logits, iou = decode(part, labels, multimask=True)
         good, mask = torch.nonzero(iou > keep.predicted_iou, as_tuple=True)
-        candidates.add(logits[good, mask], iou[good, mask], good + start, keep)
-        yield Step.PAUSE
+        prompts = torch.from_numpy(order)[good.cpu() + start]
+        candidates.add(logits[good, mask], iou[good, mask], prompts, keep)
+        if (yield Step.PAUSE):
+            break
     best_first = np.argsort(-np.array(candidates.iou), kind="stable")
     boxes = np.array(candidates.boxes).reshape(-1, 4)[best_first]
     return candidates.result(best_first[distinct_boxes(boxes, keep.box_iou)])
+
+
+def _spread(number: int) -> NDArray[np.int64]:
+    """Return 0 to number - 1 in an order in which neighbours come late after one another."""
+    stride = next(
+        k for k in range(max(1, round(number * 0.618)), number + 1) if math.gcd(k, number) == 1
+    )
+    return np.arange(number) * stride % number
 
 
 @torch.inference_mode()

@@ -54,6 +54,21 @@ class FollowPass:
     asked: tuple[Anchor, ...] = ()
 
 
+@dataclass(frozen=True, slots=True)
+class EverythingFound:
+    """Masks of everything in one frame.
+
+    Attributes:
+        masks: largest first.
+        complete: whether all was asked for before the time was over.
+        stamp: of the frame.
+    """
+
+    masks: tuple[PromptedMask, ...]
+    complete: bool
+    stamp: float
+
+
 class Prompter:
     """Prompts of one camera: kept frames, prompted objects, and the engine that answers."""
 
@@ -217,19 +232,28 @@ class Prompter:
             NoFrameError, FrameNotKeptError: as in `prompt`.
             PromptError: points_per_side is out of range.
         """
-        return finished(self.everything_steps(stamp, points_per_side))
+        return finished(self.everything_steps(stamp, points_per_side)).masks
 
     def everything_steps(
-        self, stamp: float | None = None, points_per_side: int = 0
-    ) -> Steps[tuple[PromptedMask, ...]]:
-        """Do what `segment_everything` does, in steps between which the thread may do more."""
+        self,
+        stamp: float | None = None,
+        points_per_side: int = 0,
+        until: float = math.inf,
+    ) -> Steps[EverythingFound]:
+        """Do what `segment_everything` does, in steps between which the thread may do more.
+
+        Args:
+            until: when to end with what has been found, seconds of the monotonic clock.
+        """
         frame = self._frames.find(stamp)
         if points_per_side:
-            found = yield from everything_from_grid(self.engine, frame, points_per_side)
+            all_of_it = everything_from_grid(self.engine, frame, points_per_side, until)
         else:
-            found = yield from everything_from_boxes(self.engine, frame)
+            all_of_it = everything_from_boxes(self.engine, frame, until)
+        found, complete = yield from all_of_it
         self._frames.drop_excess()
-        return tuple(PromptedMask(item.mask, item.score, frame.stamp) for item in found)
+        masks = tuple(PromptedMask(item.mask, item.score, frame.stamp) for item in found)
+        return EverythingFound(masks, complete, frame.stamp)
 
     # --- any thread ---
 

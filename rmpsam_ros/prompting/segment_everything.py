@@ -6,7 +6,10 @@ of the panoptic network are the detector: they are there already, and know stuff
 
 from __future__ import annotations
 
+import math
+import time
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -31,12 +34,27 @@ _MIN_AREA = 16  # pixels
 _GRID = 160  # masks are compared on a map of at most this many cells a side
 
 
-def everything_from_boxes(engine: PromptEngine, frame: KeptFrame) -> Steps[list[FoundMask]]:
-    """Return a mask for every box around an object query that sees anything, largest first."""
+class Everything(NamedTuple):
+    """Masks of a frame, largest first, and whether all prompts were asked."""
+
+    found: list[FoundMask]
+    complete: bool
+
+
+def everything_from_boxes(
+    engine: PromptEngine, frame: KeptFrame, until: float = math.inf
+) -> Steps[Everything]:
+    """Find a mask for every box around an object query that sees anything.
+
+    Args:
+        until: no further boxes are asked after this time, seconds of the monotonic clock; the
+            surest come first.
+    """
     boxes = frame.queries.boxes(frame.geometry, _MIN_OBJECTNESS)
     boxes = boxes[((boxes[:, 2:] - boxes[:, :2]) >= _MIN_SIDE).all(axis=1)]
     boxes = boxes[distinct_boxes(boxes, _MAX_BOX_IOU)][:_MAX_BOXES]
     found: list[FoundMask] = []
+    complete = True
     for start in range(0, len(boxes), _BOXES_A_STEP):
         answers = engine.in_boxes(frame, boxes[start : start + _BOXES_A_STEP])
         found += [
@@ -44,19 +62,30 @@ def everything_from_boxes(engine: PromptEngine, frame: KeptFrame) -> Steps[list[
             for answer in answers
             if answer.score >= _MIN_SCORE and answer.mask.area >= _MIN_AREA
         ]
+        if start + _BOXES_A_STEP < len(boxes) and time.monotonic() > until:
+            complete = False
+            break
         yield Step.PAUSE
-    return _largest_first(distinct_masks(found, _MAX_MASK_IOU))
+    return Everything(_largest_first(distinct_masks(found, _MAX_MASK_IOU)), complete)
 
 
 def everything_from_grid(
-    engine: PromptEngine, frame: KeptFrame, points_per_side: int
-) -> Steps[list[FoundMask]]:
-    """Return the good masks of a square grid of points, as SAM does it, largest first."""
+    engine: PromptEngine, frame: KeptFrame, points_per_side: int, until: float = math.inf
+) -> Steps[Everything]:
+    """Find the good masks of a square grid of points, as SAM does it; ``until`` as for boxes."""
     if not 1 <= points_per_side <= MAX_GRID:
         raise PromptError(f"points_per_side is {points_per_side}; expected 1 to {MAX_GRID}")
-    answers = yield from engine.on_grid(frame, points_per_side)
+    steps, over = engine.on_grid(frame, points_per_side), False
+    try:
+        step = next(steps)
+        while True:
+            yield step
+            over = time.monotonic() > until
+            step = steps.send(over)
+    except StopIteration as end:
+        answers = end.value
     found = [answer for answer in answers if answer.mask.area >= _MIN_AREA]
-    return _largest_first(distinct_masks(found, _MAX_MASK_IOU))
+    return Everything(_largest_first(distinct_masks(found, _MAX_MASK_IOU)), not over)
 
 
 def distinct_masks(found: Sequence[FoundMask], max_iou: float) -> list[FoundMask]:

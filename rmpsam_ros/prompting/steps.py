@@ -14,8 +14,8 @@ class Step(Enum):
     COMMIT = "next something is changed: if nobody waits for the work any more, it ends here"
 
 
-Steps: TypeAlias = Generator[Step, None, T]
-"""Yields after every step; returns the result."""
+Steps: TypeAlias = Generator[Step, bool | None, T]
+"""Yields after every step; returns the result. Sending True asks to end with what there is."""
 
 
 def finished(steps: Steps[T]) -> T:

@@ -24,10 +24,12 @@ class FrameSource(Protocol):
 
     Attributes:
         rate: frames per second that the source itself has.
+        length: number of frames; None: unknown.
         description: what it is, for the log.
     """
 
     rate: float
+    length: int | None
     description: str
 
     def frames(self) -> Iterator[Frame]:
@@ -78,6 +80,7 @@ class Images:
 
     def __init__(self, paths: Sequence[Path], description: str) -> None:
         self._paths = paths
+        self.length: int | None = len(paths)
         self.description = description
 
     def frames(self) -> Iterator[Frame]:
@@ -100,6 +103,8 @@ class Video:
         self._is_device = path.is_char_device()
         self._open()
         self.rate = self._capture.get(cv2.CAP_PROP_FPS) or IMAGE_RATE
+        number = 0 if self._is_device else int(self._capture.get(cv2.CAP_PROP_FRAME_COUNT))
+        self.length = number if number > 0 else None
         self.description = f"{'device' if self._is_device else 'video'} {path}"
 
     def frames(self) -> Iterator[Frame]:

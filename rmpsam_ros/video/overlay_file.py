@@ -19,13 +19,17 @@ class OutputError(ValueError):
 class VideoFile:
     """An MP4 file; frames go to a file beside it, which takes its place at the end."""
 
-    def __init__(self, path: Path, rate: float) -> None:
-        """rate: frames per second.
+    def __init__(self, path: Path, rate: float, overwrite: bool = False) -> None:
+        """Check the path.
+
+        Args:
+            rate: frames per second.
+            overwrite: whether a file that is there is replaced at the end.
 
         Raises:
             OutputError: the path is no .mp4, exists already, or has no folder.
         """
-        check_output(path, ".mp4")
+        check_output(path, ".mp4", overwrite)
         self._path = path
         self._partial = path.with_name(f".{path.stem}.partial.mp4")
         self._rate = rate
@@ -74,20 +78,20 @@ class VideoFile:
 
 
 @contextlib.contextmanager
-def video_file(path: Path, rate: float) -> Iterator[VideoFile]:
+def video_file(path: Path, rate: float, overwrite: bool = False) -> Iterator[VideoFile]:
     """Open a `VideoFile`; of one that is not finished nothing remains."""
-    file = VideoFile(path, rate)
+    file = VideoFile(path, rate, overwrite)
     try:
         yield file
     finally:
         file.discard()
 
 
-def check_output(path: Path, suffix: str) -> None:
-    """Raise OutputError unless a new file can be made at ``path``."""
+def check_output(path: Path, suffix: str, overwrite: bool = False) -> None:
+    """Raise OutputError unless a file can be made at ``path``; ``overwrite``: or replaced."""
     if path.suffix.lower() != suffix:
         raise OutputError(f"output '{path}' has another suffix than {suffix}")
-    if path.exists():
-        raise OutputError(f"output '{path}' exists already; remove it or name another one")
+    if path.exists() and not (overwrite and path.is_file()):
+        raise OutputError(f"output '{path}' exists already; name another one, or --overwrite")
     if not path.absolute().parent.is_dir():
         raise OutputError(f"the folder of output '{path}' does not exist; make it first")

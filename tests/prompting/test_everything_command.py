@@ -74,7 +74,7 @@ def test_random_boxes_are_said_to_mean_nothing(run, picture, tmp_path, capsys, n
     network.info = network.info.__class__("blocks", "fp32", "cpu", "none", "random weights")
     run(picture, tmp_path / "a.png")
     assert "mean nothing" in capsys.readouterr().out
-    run(picture, tmp_path / "a.png", "--grid", "4")
+    run(picture, tmp_path / "a.png", "--grid", "4", "--overwrite")
     assert "mean nothing" not in capsys.readouterr().out
 
 
@@ -84,13 +84,16 @@ def test_random_boxes_are_said_to_mean_nothing(run, picture, tmp_path, capsys, n
         (["/no/such.jpg"], "does not exist"),
         (["PICTURE", "--grid", "65"], "use 1 to 64"),
         (["PICTURE", "--grid", "-1"], "use 1 to 64"),
-        (["PICTURE", "/no/folder/out.png"], "cannot be written"),
-        (["PICTURE", "out.unknown"], "use a .png or .jpg path"),
-        (["PICTURE", "out.png", "--json", "/no/folder/out.json"], "out.json' cannot be written"),
+        (["PICTURE", "/no/folder/out.png"], "the folder of output '/no/folder/out.png' does not"),
+        (["PICTURE", "/proc/out.png"], "cannot be written"),
+        (["PICTURE", "out.unknown"], "has no suffix of .png, .jpg"),
+        (["PICTURE", "there.png"], "there.png' exists already"),
+        (["PICTURE", "out.png", "--json", "/no/folder/out.json"], "out.json' does not exist"),
     ],
 )
 def test_a_failure_is_one_line(run, picture, tmp_path, monkeypatch, arguments, reason):
     monkeypatch.chdir(tmp_path)
+    (tmp_path / "there.png").write_text("precious")
     given = [str(picture) if word == "PICTURE" else word for word in arguments]
     with pytest.raises(CommandError, match=reason) as error:
         run(*given)

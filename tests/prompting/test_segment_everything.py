@@ -1,12 +1,16 @@
 """Masks of everything: boxes from object queries, and which masks say the same."""
 
+import time
+
 import numpy as np
 import pytest
 
 from rmpsam_ros.pipeline import NoFrameError
 from rmpsam_ros.prompting.answers import FoundMask
+from rmpsam_ros.prompting.grid_prompts import _spread
 from rmpsam_ros.prompting.query_masks import pack_queries
 from rmpsam_ros.prompting.segment_everything import coarse_cells, distinct_masks
+from rmpsam_ros.prompting.steps import finished
 from rmpsam_ros.runtime import ObjectOutput
 from rmpsam_ros.segmentation.preprocess import Letterbox, fit
 from rmpsam_ros.segmentation.prompt_types import PromptError
@@ -127,6 +131,8 @@ def test_everything_in_steps_is_the_same(pipeline, blocks, colors, grid):
         except StopIteration as end:
             found = end.value
             break
+    assert found.complete and found.stamp == 1.0
+    found = found.masks
     assert [one.stamp for one in found] == [1.0, 1.0]
     assert [one.mask.box[0] for one in found] == pytest.approx([60, 140], abs=2)
 
@@ -140,6 +146,43 @@ def test_no_step_asks_for_many_boxes(make_pipeline, network, blocks, colors):
     number = sum(1 for _ in pipeline.prompts.everything_steps())
     assert number == -(-42 // 16)
     assert max(len(one) for one in network.asked) == 16
+
+
+def test_when_the_time_is_over_the_surest_have_been_asked_for(
+    make_pipeline, network, blocks, colors
+):
+    pipeline = make_pipeline()
+    network.num_queries = 60
+    squares = [(32 * (k % 6), 16 * (k // 6), 12, colors[0]) for k in range(42)]
+    pipeline.process(blocks(*squares), 1.0)
+    all_of_it = finished(pipeline.prompts.everything_steps())
+    assert all_of_it.complete and all_of_it.stamp == 1.0
+    network.asked.clear()
+    part = finished(pipeline.prompts.everything_steps(until=time.monotonic() - 1.0))
+    assert not part.complete
+    assert [len(one) for one in network.asked] == [16], "the first boxes are always asked"
+    assert 0 < len(part.masks) < len(all_of_it.masks)
+
+
+def test_a_grid_that_ends_early_has_looked_everywhere(pipeline, blocks, colors):
+    corners = [(8, 8), (150, 8), (8, 70), (150, 70)]
+    pipeline.process(
+        blocks(*((x, y, 32, colors[1 + k % 2]) for k, (x, y) in enumerate(corners))), 1.0
+    )
+    part = finished(
+        pipeline.prompts.everything_steps(points_per_side=48, until=time.monotonic() - 1.0)
+    )
+    assert not part.complete
+
+
+@pytest.mark.parametrize("number", [1, 2, 4, 9, 16, 36, 1024, 4096])
+def test_the_points_of_a_grid_are_asked_far_apart_and_once(number):
+    order = _spread(number)
+    assert sorted(order) == list(range(number))
+    if number >= 1024:
+        side = round(number**0.5)
+        rows = order[:64] // side
+        assert rows.min() < side // 8 and rows.max() >= side - side // 8
 
 
 @pytest.mark.parametrize("side", [-1, 65, 10**9])

@@ -76,13 +76,12 @@ def test_the_overlay_shows_the_tracks(run, frames, tmp_path):
 
 
 def test_prompted_objects_come_in_a_file_of_their_own(run, frames, tmp_path, capsys):
-    assert run(frames, "out.mp4", "--prompt", "10,16", "--prompt", "3,3@99") == 0
+    assert run(frames, "out.mp4", "--prompt", "10,16") == 0
     (known,) = json.loads((tmp_path / "out_prompted.json").read_text())
     assert known["prompt"] == "10,16" and all(known["segmentations"])
     assert decode_coco(known["segmentations"][9])[16, 40]
     output = capsys.readouterr()
     assert "object-1 (10,16): found in 10 of 10 frames" in output.out
-    assert "prompt 3,3@99 was not used" in output.err
 
 
 def test_options_reach_the_pipeline(run, frames):
@@ -141,6 +140,11 @@ def test_the_real_pipeline_with_clips_on_a_video_file(tmp_path, capsys):
         (["frames", "out.mp4", "--score", "2"], "score_threshold"),
         (["frames", "out.mp4", "--prompt", "500,3"], "point (500, 3) is outside"),
         (["frames", "out.mp4", "--prompt", "5,5,3,3@5"], "x_max > x_min"),
+        (
+            ["frames", "out.mp4", "--prompt", "3,3", "--prompt", "3,3@99"],
+            "prompt 3,3@99: the video ends before it, its last frame is at 0.90 s",
+        ),
+        (["frames", "there.mp4", "--overwrite", "--score", "2"], "score_threshold"),
     ],
 )
 def test_a_failure_is_one_line_and_leaves_nothing(
@@ -196,3 +200,16 @@ def test_a_video_too_long_for_the_procedure_of_the_paper(run, capsys, tmp_path):
     make_video(tmp_path / "long.mp4", number=10_001, size=(16, 32))
     assert run("long.mp4", "out.mp4", "--near-online") == 1
     assert "has 10001 frames" in one_line_of(capsys)
+
+
+def test_what_is_there_is_replaced_where_that_is_asked_for(run, frames, tmp_path):
+    (tmp_path / "out.mp4").write_text("old")
+    (tmp_path / "out.json").write_text("old")
+    assert run(frames, "out.mp4", "--overwrite") == 0
+    assert count_frames(tmp_path / "out.mp4") == (10, 10.0)
+    assert json.loads((tmp_path / "out.json").read_text())
+
+
+def test_the_progress_has_an_end(run, frames, capsys):
+    assert run(frames, "out.mp4") == 0
+    assert "10/10" in capsys.readouterr().err

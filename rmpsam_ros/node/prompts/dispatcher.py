@@ -114,6 +114,11 @@ class PromptDispatcher:
             raise Refusal(Code.NOT_ACTIVE, "the node is not active; activate it first")
         return pipeline
 
+    @property
+    def timeout(self) -> float:
+        """Seconds after which `ask` gives up."""
+        return self._settings.current.prompt_timeout
+
     def ask(self, function: Callable[[Pipeline], Steps[T]]) -> T:
         """Have the thread of the prompt engine do work in steps, and return its result.
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
@@ -20,6 +21,10 @@ from rmpsam_ros.srv import AddPrompt, ClearPrompts, ListPrompts, RemovePrompt, S
 
 if TYPE_CHECKING:  # importing it takes seconds, which belong to the configuration of the node
     from rmpsam_ros.pipeline import PromptedMask
+    from rmpsam_ros.prompting import EverythingFound
+
+
+EVERYTHING_SHARE = 0.5  # of prompt_timeout; the rest is for what has begun, and the answer
 
 
 class PromptService:
@@ -59,7 +64,8 @@ class PromptService:
     def _handler(self, name: str, answer: Callable[[Any, Any], None]) -> Callable[[Any, Any], Any]:
         def on_request(request: Any, response: Any) -> Any:
             code, message = self._dispatcher.attempt(name, lambda: answer(request, response))
-            response.code, response.message = int(code), message
+            response.code = int(code)
+            response.message = message or response.message
             return response
 
         return on_request
@@ -102,15 +108,24 @@ class PromptService:
         if not self._everything.acquire(blocking=False):  # clicks must find a place to wait
             raise Refusal(Code.BUSY, "everything is being segmented already; try again later")
         try:
-            masks: tuple[PromptedMask, ...] = self._dispatcher.ask(
-                lambda pipeline: pipeline.prompts.everything_steps(stamp, request.points_per_side)
+            timeout = self._dispatcher.timeout
+            until = time.monotonic() + EVERYTHING_SHARE * timeout
+            found: EverythingFound = self._dispatcher.ask(
+                lambda pipeline: pipeline.prompts.everything_steps(
+                    stamp, request.points_per_side, until
+                )
             )
         finally:
             self._everything.release()
-        used = masks[0].stamp if masks else stamp
-        header = self._headers.newest if used is None else self._headers.find(used)
-        response.masks = [MESSAGES.prompted_mask(mask, header.stamp) for mask in masks]
+        header = self._headers.find(found.stamp)
+        response.masks = [MESSAGES.prompted_mask(mask, header.stamp) for mask in found.masks]
         response.header = header
+        response.complete = found.complete
+        if not found.complete:
+            response.message = (
+                f"ended after {EVERYTHING_SHARE * timeout:g} s (half of prompt_timeout), before "
+                "all was asked for; raise prompt_timeout for more"
+            )
 
     def _on_reset_tracks(self, request: Any, response: Any) -> Any:
         code, message = self._dispatcher.attempt(

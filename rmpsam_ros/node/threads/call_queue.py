@@ -9,6 +9,7 @@ from concurrent import futures
 from types import GeneratorType
 from typing import TYPE_CHECKING, Any, TypeVar, overload
 
+from rmpsam_ros.node.threads.right_of_way import RightOfWay
 from rmpsam_ros.prompting.steps import Step, Steps
 
 if TYPE_CHECKING:  # importing it takes seconds, which belong to the configuration of the node
@@ -42,6 +43,7 @@ class Call:
 
     Attributes:
         given_up: whether nobody waits for it any more.
+        begun: called when the function, or its first step, has run; may be called again.
     """
 
     def __init__(self, pipeline: Pipeline, function: Callable[[Pipeline], Any]) -> None:
@@ -49,6 +51,7 @@ class Call:
         self.function = function
         self.future: futures.Future[Any] = futures.Future()
         self.given_up = False
+        self.begun: Callable[[], None] = lambda: None
         self._committed = False
         self._lock = threading.Lock()  # either it is given up, or it commits
         self._steps: Steps[Any] | None = None
@@ -100,13 +103,20 @@ class CallQueue:
     Args:
         work: notified when a call has come or the queue is closed.
         max_pending: calls of each pipeline that may be waiting or running at the same time.
+        right_of_way: taken for every call until its first step has run; None: calls have none.
 
     Attributes:
         closed: whether calls are no longer taken.
     """
 
-    def __init__(self, work: threading.Condition, max_pending: int) -> None:
+    def __init__(
+        self,
+        work: threading.Condition,
+        max_pending: int,
+        right_of_way: RightOfWay | None = None,
+    ) -> None:
         self._work = work
+        self._right_of_way = right_of_way
         self._max_pending = max_pending
         self._pending: Counter[Pipeline] = Counter()
         self._calls: deque[Call] = deque()
@@ -144,12 +154,16 @@ class CallQueue:
                 raise BusyError(f"{pending} requests are waiting; try again later")
             self._pending[pipeline] += 1
             call.future.add_done_callback(lambda _: self._on_done(pipeline))
+            if self._right_of_way is not None:
+                call.begun = self._right_of_way.take()
             self._calls.append(call)
             self._work.notify_all()
         try:
             return self._wait(call, timeout)
         except futures.CancelledError as error:
             raise StoppedError("the node was stopped") from error
+        finally:
+            call.begun()
 
     def work_on_next(self) -> None:
         """Work on the call that has waited longest, if there is one; never raises.
@@ -160,7 +174,9 @@ class CallQueue:
             if not self._calls:
                 return
             call = self._calls.popleft()
-        if call.work():
+        done = call.work()
+        call.begun()
+        if done:
             del call  # as in `Call.work`
             return
         with self._work:

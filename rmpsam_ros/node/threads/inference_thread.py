@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from rmpsam_ros.node.threads.call_queue import CallQueue
 from rmpsam_ros.node.threads.frame_slot import FrameSlot
+from rmpsam_ros.node.threads.right_of_way import RightOfWay
 from rmpsam_ros.node.threads.worker import Worker
 
 if TYPE_CHECKING:  # importing it takes seconds, which belong to the configuration of the node
@@ -56,6 +57,7 @@ class InferenceThread(Worker):
         create: makes one pipeline for each camera.
         work: the condition of the cameras' slots.
         max_pending: calls of each pipeline that may be waiting or running at the same time.
+        right_of_way: that is given before every frame to who waits for another thread.
 
     Attributes:
         calls: run between two frames; when the thread is closed, those that wait raise
@@ -70,8 +72,10 @@ class InferenceThread(Worker):
         cameras: Sequence[FrameConsumer],
         work: threading.Condition,
         max_pending: int,
+        right_of_way: RightOfWay | None = None,
     ) -> None:
         super().__init__("inference", work)
+        self._right_of_way = right_of_way or RightOfWay()
         self._create = create
         self._cameras = cameras
         self.calls = CallQueue(work, max_pending)
@@ -117,6 +121,8 @@ class InferenceThread(Worker):
             for _ in range(waiting):
                 with self._at_work():
                     self.calls.work_on_next()
+            if any(camera.slot for camera in self._cameras):
+                self._right_of_way.give_way()
             with self._at_work():
                 self._process_next(turns)
 

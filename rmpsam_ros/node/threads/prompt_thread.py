@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from rmpsam_ros.node.threads.call_queue import CallQueue
+from rmpsam_ros.node.threads.right_of_way import RightOfWay
 from rmpsam_ros.node.threads.worker import Worker
 from rmpsam_ros.runtime.priority import yield_to_frames
 
@@ -21,14 +22,15 @@ class PromptThread(Worker):
 
     Args:
         max_pending: calls of each pipeline that may be waiting or running at the same time.
+        right_of_way: that frames give to new calls; None: they do not.
 
     Attributes:
         calls: when the thread is closed, those that wait raise StoppedError.
     """
 
-    def __init__(self, max_pending: int) -> None:
+    def __init__(self, max_pending: int, right_of_way: RightOfWay | None = None) -> None:
         super().__init__("prompts")
-        self.calls = CallQueue(self._work, max_pending)
+        self.calls = CallQueue(self._work, max_pending, right_of_way)
         # Pipelines with a new frame, the one that has waited longest first.
         self._to_follow: dict[Pipeline, Callable[[Exception], None]] = {}
         self._start()

@@ -17,6 +17,9 @@ from std_srvs.srv import Trigger
 from rmpsam_ros import srv
 from rmpsam_ros.msg import PromptedMask, PromptedMaskArray, PromptPoint
 from rmpsam_ros.node.prompts.requests import Code
+from rmpsam_ros.node.threads import right_of_way
+from rmpsam_ros.prompting import EverythingFound
+from rmpsam_ros.prompting.steps import Step
 from rmpsam_ros.srv import AddPrompt, ClearPrompts, ListPrompts, RemovePrompt, SegmentEverything
 
 SERVICES = (AddPrompt, RemovePrompt, ListPrompts, ClearPrompts, SegmentEverything)
@@ -337,3 +340,43 @@ def test_an_image_that_is_old_by_the_clock_is_not_answered_on(start, ask, wait_f
     assert ask().code == Code.FRAME_NOT_KEPT
     camera.frame(1.1)
     assert camera.node.cameras[0].silent_for() > 1.0 or ask().code == Code.OK
+
+
+def test_frames_give_way_to_who_waits_for_an_answer(
+    start, listener, feed, make_image, fake_pipeline, wait_for, monkeypatch
+):
+    monkeypatch.setattr(right_of_way, "MAX_WAIT", 60.0)
+    fake_pipeline.prompt_engine.runs_beside = True
+    camera = start()
+    camera.frame(1.0)
+    engine, statistics = fake_pipeline.prompt_engine, camera.node.cameras[0].statistics
+    engine.gate.clear()
+    client = listener.node.create_client(AddPrompt, "/rmpsam/add_prompt")
+    assert client.wait_for_service(timeout_sec=60.0)
+    answer = client.call_async(AddPrompt.Request(points=[PromptPoint(x=5.0, y=3.0, label=1)]))
+    assert engine.entered.acquire(timeout=60.0), "the encoder has begun"
+    feed(camera.node, make_image(2.0))
+    time.sleep(0.3)
+    assert statistics.processed == 1, "the frame waits"
+    engine.gate.set()
+    wait_for(answer.done, "the answer")
+    wait_for(lambda: statistics.processed == 2, "the frame")
+    listener.node.destroy_client(client)
+
+
+def test_everything_is_answered_when_half_of_the_time_is_over(start, ask, monkeypatch):
+    camera = start()
+    camera.frame(1.0)
+    asked = []
+
+    def steps(stamp, points_per_side, until):
+        asked.append(until - time.monotonic())
+        yield Step.PAUSE
+        return EverythingFound((), False, 1.0)
+
+    monkeypatch.setattr(camera.node._pipelines[0].prompts, "everything_steps", steps)
+    answer = ask(SegmentEverything)
+    assert answer.code == answer.OK and not answer.complete
+    assert "ended after 5 s (half of prompt_timeout)" in answer.message
+    assert 3.0 < asked[0] <= 5.0
+    assert answer.header.stamp.sec == 1
