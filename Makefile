@@ -3,6 +3,7 @@
 # make check         lint, types, and the tests that execute no network: a few minutes
 # make test          lint, types and all tests against the built package but the exhaustive ones
 # make test-exhaustive  every network, form and precision exported and built: long
+# make fuzz          made-up inputs for images, requests, masks and weights; long (EXAMPLES=20000)
 # make test-gpu      the tests that need a GPU or TensorRT; says of each why it is skipped
 # make test-kilted   the ROS tests against ROS 2 Kilted
 # make smoke-kilted  the package built for Kilted, and its node started in all ways
@@ -14,9 +15,10 @@
 SHELL := bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DEFAULT_GOAL := build
-.PHONY: demo console check test test-exhaustive test-gpu test-kilted smoke-kilted env env-test build native lint clean
+.PHONY: demo console check test fuzz test-exhaustive test-gpu test-kilted smoke-kilted env env-test build native lint clean
 
 DISTRO ?= jazzy
+EXAMPLES ?= 20000
 VENV := .venv-$(DISTRO)
 REQUIREMENTS := requirements/core.txt requirements/dev.txt
 PYTEST := pytest --numprocesses $${RMPSAM_TEST_PROCESSES:-2} --dist loadscope
@@ -40,6 +42,9 @@ console: build
 test: build lint env-test
 	@$(in_ros) $(PYTEST) -m "not exhaustive" --durations=10
 
+fuzz: build env-test
+	@$(in_ros) RMPSAM_FUZZ_EXAMPLES=$(EXAMPLES) pytest --durations=0 tests/fuzz
+
 test-exhaustive: build env-test
 	@$(in_ros) $(PYTEST) -m exhaustive
 
@@ -61,6 +66,7 @@ env:
 env-test: env
 	@python3 tools/install_optional.py $(VENV) requirements/test-runtime.txt
 	@python3 tools/install_optional.py $(VENV) requirements/test-browser.txt
+	@python3 tools/install_optional.py $(VENV) requirements/test-fuzz.txt
 	@python3 tools/install_chromium.py
 
 # Merged, so that install/<distribution> is the prefix of the package itself.

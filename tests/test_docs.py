@@ -53,9 +53,10 @@ def test_the_label_space_of_hydra(tmp_path):
     subprocess.run([sys.executable, "-c", code], cwd=tmp_path, check=True, timeout=120)
     space = yaml.safe_load((tmp_path / "rmpsam_label_space.yaml").read_text())
     remap = yaml.safe_load((tmp_path / "rmpsam_label_remap.yaml").read_text())
-    assert space["total_semantic_labels"] == len(space["label_names"]) == len(remap) == 133
+    assert space["total_semantic_labels"] == len(space["label_names"]) == len(remap) == 36
     used = space["dynamic_labels"] + space["object_labels"] + space["surface_places_labels"]
-    assert sorted(used) == list(range(133))
+    assert sorted(used) == list(range(36))
+    assert {one["label"]: one["name"] for one in space["label_names"]}[0] == "person"
     assert 255 not in {one["sub_id"] for one in remap}
 
 

@@ -62,7 +62,8 @@ def make(environment: Path, requirements: list[Path]) -> None:
     python = environment / "bin" / "python"
     (environment / STAMP).unlink(missing_ok=True)
     clear = [] if python.exists() else ["--clear"]
-    subprocess.run([sys.executable, "-m", "venv", *clear, str(environment)], check=True)
+    # Resolved: venv refuses a link to a folder.
+    subprocess.run([sys.executable, "-m", "venv", *clear, str(environment.resolve())], check=True)
     # Isolated (-I): pip must not take packages on PYTHONPATH for installed ones.
     pip = [str(python), "-I", "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
     for number, path in enumerate(requirements, start=1):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -145,6 +145,18 @@ def encode_mask(mask: NDArray[np.bool_], box: Box | None = None) -> RunLengthMas
         return RunLengthMask(height, width, (0, 0, 0, 0), counts)
     tight = (left + x_min, top + y_min, left + x_max, top + y_max)
     return RunLengthMask(height, width, tight, counts)
+
+
+def mask_of_message(message: Any) -> RunLengthMask:
+    """Return the run lengths of a ``rmpsam_ros/RunLengthMask`` message, for `decode_mask`."""
+    box = message.box
+    x_min, y_min = int(box.x_offset), int(box.y_offset)
+    return RunLengthMask(
+        int(message.height),
+        int(message.width),
+        (x_min, y_min, x_min + int(box.width), y_min + int(box.height)),
+        np.asarray(message.counts, np.uint32),
+    )
 
 
 def decode_mask(mask: RunLengthMask) -> NDArray[np.bool_]:

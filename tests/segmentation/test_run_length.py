@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from array import array
 from types import SimpleNamespace
 
 import numpy as np
@@ -16,6 +17,7 @@ from rmpsam_ros.segmentation.run_length import (
     encode_id_map,
     encode_mask,
     encode_segments,
+    mask_of_message,
 )
 
 
@@ -271,3 +273,21 @@ def test_covers_is_the_nearest_pixel(size, run):
 def test_nothing_outside_is_covered(x, y):
     assert not encode_mask(np.ones((4, 5), np.bool_)).covers(x, y)
     assert not encode_mask(np.zeros((4, 5), np.bool_)).covers(1, 1)
+
+
+def test_the_mask_of_a_message_is_decoded_as_any_other():
+    mask = np.zeros((9, 12), bool)
+    mask[2:7, 3:5] = mask[4, 3:11] = True
+    known = encode_mask(mask)
+    x_min, y_min, x_max, y_max = known.box
+    box = SimpleNamespace(
+        x_offset=x_min, y_offset=y_min, width=x_max - x_min, height=y_max - y_min, do_rectify=False
+    )
+    message = SimpleNamespace(height=9, width=12, box=box, counts=array("I", known.counts))
+    np.testing.assert_array_equal(decode_mask(mask_of_message(message)), mask)
+
+
+def test_the_mask_of_an_empty_message_is_empty():
+    box = SimpleNamespace(x_offset=0, y_offset=0, width=0, height=0)
+    message = SimpleNamespace(height=9, width=12, box=box, counts=array("I"))
+    assert not decode_mask(mask_of_message(message)).any()
