@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import sys
 import threading
 import time
@@ -16,16 +17,18 @@ from rclpy.executors import SingleThreadedExecutor
 from rclpy.logging import get_logger
 from rclpy.node import Node
 from rclpy.qos import ReliabilityPolicy
-from sensor_msgs.msg import CompressedImage, Image
+from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 from std_msgs.msg import Header
 
 from rmpsam_ros.node import qos
+from rmpsam_ros.node.input.calibration import calibration_topic
 from rmpsam_ros.node.parameters.camera_source_table import CAMERA_SOURCE_PARAMETERS
 from rmpsam_ros.node.parameters.declaration import DeclaredParameters
 from rmpsam_ros.node.parameters.settings import CameraSourceSettings
 from rmpsam_ros.node.parameters.table import ParameterError
 from rmpsam_ros.node.process import initialize, spin, wait_for
 from rmpsam_ros.node.results.messages import MESSAGES, array_field
+from rmpsam_ros.node.topic_names import TopicNames
 from rmpsam_ros.node.usage import usage, wants_help
 from rmpsam_ros.video.frame_sources import FrameSource, SourceError, open_source
 
@@ -69,6 +72,13 @@ class CameraSource(Node):
                 ReliabilityPolicy.RELIABLE if self._reliable else ReliabilityPolicy.BEST_EFFORT
             ),
         )
+        self._field_of_view = math.radians(settings.field_of_view)
+        self._info: CameraInfo | None = None
+        if self._field_of_view:
+            # Where it is remapped to, or beside the images, where camera drivers put it.
+            self._info_publisher = qos.create_publisher(
+                self, CameraInfo, calibration_topic(self, TopicNames("")), qos.result()
+            )
         self._message = CompressedImage() if compressed else Image()
         self.published = 0
 
@@ -118,8 +128,37 @@ class CameraSource(Node):
             code = CONVERSIONS[self._encoding]
             pixels = frame if code is None else cv2.cvtColor(frame, code)
             MESSAGES.fill_image(self._message, header, pixels, self._encoding)
+        self._publish_info(header, frame.shape[1], frame.shape[0])
         self._publisher.publish(self._message)
         self.published += 1
+
+    def _publish_info(self, header: Header, width: int, height: int) -> None:
+        """Publish the calibration of a frame, first, so that it is there when the image comes."""
+        if not self._field_of_view:
+            return
+        if self._info is None or (self._info.width, self._info.height) != (width, height):
+            self._info = pinhole(width, height, self._field_of_view)
+        self._info.header = header
+        self._info_publisher.publish(self._info)
+
+
+def pinhole(width: int, height: int, field_of_view: float) -> CameraInfo:
+    """Return the calibration of a camera without distortion.
+
+    Args:
+        field_of_view: horizontal, radians.
+    """
+    focal = 0.5 * width / math.tan(0.5 * field_of_view)
+    x, y = 0.5 * (width - 1), 0.5 * (height - 1)
+    return CameraInfo(
+        width=width,
+        height=height,
+        distortion_model="plumb_bob",
+        d=[0.0] * 5,
+        k=[focal, 0.0, x, 0.0, focal, y, 0.0, 0.0, 1.0],
+        r=[1.0, 0.0, 0.0, 0.0, 1.0, 0.0, 0.0, 0.0, 1.0],
+        p=[focal, 0.0, x, 0.0, 0.0, focal, y, 0.0, 0.0, 0.0, 1.0, 0.0],
+    )
 
 
 def main(arguments: list[str] | None = None) -> int:

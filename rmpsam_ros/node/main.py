@@ -11,6 +11,7 @@ import cv2
 import rclpy
 from rclpy.logging import get_logger
 
+from rmpsam_ros.node import shared_memory
 from rmpsam_ros.node.parameters.files import check_files
 from rmpsam_ros.node.parameters.table import NODE_PARAMETERS, ParameterError
 from rmpsam_ros.node.process import NodeExecutor, initialize, spin, wait_for
@@ -53,7 +54,7 @@ def main(arguments: list[str] | None = None) -> int:
         get_logger("rmpsam").fatal(f"not started: {error}")
         rclpy.shutdown()
         return 1
-    for line in check_files(given, node.get_fully_qualified_name()):
+    for line in [*check_files(given, node.get_fully_qualified_name()), *shared_memory.problems()]:
         node.get_logger().warning(line)
     executor = NodeExecutor(node.executor_threads)
     executor.add_node(node)

@@ -7,6 +7,7 @@ import cv2
 import numpy as np
 import pytest
 
+from rmpsam_ros.geometry import camera_model
 from rmpsam_ros.video.frame_sources import IMAGE_RATE, SourceError, open_source
 
 COLORS = [(250, 20, 30), (10, 240, 60), (40, 50, 230)]  # BGR
@@ -142,3 +143,35 @@ def test_best_effort_and_termination(start_program, folder, listener, wait_for):
     wait_for(lambda: len(best_effort) > 3, "images")
     assert not reliable
     assert program.end(signal.SIGTERM) == 0
+
+
+@pytest.mark.parametrize("encoding", ["rgb8", "jpeg"])
+def test_every_image_has_a_calibration(start_program, listener, folder, wait_for, encoding):
+    from sensor_msgs.msg import CameraInfo, CompressedImage, Image
+
+    kind, topic = (Image, "/cam/image") if encoding == "rgb8" else (
+        CompressedImage, "/cam/image/compressed")  # fmt: skip
+    images = listener.subscribe(kind, topic, 50)
+    infos = listener.subscribe(CameraInfo, "/cam/camera_info", 50)
+    parameters = {"source": str(folder), "loop": True, "rate": 20.0, "encoding": encoding}
+    start_program("camera_source", parameters | {"field_of_view": 90}, {"image": "/cam/image"})
+    wait_for(lambda: len(images) > 3 and len(infos) > 3, "images with their calibration")
+    stamp = images[-2].header.stamp
+    wait_for(lambda: (stamp.sec, stamp.nanosec) in [
+        (info.header.stamp.sec, info.header.stamp.nanosec) for info in infos
+    ], "the calibration of that image")  # fmt: skip
+    info = infos[-1]
+    assert (info.width, info.height, info.header.frame_id) == (64, 48, "camera")
+    assert info.k[0] == pytest.approx(32.0), "90 degrees: half of the width"
+    model = camera_model(info, rectified=False)
+    model.check_size(48, 64)
+
+
+def test_no_calibration_where_none_is_wanted(start_program, listener, folder, wait_for):
+    from sensor_msgs.msg import Image
+
+    images = listener.subscribe(Image, "/cam/image", 50)
+    parameters = {"source": str(folder), "loop": True, "rate": 20.0, "field_of_view": 0.0}
+    start_program("camera_source", parameters, {"image": "/cam/image"})
+    wait_for(lambda: len(images) > 3, "images")
+    assert not listener.node.get_publishers_info_by_topic("/cam/camera_info")

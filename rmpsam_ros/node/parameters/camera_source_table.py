@@ -26,6 +26,14 @@ CAMERA_SOURCE_PARAMETERS: dict[str, tuple[Parameter, ...]] = {
         ),
         Parameter("frame_id", "camera", "frame_id of the images."),
         Parameter(
+            "field_of_view",
+            60.0,
+            "Horizontal field of view that `camera_info` is made of, a pinhole without "
+            "distortion, degrees: a guess, because files say nothing of their camera. 0: none is "
+            "published.",
+            range=(0.0, 170.0),
+        ),
+        Parameter(
             "reliability",
             "reliable",
             "Reliability offered to subscribers.",

@@ -76,6 +76,7 @@ class CameraSourceSettings:
     height: int
     encoding: str
     frame_id: str
+    field_of_view: float
     reliability: str
 
 
