@@ -7,10 +7,15 @@ import cv2
 import numpy as np
 from rclpy.node import Node
 from rclpy.qos import QoSProfile, ReliabilityPolicy
+from rclpy.task import Future
 from sensor_msgs.msg import Image
 
-from rmpsam_ros.msg import InstanceTrackArray, Latency, PanopticSegmentation
+from rmpsam_ros.msg import InstanceTrackArray, Latency, PanopticSegmentation, PromptPoint
+from rmpsam_ros.segmentation.interior import deepest_point
+from rmpsam_ros.segmentation.run_length import decode_mask, mask_of_message
+from rmpsam_ros.srv import AddPrompt
 
+FRAMES_BEFORE_CLICKS = 5  # the first tracks are confirmed by then
 STAGES = ("wait", "decode", "preprocess", "inference", "postprocess", "fill", "publish", "total")
 
 
@@ -30,10 +35,18 @@ class Figures:
 
 
 class OverlayWriter:
-    """Writes overlay images into a video in which time passes as it did for the camera."""
+    """Writes overlay images into a video in which time passes as it did for the camera.
+
+    It is encoded at the end, in a format that every browser plays: doing so meanwhile would take
+    the time of the network.
+
+    Attributes:
+        path: of the video.
+    """
 
     def __init__(self, video: Path, still: Path, rate: float) -> None:
-        self._video, self._still, self._rate = video, still, rate
+        self.path, self._still, self._rate = video, still, rate
+        self._video = video.with_name(f".{video.stem}.partial.mp4")
         self._writer: cv2.VideoWriter | None = None
         self._first_stamp = 0.0
         self._written = 0
@@ -60,16 +73,34 @@ class OverlayWriter:
         cv2.imwrite(str(self._still), bgr)
 
     def close(self) -> None:
-        if self._writer is not None:
-            self._writer.release()
+        """Encode what was written."""
+        if self._writer is None:
+            return
+        self._writer.release()
+        capture = cv2.VideoCapture(str(self._video))
+        size = (int(capture.get(3)), int(capture.get(4)))
+        codec = cv2.VideoWriter.fourcc(*"VP80")  # OpenCV from PyPI has no encoder for H.264
+        writer = cv2.VideoWriter(str(self.path), codec, self._rate, size)
+        while (read := capture.read())[0]:
+            writer.write(read[1])
+        writer.release()
+        capture.release()
+        self._video.unlink()
 
 
 class Recorder(Node):
-    """Subscribes to the results of ``/rmpsam`` and counts and keeps them."""
+    """Subscribes to the results of ``/rmpsam`` and counts and keeps them.
 
-    def __init__(self, overlay: OverlayWriter | None) -> None:
+    Args:
+        overlay: writes the overlay; None: nobody wants it.
+        clicks: on how many people to click, to have them followed.
+    """
+
+    def __init__(self, overlay: OverlayWriter | None, clicks: int = 0) -> None:
         super().__init__("demo_recorder")
         self.figures = Figures()
+        self._clicks = clicks
+        self._prompts = self.create_client(AddPrompt, "/rmpsam/add_prompt")
         self._overlay = overlay
         reliable = QoSProfile(depth=10, reliability=ReliabilityPolicy.RELIABLE)
         subscribe = self.create_subscription
@@ -97,6 +128,28 @@ class Recorder(Node):
         self.figures.track_ids.update(
             track.id for track in message.tracks if track.state == track.CONFIRMED
         )
+        if self._clicks and len(self.figures.latencies) >= FRAMES_BEFORE_CLICKS:
+            self._click(message)
+
+    def _click(self, message: InstanceTrackArray) -> None:
+        """Click on the largest people of an image, as a person would, to have them followed."""
+        people = [track for track in message.tracks if track.class_name == "person"]
+        masks = [decode_mask(mask_of_message(track.mask)) for track in people]
+        for mask in sorted(masks, key=np.count_nonzero, reverse=True)[: self._clicks]:
+            place = deepest_point(mask)
+            if place is None:
+                continue
+            x, y = place
+            point = PromptPoint(x=float(x), y=float(y), label=PromptPoint.FOREGROUND)
+            request = AddPrompt.Request(stamp=message.header.stamp, points=[point], track=True)
+            self._prompts.call_async(request).add_done_callback(self._on_answer)
+            print(f"  click at ({x}, {y}): followed from now on", flush=True)
+            self._clicks -= 1
+
+    def _on_answer(self, future: Future) -> None:
+        answer = future.result()
+        if answer.code != answer.OK:
+            print(f"  click not answered: {answer.message}", flush=True)
 
     def _on_panoptic(self, message: PanopticSegmentation) -> None:
         self.figures.segments += len(message.segments)

@@ -34,6 +34,15 @@ WEIGHTS = (
 )
 
 
+NOW_TRY = """\
+Now try:
+  make console             the same footage live, in a page that answers clicks
+  . tools/ros_env.sh       and then, in this shell:
+  rmpsam video YOURS.mp4 out.mp4 --prompt 320,200    follows what is there in a video of yours
+  rmpsam image YOURS.jpg out.png --prompt 320,200    the mask of what is there"""
+CLICKS = 2
+
+
 def main() -> int:
     options = _options()
     # A domain of its own, on this machine only: the demo must not meet a robot on the network.
@@ -48,17 +57,17 @@ def main() -> int:
         overlay = None
         if size is None:
             overlay = OverlayWriter(
-                options.out / "overlay.mp4", options.out / "still.png", SOURCE_RATE
+                options.out / "overlay.webm", options.out / "still.png", SOURCE_RATE
             )
         rows[name] = _run(options, overlay, size, seconds)
     table = format_table(rows)
-    table += f"\n{WEIGHTS}"
     print(f"\n{table}\n")
     (options.out / "table.txt").write_text(table + "\n")
     figures = {name: vars(row) | {"track_ids": len(row.track_ids)} for name, row in rows.items()}
     (options.out / "figures.json").write_text(json.dumps(figures, indent=1))
-    print(f"wrote {options.out}/overlay.mp4, still.png, table.txt, figures.json")
-    print("make console shows the same footage live, in a page that answers clicks")
+    out = options.out.resolve()
+    print(f"The video, to be opened in a browser:  {out}/overlay.webm")
+    print(f"Beside it: still.png, table.txt, figures.json\n\n{NOW_TRY}")
     return 0
 
 
@@ -83,11 +92,12 @@ def _run(
         "width": width, "height": height,
     }  # fmt: skip
     node = {"overlay_rate": SOURCE_RATE}
+    level = "info" if overlay is not None else "warn"  # the same lines again
     use_large_shared_memory()
     rclpy.init()
-    recorder = Recorder(overlay)
+    recorder = Recorder(overlay, CLICKS if overlay is not None else 0)
     try:
-        with _process("rmpsam_node", node), _process("camera_source", source):
+        with _process("rmpsam_node", node, level), _process("camera_source", source, level):
             _spin(recorder, seconds)
     finally:
         recorder.destroy_node()
@@ -117,10 +127,10 @@ def _spin(recorder: Recorder, seconds: float) -> None:
 
 
 @contextlib.contextmanager
-def _process(executable: str, parameters: dict[str, object]) -> Iterator[None]:
+def _process(executable: str, parameters: dict[str, object], level: str) -> Iterator[None]:
     """Run one executable of the installed package; end it as Ctrl-C would."""
     path = Path(get_package_prefix("rmpsam_ros")) / "lib" / "rmpsam_ros" / executable
-    command = [sys.executable, str(path), "--ros-args"]
+    command = [sys.executable, str(path), "--ros-args", "--log-level", level]
     for name, value in parameters.items():
         command += ["-p", f"{name}:={value}"]
     process = subprocess.Popen(command)

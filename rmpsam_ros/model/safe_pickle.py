@@ -81,14 +81,16 @@ def _check_version(path: Path) -> None:
 
 def _check_size(path: Path) -> None:
     """Refuse an archive of which much more comes out than there is."""
+    if not zipfile.is_zipfile(path):
+        return
     try:
-        if not zipfile.is_zipfile(path):
-            return
         with zipfile.ZipFile(path) as archive:
             unpacked = sum(entry.file_size for entry in archive.infolist())
         size = path.stat().st_size
-    except (OSError, ValueError, zipfile.BadZipFile):
-        return  # torch.load has its own words for it
+    except Exception as error:  # of many kinds; what cannot be looked into is not unpacked
+        raise UnsafeFileError(
+            f"{path} cannot be read as a checkpoint of plain tensors: {_reason(error)}"
+        ) from error
     if unpacked > MAX_SWELLING * size:
         raise UnsafeFileError(
             f"{path} is compressed: its {size} bytes become {unpacked}, which no checkpoint needs"

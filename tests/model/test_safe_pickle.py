@@ -105,6 +105,15 @@ def test_what_is_no_checkpoint_is_one_line_without_bad_advice(content, tmp_path)
     assert "\n" not in text and "weights_only" not in text and len(text) < 600
 
 
+def test_an_archive_of_another_kind_is_one_line(pth):
+    """Found by tests/fuzz: Python's reader of archives has errors of several kinds."""
+    data = bytearray(pth.read_bytes())
+    data[data.index(b"PK\x01\x02") + 6] = 64  # version 6.4, which nobody has
+    pth.write_bytes(data)
+    with pytest.raises(CheckpointError, match="cannot be read as a checkpoint"):
+        read_state_dict(pth)
+
+
 @pytest.mark.parametrize("load", ["rmpsam", "sam"])
 def test_values_of_a_wrong_shape_are_not_looked_at(load, monkeypatch):
     """Looking at all of a huge tensor takes as much memory as it claims to have."""
