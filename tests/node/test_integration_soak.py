@@ -11,10 +11,12 @@ pytest.importorskip("rclpy", reason="needs ROS 2 (rclpy)")
 pytest.importorskip("rmpsam_ros.srv", reason="needs the built package (make build)")
 
 
-def test_every_image_is_accounted_for(ros):
+@pytest.mark.parametrize("transport", ["raw", "compressed"])
+def test_every_image_is_accounted_for(ros, transport):
     tool = Path(__file__).resolve().parents[2] / "tools" / "soak" / "soak.py"
     command = [sys.executable, str(tool), "--seconds", "15", "--rate", "20"]
     command += ["--cameras", "front,rear", "--network-side", "64", "--set", "num_threads:=1"]
+    command += ["--compressed"] if transport == "compressed" else []
     run = subprocess.run(command, capture_output=True, text=True, timeout=600, check=False)
     assert run.returncode == 0, run.stdout + run.stderr
     assert "Traceback" not in run.stderr

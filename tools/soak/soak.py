@@ -3,12 +3,14 @@
     python tools/soak/soak.py [--seconds 1800] [--rate 30] [--cameras front,rear] ...
 
 in an environment where the installed package is found. Starts the node as a process and sends it
-images of changing sizes and encodings; meanwhile images are malformed, publishers vanish and come
-again, subscribers and publishers do not fit, parameters change well and badly, prompts are made
-well and badly, and time jumps. At half time and at the end the node is given `REST` seconds of
-small images in peace, before its memory is read. Prints one JSON object. Status 1 if
+images of changing sizes and encodings, or JPEG and PNG (``--compressed``); meanwhile images are
+malformed or damaged, have forged and endless names, publishers vanish and come again, subscribers
+and publishers do not fit, parameters change well and badly, prompts are made well and badly, on
+images long gone, and by crowds at once, and time jumps. At half time and at the end the node is
+given `REST` seconds of small images in peace, before its memory is read. Prints one JSON object.
+Status 1 if
 
-- the node ended, did not end when it was told to, or logged an exception;
+- the node ended, did not end when it was told to, logged an exception, or a forged line;
 - a request was not answered;
 - for any camera: received is not processed + dropped + failed, or more images are missing than the
   middleware lost: sent = received + lost in gaps, which the node counts, + at most `AT_THE_ENDS`
@@ -35,7 +37,7 @@ import rclpy
 from diagnostic_msgs.msg import DiagnosticArray
 from rclpy.executors import SingleThreadedExecutor
 from rclpy.impl.implementation_singleton import rclpy_implementation as implementation
-from soak_camera import Camera
+from soak_camera import Camera, CompressedCamera
 from soak_faults import Faults
 from soak_memory import judge_memory
 
@@ -54,6 +56,8 @@ class NodeUnderTest:
         self._memory.unlink(missing_ok=True)
         side = options.network_side
         settings = [f"cameras:={options.cameras}"] if options.cameras else []
+        if options.compressed:
+            settings.append("image_transport:=compressed")
         settings += ["weights:=random", "keep_megabytes:=32", "prompt_engine:=rmpsam"]
         settings += [f"long_side:={side}", f"short_side:={side}", "input_timeout:=1.0"]
         settings += ["prompt_requests_rate:=100.0", "prompt_timeout:=60.0", *options.set]
@@ -163,7 +167,8 @@ def soak(options):
         try:
             under_test.wait_until_active()
             names = options.cameras.split(",") if options.cameras else [""]
-            cameras = [Camera(node, name, options.rate, k) for k, name in enumerate(names)]
+            kind = CompressedCamera if options.compressed else Camera
+            cameras = [kind(node, name, options.rate, k) for k, name in enumerate(names)]
             faults = Faults(node, cameras, seed=7)
             for thread in (*cameras, faults):
                 thread.start()
@@ -199,6 +204,8 @@ def soak(options):
         if words in log:
             at = log.index(words)
             problems.append(f"the log holds '{words}': ...{log[max(at - 300, 0) : at + 1500]}")
+    if any(line.startswith("[ERROR] [1.0]") or "\x1b[31m" in line for line in log.splitlines()):
+        problems.append("text of a publisher forged a line of the log, or commands the terminal")
     if not faults.finished:
         problems.append("the faults ended by an error of this tool")
     if faults.unanswered:
@@ -225,6 +232,7 @@ def main():
     parser.add_argument("--seconds", type=float, default=1800.0)
     parser.add_argument("--rate", type=float, default=30.0, help="images per second and camera")
     parser.add_argument("--cameras", default="", help="names separated by commas")
+    parser.add_argument("--compressed", action="store_true", help="JPEG and PNG instead of raw")
     parser.add_argument("--network-side", type=int, default=96)
     parser.add_argument("--memory", type=Path, help="file for the figures of every second")
     parser.add_argument("--set", action="append", default=[], metavar="NAME:=VALUE")

@@ -4,18 +4,25 @@ from __future__ import annotations
 
 import random
 import threading
+import time
 from collections import Counter
 
 from rcl_interfaces.srv import SetParameters
 from rclpy.parameter import Parameter
 from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
-from sensor_msgs.msg import Image
+from std_srvs.srv import Trigger
 
 from rmpsam_ros.msg import InstanceTrackArray, PromptPoint
 from rmpsam_ros.srv import AddPrompt, ClearPrompts, ListPrompts, RemovePrompt, SegmentEverything
 
 FAULT_EVERY = 0.7  # seconds
 PATIENCE = 120.0  # seconds until a request counts as unanswered
+CROWD = 30  # requests at once
+CHOSEN = {
+    "damaged_images": ["use", "refuse", "mend"],
+    "mono16_white": [4095, 65535, 0, "white"],
+    "cameras": ["", "other"],
+}
 LIVE = {"score_threshold": (0.05, 0.9), "overlap_threshold": (0.0, 0.9), "overlay_rate": (0.5, 30)}
 
 
@@ -30,9 +37,12 @@ class Faults(threading.Thread):
         self._misfits: list = []
         self._parameters = node.create_client(SetParameters, "/rmpsam/set_parameters")
         self._clients = {
-            (camera.name, kind): node.create_client(kind, f"/rmpsam/{camera.prefix}{name}")
+            (camera.name, kind): node.create_client(
+                kind, f"/rmpsam/{camera.prefix}{name}", qos_profile=QoSProfile(depth=1000)
+            )
             for camera in cameras
             for name, kind in (
+                ("reset_tracks", Trigger),
                 ("add_prompt", AddPrompt),
                 ("remove_prompt", RemovePrompt),
                 ("list_prompts", ListPrompts),
@@ -51,6 +61,8 @@ class Faults(threading.Thread):
             self.prompt,
             self.prompt,
             self.time_jump,
+            self.crowd,
+            self.stale_prompt,
         )
         while not self.stop.wait(self._random.uniform(0.0, 2.0 * FAULT_EVERY)):
             fault = self._random.choice(faults)
@@ -62,6 +74,26 @@ class Faults(threading.Thread):
     def clear_prompts(self):
         for camera in self._cameras:
             self._ask(self._clients[camera.name, ClearPrompts], ClearPrompts.Request())
+
+    def crowd(self, camera):
+        """Ask for the same from many sides at once; all are answered."""
+        kind = self._random.choice([Trigger, ListPrompts, AddPrompt])
+        request = kind.Request()
+        if kind is AddPrompt:
+            request.points = [PromptPoint(x=5.0, y=5.0, label=1)]
+        client = self._clients[camera.name, kind]
+        futures = [client.call_async(request) for _ in range(CROWD)]
+        end = time.monotonic() + PATIENCE
+        while time.monotonic() < end and not all(future.done() for future in futures):
+            time.sleep(0.05)
+        self.unanswered += sum(not future.done() for future in futures)
+
+    def stale_prompt(self, camera):
+        """Ask on an image that is long gone, or never was."""
+        request = AddPrompt.Request(points=[PromptPoint(x=5.0, y=5.0, label=1)])
+        request.stamp.sec = self._random.choice([1, 2**31 - 1, -(2**31)])
+        request.object_id = self._random.choice(["", "x\n[ERROR] [1.0] [rmpsam]: forged line"])
+        self._ask(self._clients[camera.name, AddPrompt], request)
 
     def publisher_restart(self, camera):
         camera.restart.set()
@@ -80,7 +112,7 @@ class Faults(threading.Thread):
                 [
                     lambda: node.create_subscription(InstanceTrackArray, tracks, ignore, latched),
                     lambda: node.create_subscription(InstanceTrackArray, tracks, ignore, fast),
-                    lambda: node.create_publisher(Image, camera.topic, latched),
+                    lambda: node.create_publisher(camera.kind, camera.topic, latched),
                 ]
             )()
         )
@@ -90,9 +122,11 @@ class Faults(threading.Thread):
             (destroy or node.destroy_subscription)(old)
 
     def parameter(self, camera):
-        name = self._random.choice([*LIVE, "classes", "nonsense", "model", "cameras"])
+        name = self._random.choice([*LIVE, *CHOSEN, "classes", "nonsense", "model"])
         if name in LIVE:
-            value = self._random.choice([self._random.uniform(*LIVE[name]), -1.0, "text"])
+            value = self._random.choice([self._random.uniform(*LIVE[name]), 1, -1.0, "text"])
+        elif name in CHOSEN:
+            value = self._random.choice(CHOSEN[name])
         else:
             value = self._random.choice(["", "person", "person, car", "no such class", 7])
         request = SetParameters.Request(
