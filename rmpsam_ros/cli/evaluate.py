@@ -14,6 +14,7 @@ from tqdm import tqdm
 from rmpsam_ros.cli.common import add_model_options, make_pipeline
 from rmpsam_ros.cli.errors import CommandError
 from rmpsam_ros.cli.network_options import network_config
+from rmpsam_ros.cli.outputs import check_output
 from rmpsam_ros.data import SampleSet, open_dataset
 from rmpsam_ros.data.samples import DataError, Sample
 from rmpsam_ros.evaluation.predictors import Promptable
@@ -67,6 +68,9 @@ def run_eval(options: argparse.Namespace) -> None:
     """Evaluate, print a table, and write JSON."""
     try:
         config = load_config(options.config, options.data)
+        _check_names(options.only or (), config)
+        if options.out:
+            check_output(options.out, overwrite=True)  # a run is repeated, and its figures, too
         predictor = _raw(options) if options.raw else _product(options)
         _check_labels(predictor, config)
         figures = evaluate(config, predictor, options.only)
@@ -75,6 +79,14 @@ def run_eval(options: argparse.Namespace) -> None:
     if options.out:
         options.out.write_text(json.dumps(figures, indent=2) + "\n")
     print(table(figures))
+
+
+def _check_names(names: Collection[str], config: TrainingConfig) -> None:
+    """Raise ConfigError for a data set that the configuration does not have."""
+    known = [entry.dataset.name for entry in config.evaluation]
+    for name in names:
+        if name not in known:
+            raise ConfigError(f"--only names '{name}'; {config.path} has {', '.join(known)}")
 
 
 def _product(options: argparse.Namespace) -> ProductPredictor:

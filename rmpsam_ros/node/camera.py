@@ -10,6 +10,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from rclpy.node import Node
+from rclpy.qos import QoSProfile
+from rclpy.subscription import Subscription
 from sensor_msgs.msg import CompressedImage, Image
 
 from rmpsam_ros.node import qos
@@ -70,7 +72,8 @@ class Camera:
     """Receives the images of one topic while active, and processes them when it is told to.
 
     The subscription is made once and lives as long as the node: taking it down while the executor
-    waits for it is not safe in every distribution.
+    waits for it is not safe in every distribution. That of a camera that sends best effort comes
+    beside it, and takes its place.
 
     Args:
         names: where its topics are.
@@ -126,15 +129,22 @@ class Camera:
         self._last_image: float | None = None
         self._newest_stamp: int | None = None  # as `Frame.stamp`
         self._clock = node.get_clock()
+        self._node = node
         # A remapped `image` moves the compressed topic along, as image_transport does it.
         topic = node.resolve_topic_name(names.input("image"))
+        topic = f"{topic}/compressed" if compressed else topic
+        reliability = settings.current.image_reliability
         self.subscription = qos.create_subscription(
             node,
             CompressedImage if compressed else Image,
-            f"{topic}/compressed" if compressed else topic,
-            self._on_image,
-            qos.image_input(),
+            topic,
+            self._on_image_asked_for,
+            qos.image_input(reliability),
         )
+        self._may_change = reliability == "auto" and not qos.is_overridden(
+            node, topic, "subscription", "reliability"
+        )
+        self._best_effort: Subscription | None = None
 
     def start(self) -> None:
         """Take in images from now on."""
@@ -162,6 +172,30 @@ class Camera:
         """Return the seconds since the last image came; 0: none has come yet."""
         last = self._last_image
         return 0.0 if last is None else time.monotonic() - last
+
+    @property
+    def profile(self) -> QoSProfile:
+        """The quality of service with which images are heard now."""
+        profile: QoSProfile = (self._best_effort or self.subscription).qos_profile
+        return profile
+
+    def hear_best_effort(self) -> bool:
+        """Hear cameras that send best effort from now on; False: the user chose otherwise."""
+        if self._best_effort is None and self._may_change:
+            self._best_effort = qos.create_subscription(
+                self._node,
+                self.subscription.msg_type,
+                self.subscription.topic_name,
+                self._on_image,
+                qos.image_input("best_effort"),
+                overridable=False,
+            )
+            self.losses = TransportLosses()  # messages of two subscriptions have gaps
+        return self._best_effort is not None
+
+    def _on_image_asked_for(self, message: Any, info: Mapping[str, Any]) -> None:
+        if self._best_effort is None:  # else the other one hears it, too
+            self._on_image(message, info)
 
     def _on_image(self, message: Any, info: Mapping[str, Any]) -> None:
         if not self.active:

@@ -1,7 +1,8 @@
 """Quality of service of every topic and service, in one place: nothing is created without it.
 
-Images come in best effort, which every publisher can serve, and only the newest counts. Results go
-out reliable, which every subscriber can take. Tables are latched: who comes later gets them too.
+Images come in reliable where the camera offers it, else best effort, and only the newest counts.
+Results go out reliable, which every subscriber can take. Tables are latched: who comes later gets
+them too.
 """
 
 from __future__ import annotations
@@ -28,10 +29,19 @@ except ImportError:  # ROS 2 Humble
     from rclpy.qos_event import PublisherEventCallbacks, SubscriptionEventCallbacks
 
 
-def image_input() -> QoSProfile:
-    """Return the profile of camera images: best effort, the newest only."""
+def image_input(reliability: str = "best_effort") -> QoSProfile:
+    """Return the profile of camera images: the newest only.
+
+    Args:
+        reliability: best_effort, reliable, or auto, which begins reliable. (Not BEST_AVAILABLE:
+            made before there is a camera, such a subscription is reliable for ever, and hears
+            nothing of a camera that sends best effort.)
+    """
+    name = "reliable" if reliability == "auto" else reliability
     return QoSProfile(
-        history=HistoryPolicy.KEEP_LAST, depth=1, reliability=ReliabilityPolicy.BEST_EFFORT
+        history=HistoryPolicy.KEEP_LAST,
+        depth=1,
+        reliability=ReliabilityPolicy[name.upper()],
     )
 
 
@@ -97,14 +107,16 @@ def create_subscription(
     callback: Callable[..., None],
     profile: QoSProfile,
     group: CallbackGroup | None = None,
+    overridable: bool = True,
 ) -> Subscription:
-    """Create a subscription whose profile parameters ``qos_overrides`` may change.
+    """Create a subscription.
 
     Incompatible profiles are found by looking at the graph (`topic_health`), not by events: each
     event is one more thing that the executor looks at before every callback.
 
     Args:
         group: None: a group of its own, so that it waits for no other callback.
+        overridable: whether parameters ``qos_overrides`` may change the profile.
     """
     return node.create_subscription(
         message_type,
@@ -112,7 +124,7 @@ def create_subscription(
         callback,
         profile,
         callback_group=group or MutuallyExclusiveCallbackGroup(),
-        qos_overriding_options=_overrides(),
+        qos_overriding_options=_overrides() if overridable else None,
         event_callbacks=SubscriptionEventCallbacks(use_default_callbacks=False),
     )
 
@@ -128,6 +140,16 @@ def create_service(
     return node.create_service(
         service_type, name, callback, qos_profile=requests(), callback_group=group
     )
+
+
+def is_overridden(node: Node, topic: str, kind: str, policy: str) -> bool:
+    """Tell whether the user chose a policy of a topic at start.
+
+    Args:
+        kind: publisher or subscription.
+    """
+    given = getattr(node, "_parameter_overrides", {})
+    return f"qos_overrides.{topic}.{kind}.{policy}" in given
 
 
 def _overrides() -> QoSOverridingOptions:

@@ -44,10 +44,10 @@ CLOSE_TIMEOUT = 30.0  # seconds for the frame that is being processed to end
 STALLED_TIMEOUT = 1.0  # the same, when it is known to hang
 PROGRESS_PERIOD = 10.0  # seconds between two signs of life while the network is loaded
 
-# Threads of the executor besides those in which prompt requests wait. For each camera: its images,
-# depth and calibration, its clicks, the reset of its tracks. For all: lifecycle and parameters,
-# autostart, report, and two that are always free to answer BUSY.
-CAMERA_THREADS, OTHER_THREADS = 5, 5
+# Threads of the executor besides those in which prompt requests wait. For each camera: its images
+# (of either quality of service), depth and calibration, its clicks, the reset of its tracks. For
+# all: lifecycle and parameters, autostart, report, and two that are always free to answer BUSY.
+CAMERA_THREADS, OTHER_THREADS = 6, 5
 
 Transition = Callable[["RmpsamNode", LifecycleState], TransitionCallbackReturn]
 
@@ -198,7 +198,7 @@ class RmpsamNode(LifecycleNode):
             subscription = camera.subscription
             self.get_logger().info(
                 f"active: waiting for {subscription.msg_type.__name__} on "
-                f"{subscription.topic_name} ({qos.describe(subscription.qos_profile)}), results "
+                f"{subscription.topic_name} ({qos.describe(camera.profile)}), results "
                 f"on {self.resolve_topic_name(camera.names.private('panoptic'))} and others"
             )
         return TransitionCallbackReturn.SUCCESS

@@ -118,8 +118,11 @@ class CameraReport:
     def _input(self) -> Status:
         camera, subscription = self._camera, self._camera.subscription
         active = camera.active  # before all else: what follows holds for an active camera
-        topic, profile = subscription.topic_name, subscription.qos_profile
+        topic, profile = subscription.topic_name, camera.profile
         peers = topic_health.subscription_peers(self._node, topic, profile)
+        if topic_health.sends_best_effort(peers) and camera.hear_best_effort():
+            profile = camera.profile
+            peers = topic_health.subscription_peers(self._node, topic, profile)
         rate = self._received.read(camera.slot.received)
         state = InputState(
             topic=topic,
@@ -131,6 +134,7 @@ class CameraReport:
             lost=camera.losses.recent_share(camera.slot.received),
             silent_for=time.monotonic() - camera.last_arrival,
             timeout=self._settings.current.input_timeout,
+            beside="" if peers else topic_health.other_transport(self._node, topic),
         )
         problem = topic_health.input_problem(state) if active else None
         if not active:

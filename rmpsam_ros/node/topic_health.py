@@ -18,6 +18,7 @@ from rmpsam_ros.node import qos
 from rmpsam_ros.node.status import Level
 
 MIN_LOST_SHARE = 0.1
+BEST_EFFORT_CONFLICT = "best effort cannot serve reliable"
 _ENDLESS = 1e8  # seconds; middlewares spell infinity in several ways
 
 
@@ -50,6 +51,7 @@ class InputState:
         lost: share of recent messages that were sent and did not arrive, 0 to 1.
         silent_for: seconds since activation or the last message.
         timeout: seconds of silence that are too long.
+        beside: the topic of the other transport, if somebody publishes there and nobody here.
     """
 
     topic: str
@@ -61,6 +63,7 @@ class InputState:
     lost: float
     silent_for: float
     timeout: float
+    beside: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,11 +93,11 @@ def input_problem(state: InputState) -> Problem | None:
             "incompatible",
             f"nothing can arrive on {state.topic}: {len(conflicts)} publisher(s), but "
             f"{peer.node} offers {peer.offers} and this node wants {state.wants} "
-            f"({peer.conflict}); set qos_overrides.{state.topic}.subscription.reliability to "
-            "best_effort",
+            f"({peer.conflict}); set image_reliability or "
+            f"qos_overrides.{state.topic}.subscription.reliability to best_effort",
         )
     if state.silent_for < state.timeout:
-        return _several(state, good) or _losses(state)
+        return _several(state, good) or _losses(state, good)
     silence = f"no image on {state.topic} for {state.silent_for:.0f} s"
     names = f"{len(good)} publisher(s) ({', '.join(peer.node for peer in good)})"
     if good and state.received:
@@ -116,6 +119,10 @@ def input_problem(state: InputState) -> Problem | None:
             f"{state.type_name}; set image_transport, or remap {state.remapped} to another topic"
         )
         return Problem(Level.ERROR, "other type", text)
+    if state.beside:
+        transport = "compressed" if state.beside.endswith("/compressed") else "raw"
+        text = f"{silence}, but on {state.beside} there are: set image_transport to {transport}"
+        return Problem(Level.ERROR, "other transport", text)
     text = (
         f"{silence}: there is no publisher; start the camera, or remap {state.remapped} to its "
         f"topic (--ros-args -r {state.remapped}:=/camera/image_raw), and check ROS_DOMAIN_ID"
@@ -134,13 +141,17 @@ def _several(state: InputState, publishers: Sequence[Peer]) -> Problem | None:
     return Problem(Level.WARN, "several publishers", text)
 
 
-def _losses(state: InputState) -> Problem | None:
+def _losses(state: InputState, publishers: Sequence[Peer]) -> Problem | None:
     if state.lost < MIN_LOST_SHARE:
         return None
     text = (
         f"{100.0 * state.lost:.0f} % of the images sent on {state.topic} do not arrive: they are "
-        "lost in the middleware, or the machine is overloaded; see docs/large_images.md"
+        "lost in the middleware, or the machine is overloaded; "
     )
+    offered = [peer.offers.startswith("reliable") for peer in publishers]
+    if offered and all(offered) and not state.wants.startswith("reliable"):
+        text += "the camera offers more: set image_reliability to reliable, and "
+    text += "see docs/large_images.md"
     return Problem(Level.WARN, "losses", text)
 
 
@@ -172,6 +183,18 @@ def name_problem(node: Node) -> Problem | None:
     return Problem(Level.WARN, "name", text)
 
 
+def sends_best_effort(peers: Sequence[Peer]) -> bool:
+    """Tell whether a publisher is not heard only because it sends best effort."""
+    return any(peer.conflict == BEST_EFFORT_CONFLICT for peer in peers)
+
+
+def other_transport(node: Node, topic: str) -> str:
+    """Return the topic on which the same images would come in the other form, if they do."""
+    suffix = "/compressed"
+    other = topic.removesuffix(suffix) if topic.endswith(suffix) else topic + suffix
+    return other if node.get_publishers_info_by_topic(other) else ""
+
+
 def subscription_peers(node: Node, topic: str, profile: QoSProfile) -> list[Peer]:
     """Return the publishers of a topic as a subscription with this profile sees them."""
     return [
@@ -198,7 +221,7 @@ def conflict(offered: QoSProfile, wanted: QoSProfile) -> str:
         offered.reliability is ReliabilityPolicy.BEST_EFFORT
         and wanted.reliability is ReliabilityPolicy.RELIABLE
     ):
-        return "best effort cannot serve reliable"
+        return BEST_EFFORT_CONFLICT
     if (
         offered.durability is DurabilityPolicy.VOLATILE
         and wanted.durability is DurabilityPolicy.TRANSIENT_LOCAL

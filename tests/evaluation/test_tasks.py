@@ -357,3 +357,15 @@ def test_eval_command_says_what_is_wrong(project, config, weights, message):
     with pytest.raises(CommandError, match=message):
         weights = weights if weights == "demo" else project / weights
         run_command(project / config, "--weights", weights, "--raw", *SMALL)
+
+
+@pytest.mark.parametrize(
+    ("more", "message"),
+    [
+        (["--only", "mpas"], "--only names 'mpas'; .* has maps, video"),
+        (["--out", "/no/folder/figures.json"], "the folder of output"),
+    ],
+)
+def test_eval_command_checks_names_and_outputs_before_it_works(project, more, message):
+    with pytest.raises(CommandError, match=message):
+        run_command(project / "config.yaml", "--weights", "/nowhere.safetensors", *more, *SMALL)

@@ -89,7 +89,7 @@ def test_start_up_says_what_runs_and_where_images_are_expected(node):
         "network: rmpsam_r18",
         "fp32",
         "cpu",
-        "waiting for Image on /image (best effort, keep last 1)",
+        "waiting for Image on /image (reliable, keep last 1)",
         "/rmpsam/panoptic",
     ):
         assert words in node.log

@@ -87,7 +87,8 @@ def test_incompatible_quality_of_service_is_reported_both_ways(
         "1 publisher(s)",
         "/listener",
         "/front/image",
-        "set qos_overrides./front/image.subscription.reliability to best_effort",
+        "set image_reliability or",
+        "qos_overrides./front/image.subscription.reliability to best_effort",
     ):
         assert words in status.message
     program.wait_for_log("nothing can arrive on /front/image")

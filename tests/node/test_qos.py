@@ -2,6 +2,7 @@
 
 import ast
 import threading
+import time
 from pathlib import Path
 
 import pytest
@@ -9,6 +10,8 @@ import pytest
 pytest.importorskip("rclpy", reason="needs ROS 2 (rclpy)")
 pytest.importorskip("rmpsam_ros.msg", reason="needs the built package (make build)")
 
+from rclpy.qos import ReliabilityPolicy
+from sensor_msgs.msg import CompressedImage, Image
 from std_srvs.srv import Trigger
 
 from rmpsam_ros.node import qos
@@ -16,7 +19,8 @@ from rmpsam_ros.node.results import detections
 
 SOURCES = Path(__file__).resolve().parents[2] / "rmpsam_ros" / "node"
 RELIABLE, LATCHED = "reliable, keep last 5", "reliable, latched, keep last 1"
-IMAGES, DEPTH = "best effort, keep last 1", "best effort, keep last 5"
+IMAGES, DEPTH = "reliable, keep last 1", "best effort, keep last 5"
+CALIBRATION = "best effort, keep last 1"
 REQUESTS = "reliable, keep last 1000"
 ANSWERED = 30  # clients at the same moment, three times what a service keeps by default
 
@@ -43,7 +47,7 @@ WITH_VISION_MSGS = {
 }
 SUBSCRIPTIONS = {
     "/image": IMAGES,
-    "/camera_info": IMAGES,
+    "/camera_info": CALIBRATION,
     "/depth": DEPTH,
     "/rmpsam/click": RELIABLE,
     "/image_mouse_left": RELIABLE,
@@ -122,3 +126,69 @@ def test_every_client_of_reset_tracks_is_answered(make_node, ros, wait_for):
         executor.shutdown()
         thread.join(60.0)
         clients.destroy_node()
+
+
+@pytest.mark.parametrize(
+    ("wanted", "used"),
+    [("best_effort", "BEST_EFFORT"), ("reliable", "RELIABLE"), ("auto", "RELIABLE")],
+)
+def test_images_are_asked_for_as_the_parameter_says(make_node, wanted, used):
+    profile = make_node(autostart=False, image_reliability=wanted).cameras[0].profile
+    assert profile.reliability.name == used and profile.depth == 1
+
+
+@pytest.mark.parametrize("order", [("RELIABLE", "BEST_EFFORT"), ("BEST_EFFORT", "RELIABLE")])
+def test_cameras_of_both_kinds_are_heard_whichever_comes_first(
+    make_node, listener, wait_for, wait_for_status, order
+):
+    camera = make_node().cameras[0]
+    wait_for(lambda: camera.active, "the active state")
+    kinds = []
+    for reliability in order:
+        before = camera.slot.received
+        profile = qos.QoSProfile(depth=1, reliability=ReliabilityPolicy[reliability])
+        images = listener.publisher(Image, "/image", profile)
+        wait_for(
+            lambda images=images, before=before: (
+                images.publish(Image()) or camera.slot.received > before
+            ),
+            f"an image of a {reliability} camera",
+        )
+        kinds.append(camera.profile.reliability.name)
+        listener.node.destroy_publisher(images)
+    assert kinds == [order[0], "BEST_EFFORT"], "best effort stays, once it was needed"
+
+
+def test_with_both_subscriptions_an_image_counts_once(make_node, listener, wait_for):
+    camera = make_node().cameras[0]
+    wait_for(lambda: camera.active, "the active state")
+    assert camera.hear_best_effort() and camera.hear_best_effort()
+    images = listener.publisher(Image, "/image", 10)
+    wait_for(lambda: images.get_subscription_count() == 2, "both subscriptions")
+    for _ in range(5):
+        before = camera.slot.received
+        images.publish(Image())
+        wait_for(lambda before=before: camera.slot.received > before, "the image")
+        time.sleep(0.1)  # for the other one
+        assert camera.slot.received == before + 1
+
+
+@pytest.mark.parametrize(
+    "chosen",
+    [
+        {"image_reliability": "reliable"},
+        {"qos_overrides./image.subscription.reliability": "reliable"},
+    ],
+)
+def test_what_the_user_chose_is_not_changed(make_node, listener, wait_for_status, chosen):
+    camera = make_node(**chosen).cameras[0]
+    profile = qos.QoSProfile(depth=1, reliability=ReliabilityPolicy.BEST_EFFORT)
+    listener.node.create_publisher(Image, "/image", profile)
+    wait_for_status("input", {2}, "best effort cannot serve reliable")
+    assert camera.profile.reliability is ReliabilityPolicy.RELIABLE
+
+
+def test_a_camera_of_the_other_transport_is_named(make_node, listener, wait_for_status):
+    make_node(input_timeout=0.2)
+    listener.node.create_publisher(CompressedImage, "/image/compressed", 1)
+    wait_for_status("input", {2}, "on /image/compressed there are: set image_transport")

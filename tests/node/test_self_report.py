@@ -33,6 +33,8 @@ class Robot:
             subscription=SimpleNamespace(
                 topic_name="/image", qos_profile=qos.image_input(), msg_type=Image
             ),
+            profile=qos.image_input(),
+            hear_best_effort=lambda: False,
             slot=SimpleNamespace(received=0, dropped=0),
             statistics=CameraStatistics(),
             losses=TransportLosses(),
@@ -43,6 +45,7 @@ class Robot:
         monkeypatch.setattr(
             self_report.topic_health, "subscription_peers", lambda *_: list(self.peers)
         )
+        monkeypatch.setattr(self_report.topic_health, "other_transport", lambda *_: "")
         monkeypatch.setattr(self_report.time, "monotonic", lambda: self.now)
         log = SimpleNamespace(
             info=self.lines.append, warning=self.lines.append, error=self.lines.append

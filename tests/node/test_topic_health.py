@@ -40,6 +40,24 @@ QUIET = InputState(
             ["40 % of the images sent on /cam/image", "docs/large_images.md"],
         ),
         ({}, Level.WARN, "no publisher", ["/cam/image", "no publisher", "-r front/image:="]),
+        (
+            {"silent_for": 0.1, "publishers": (GOOD,), "received": 5, "lost": 0.4},
+            Level.WARN,
+            "losses",
+            ["the camera offers more: set image_reliability to reliable"],
+        ),
+        (
+            {"beside": "/cam/image/compressed"},
+            Level.ERROR,
+            "other transport",
+            ["on /cam/image/compressed there are: set image_transport to compressed"],
+        ),
+        (
+            {"topic": "/cam/image/compressed", "beside": "/cam/image"},
+            Level.ERROR,
+            "other transport",
+            ["set image_transport to raw"],
+        ),
         ({"publishers": (GOOD,)}, Level.WARN, "no first image", ["/driver", "large images"]),
         (
             {"publishers": (GOOD,), "received": 9},
@@ -86,6 +104,17 @@ def test_input_problems(changes, level, kind, words):
 )
 def test_no_input_problem(changes):
     assert input_problem(replace(QUIET, **changes)) is None
+
+
+@pytest.mark.parametrize(
+    "changes", [{"publishers": (BAD,)}, {"publishers": (GOOD,), "wants": "reliable, keep last 1"}]
+)
+def test_reliable_is_proposed_only_where_it_is_offered_and_not_asked_for(changes):
+    quiet = replace(QUIET, silent_for=0.1, received=5, lost=0.4, **changes)
+    if BAD in quiet.publishers:
+        quiet = replace(quiet, publishers=(replace(BAD, conflict=""),))
+    problem = input_problem(quiet)
+    assert problem.kind == "losses" and "image_reliability" not in problem.text
 
 
 def test_output_problem_names_topic_subscriber_reason_and_remedy():

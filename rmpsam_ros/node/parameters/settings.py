@@ -41,6 +41,7 @@ class Settings:
     # Topics
     cameras: str
     image_transport: str
+    image_reliability: str
     damaged_images: str
     mono16_white: int
     input_timeout: float

@@ -221,6 +221,14 @@ NODE_PARAMETERS: dict[str, tuple[Parameter, ...]] = {
             choices=("raw", "compressed"),
         ),
         Parameter(
+            "image_reliability",
+            "auto",
+            "How images are asked for. reliable: what is lost in the middleware is sent again, "
+            "and a camera that sends best effort is not heard. best_effort: every camera is "
+            "heard. auto: reliable, and best effort from when a camera is found that sends so.",
+            choices=("auto", "reliable", "best_effort"),
+        ),
+        Parameter(
             "damaged_images",
             "refuse",
             "What is done with a JPEG whose data is damaged, so that the decoder makes up some of "
