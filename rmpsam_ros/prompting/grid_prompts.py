@@ -120,7 +120,8 @@ def grid_steps(
         candidates.add(logits[good, mask], iou[good, mask], prompts, keep)
         if (yield Step.PAUSE):
             break
-    best_first = np.argsort(-np.array(candidates.iou), kind="stable")
+    # Of equally certain ones the first of the grid, however late it was asked for.
+    best_first = np.lexsort((np.array(candidates.prompt), -np.array(candidates.iou)))
     boxes = np.array(candidates.boxes).reshape(-1, 4)[best_first]
     return candidates.result(best_first[distinct_boxes(boxes, keep.box_iou)])
 
