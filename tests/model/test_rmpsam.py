@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from rmpsam_ros.model import MODEL_CONFIGS, RmpSam, build_model
+from rmpsam_ros.model.pixels import Pixels
 
 
 def close(a: Tensor, b: Tensor, tolerance: float = 1e-9) -> bool:
@@ -259,7 +260,8 @@ def test_no_gradient_flows_through_the_hard_mask(r18: RmpSam) -> None:
     """The first masks only select pixels, so the start masks have no other use."""
     stage = r18.decoder.stages[0]
     logits = torch.randn(1, 100, 64, requires_grad=True)
-    stage(torch.rand(1, 256, 64), torch.rand(1, 100, 256), logits, 100).sum().backward()
+    pixels = Pixels(torch.rand(1, 256, 64), (8, 8))
+    stage(pixels, torch.rand(1, 100, 256), logits, 100).sum().backward()
     assert logits.grad is None
 
 
