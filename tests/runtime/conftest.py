@@ -85,8 +85,3 @@ def graphs(
         )
 
     return graph
-
-
-@pytest.fixture(scope="session", autouse=True)
-def _two_threads() -> None:
-    torch.set_num_threads(2)

@@ -97,7 +97,7 @@ def test_the_demo_model_in_bf16_agrees_with_fp32(frames, tmp_path):
         engine="openvino",
         precision="bf16",
         device="cpu",
-        num_threads=2,
+        num_threads=1,
         cache_folder=str(tmp_path),
     )
     num_classes = label_set_of(config, "").num_classes

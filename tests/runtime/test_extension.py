@@ -31,7 +31,7 @@ CPU = torch.device("cpu")
 @pytest.fixture
 def config(tmp_path, monkeypatch) -> EngineConfig:
     monkeypatch.setattr(panoptic_network, "CHECK_FRAMES", 1)
-    return EngineConfig(device="cpu", num_threads=2, cache_folder=str(tmp_path / "cache"))
+    return EngineConfig(device="cpu", num_threads=1, cache_folder=str(tmp_path / "cache"))
 
 
 @pytest.fixture

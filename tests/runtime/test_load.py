@@ -61,7 +61,7 @@ def compared(monkeypatch) -> list[str]:
 
 def load(lines: list[str] | None = None, **options: Any) -> Any:
     return load_engine(
-        EngineConfig(device="cpu", num_threads=2, **options),
+        EngineConfig(device="cpu", num_threads=1, **options),
         CLASSES,
         (lines if lines is not None else []).append,
     )
@@ -157,7 +157,7 @@ def test_a_failure_inside_the_build_gives_way_to_the_next_engine(monkeypatch, tm
     ],
 )
 def test_what_cannot_be_used_is_said_in_one_line(options, what, cache_folder):
-    options = {"num_threads": 2, "device": "cpu", **options}
+    options = {"num_threads": 1, "device": "cpu", **options}
     with pytest.raises(EngineError, match=what) as caught:
         load_engine(EngineConfig(cache_folder=cache_folder, **options), CLASSES)
     assert "\n" not in str(caught.value)

@@ -37,7 +37,7 @@ def load(graph, precision: str, mode: str = WHOLE) -> PanopticEngine:
         computes=frozenset({"encoder", "frame"}),
         stages={"frame": ("encoder", "decoder")},
     )
-    store = SimpleNamespace(network=network, graph=graph, num_threads=2)
+    store = SimpleNamespace(network=network, graph=graph, num_threads=1)
     return PanopticEngine(OpenVINO().load(store, precision, mode), INFO)
 
 
