@@ -8,7 +8,6 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-import torch
 
 from rmpsam_ros.export import ExportForm, export_graph, exporter_key
 from rmpsam_ros.model import RmpSam, build_model, load_random_weights, random_text_embeddings
