@@ -312,7 +312,7 @@ def test_cameras_on_the_real_network():
             PipelineConfig(network=EngineConfig(weights="/no.pth", text_embeddings="/no.npy")),
             "/no.pth",
         ),
-        (PipelineConfig(network=EngineConfig(weights="/no.pth")), "text_embeddings"),
+        (PipelineConfig(network=EngineConfig(weights="/no.pth")), "does not exist"),
         (PipelineConfig(prompting=PromptingConfig(engine="abacus")), "mobile_sam"),
     ],
 )
