@@ -150,9 +150,9 @@ def test_a_failure_inside_the_build_gives_way_to_the_next_engine(monkeypatch, tm
         ({"precision": "fp8"}, "'fp8' is unknown"),
         ({"engine": "torch", "precision": "int8"}, "no precision 'int8' here"),
         ({"num_threads": -1}, "num_threads is -1"),
-        ({"weights": "/no/file.pth"}, "need a class table"),
-        ({"weights": "/no/file.safetensors"}, "not a file"),
-        ({"weights": "/no/file.pth", "text_embeddings": "/no/table.npy"}, "not a file"),
+        ({"weights": "/no/file.safetensors"}, "does not exist"),
+        ({"weights": "/no/file.pth", "text_embeddings": "/no/table.npy"}, "does not exist"),
+        ({"weights": "/"}, "not a file"),
         ({"text_embeddings": "/no/table.npy"}, "set both or neither"),
     ],
 )
