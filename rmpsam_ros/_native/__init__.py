@@ -26,6 +26,11 @@ _POINTER = ctypes.c_void_p
 _INT, _LONG = ctypes.c_int32, ctypes.c_int64
 _SIGNATURES = {
     "rmpsam_fuse": [*3 * [_POINTER], _INT, _POINTER, _INT, *7 * [_POINTER]],
+    "rmpsam_shared_cells": [*2 * [_POINTER], *5 * [_INT], *2 * [_POINTER]],
+    "rmpsam_tidy_runs": [
+        *(*2 * [_POINTER], _LONG, *2 * [_INT], _POINTER, _INT, ctypes.c_double, *3 * [_LONG]),
+        *5 * [_POINTER],
+    ],
     "rmpsam_relabel_runs": [*2 * [_POINTER], _LONG, _POINTER, _INT, *3 * [_POINTER]],
     "rmpsam_paint_runs": [*2 * [_POINTER], _LONG, _INT, _LONG, _POINTER],
     "rmpsam_binary_mask": [_POINTER, _POINTER, _INT, _INT, _POINTER, _INT, *4 * [_POINTER]],
@@ -111,6 +116,68 @@ def fuse(
         *(codes, lengths, ctypes.byref(runs), won, boxes, claimed, finite),
     )
     return _first_runs(codes, lengths, runs), won, boxes, claimed, finite
+
+
+def shared_cells(
+    logits: NDArray[np.float32], selection: NDArray[np.int32], size: tuple[int, int]
+) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
+    """Count the cells with a logit above 0 that every two queries have in common.
+
+    All arrays are C-contiguous.
+
+    Args:
+        logits: (N, h, w).
+        selection: (K,), the queries that count.
+        size: height and width of the part of the grids that counts, from the top left.
+
+    Returns:
+        shared (K, K), of which the diagonal is the area of each query, and finite (K,).
+    """
+    count = len(selection)
+    shared = np.empty((count, count), np.int64)
+    finite = np.empty(count, np.bool_)
+    _call(
+        "rmpsam_shared_cells",
+        *(logits, selection, count, *logits.shape[1:], *size, shared, finite),
+    )
+    return shared, finite
+
+
+def tidy_runs(
+    runs: Runs,
+    size: tuple[int, int],
+    is_thing: NDArray[np.bool_],
+    min_piece: float,
+    min_area: int,
+    max_speck: int,
+    max_hole: int,
+) -> tuple[Runs, NDArray[np.int64], NDArray[np.int32]]:
+    """Tidy a label map by its connected parts; label 0 is nothing.
+
+    Parts of a thing smaller than ``min_piece`` of its largest part become 0, and so do all
+    segments that then have fewer than ``min_area`` pixels. Then parts of stuff of at most
+    ``max_speck`` pixels, and of 0 of at most ``max_hole`` pixels, get the label that they share
+    the longest border with.
+
+    Args:
+        runs: values (R,) and lengths (R,) of the map.
+        size: (H, W).
+        is_thing: (V,) by label, V above every value; False for label 0.
+
+    Returns:
+        The runs of the new map; pixels (V,) and boxes (V, 4), x_min, y_min, x_max, y_max,
+        exclusive, by label.
+    """
+    count = len(is_thing)
+    values, lengths, written = _room_for_runs(len(runs[0]) + size[0])
+    areas = np.empty(count, np.int64)
+    boxes = np.empty((count, 4), np.int32)
+    _call(
+        "rmpsam_tidy_runs",
+        *(*runs, len(runs[0]), *size, is_thing, count, min_piece, min_area, max_speck, max_hole),
+        *(values, lengths, ctypes.byref(written), areas, boxes),
+    )
+    return _first_runs(values, lengths, written), areas, boxes
 
 
 def relabel_runs(runs: Runs, table: NDArray[np.uint16]) -> Runs:

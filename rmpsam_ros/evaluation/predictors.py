@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rmpsam_ros.segmentation.labels import LabelSet
-from rmpsam_ros.segmentation.panoptic import PanopticResult
+from rmpsam_ros.segmentation.results import PanopticResult
 
 
 class Promptable(Protocol):

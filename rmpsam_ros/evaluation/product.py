@@ -8,8 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rmpsam_ros.pipeline import FrameResult, Pipeline, PromptedMask
-from rmpsam_ros.segmentation.panoptic import PanopticResult
 from rmpsam_ros.segmentation.prompt_types import FOREGROUND, ObjectPrompt
+from rmpsam_ros.segmentation.results import PanopticResult
 from rmpsam_ros.segmentation.run_length import decode_mask
 
 DAVIS_RATE = 24.0  # frames per second of the videos that DAVIS was cut from

@@ -23,8 +23,9 @@ from rmpsam_ros.model.prompt_encoder import POINT_HALF_SIZE
 from rmpsam_ros.model.sam import ImageEmbedding, PromptModel
 from rmpsam_ros.model.sam import transforms as sam_transforms
 from rmpsam_ros.segmentation.labels import LabelSet
-from rmpsam_ros.segmentation.panoptic import FusionConfig, PanopticResult, fuse_panoptic
+from rmpsam_ros.segmentation.panoptic import FusionConfig, fuse_panoptic
 from rmpsam_ros.segmentation.preprocess import Letterbox, preprocess
+from rmpsam_ros.segmentation.results import PanopticResult
 
 _MASKS_AT_ONCE = 25
 

@@ -8,7 +8,7 @@ import numpy as np
 
 from rmpsam_ros.data.samples import Sample, stack_masks
 from rmpsam_ros.segmentation.overlap import mask_ious
-from rmpsam_ros.segmentation.panoptic import PanopticResult
+from rmpsam_ros.segmentation.results import PanopticResult
 
 
 class ShownObjects:

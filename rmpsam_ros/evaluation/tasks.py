@@ -22,7 +22,7 @@ from rmpsam_ros.evaluation.semantic import MeanIou
 from rmpsam_ros.evaluation.shown import ShownObjects
 from rmpsam_ros.segmentation.labels import LabelSet
 from rmpsam_ros.segmentation.overlap import mask_iou
-from rmpsam_ros.segmentation.panoptic import PanopticResult
+from rmpsam_ros.segmentation.results import PanopticResult
 
 _IGNORE = -1
 TASKS = ("panoptic", "semantic", "recall", "interactive")

@@ -6,7 +6,21 @@ from rmpsam_ros import defaults
 from rmpsam_ros.prompting import PromptingConfig
 from rmpsam_ros.runtime import EngineConfig
 from rmpsam_ros.segmentation.panoptic import FusionConfig
+from rmpsam_ros.segmentation.tidying import TidyConfig
 from rmpsam_ros.tracking import TrackerConfig
+
+
+def default_tidying() -> TidyConfig:
+    """Return what is tidied by default; the official post-processing does none of it."""
+    return TidyConfig(
+        any_thing=defaults.ANY_THING,
+        duplicate_iou=defaults.DUPLICATE_IOU,
+        thing_bonus=defaults.THING_BONUS,
+        min_piece=defaults.MIN_PIECE,
+        min_area=defaults.MIN_AREA,
+        max_speck=defaults.MAX_SPECK,
+        max_hole=defaults.MAX_HOLE,
+    )
 
 
 class PipelineError(RuntimeError):
@@ -35,7 +49,9 @@ class PipelineConfig:
     long_side: int = defaults.LONG_SIDE
     short_side: int = defaults.SHORT_SIDE
     fusion: FusionConfig = field(
-        default_factory=lambda: FusionConfig(defaults.SCORE_THRESHOLD, defaults.OVERLAP_THRESHOLD)
+        default_factory=lambda: FusionConfig(
+            defaults.SCORE_THRESHOLD, defaults.OVERLAP_THRESHOLD, tidy=default_tidying()
+        )
     )
     tracker: TrackerConfig = field(default_factory=TrackerConfig)
     prompting: PromptingConfig = field(default_factory=PromptingConfig)

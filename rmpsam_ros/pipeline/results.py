@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rmpsam_ros.prompting import PromptedMask
-from rmpsam_ros.segmentation.panoptic import PanopticResult
+from rmpsam_ros.segmentation.results import PanopticResult
 from rmpsam_ros.segmentation.run_length import RunLengthMask
 from rmpsam_ros.tracking import Track
 

@@ -9,8 +9,9 @@ import torch
 from numpy.typing import NDArray
 
 from rmpsam_ros.segmentation.labels import LabelSet
-from rmpsam_ros.segmentation.panoptic import FusionConfig, PanopticResult
+from rmpsam_ros.segmentation.panoptic import FusionConfig
 from rmpsam_ros.segmentation.preprocess import Letterbox
+from rmpsam_ros.segmentation.results import PanopticResult
 
 ChannelOrder: TypeAlias = Literal["rgb", "bgr"]
 

@@ -11,8 +11,16 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 
 from rmpsam_ros.segmentation.labels import LabelSet
-from rmpsam_ros.segmentation.panoptic import FusionConfig, PanopticResult, SegmentBuilder
+from rmpsam_ros.segmentation.panoptic import (
+    FusionConfig,
+    SegmentBuilder,
+    candidates,
+    finished,
+    things_among,
+)
 from rmpsam_ros.segmentation.preprocess import MEAN, STD, Letterbox, fit
+from rmpsam_ros.segmentation.results import PanopticResult
+from rmpsam_ros.segmentation.tidying import cells_of_image, distinct_queries
 
 CHUNK = 8  # queries whose masks are upsampled together: bounds the memory
 
@@ -54,12 +62,20 @@ def fuse_on_device(
     Args:
         class_logits: (N, C + 1) float32; mask_logits: (N, h, w) float32.
     """
-    probabilities = class_logits.softmax(dim=1)
-    scores, class_ids = probabilities.max(dim=1)
-    takes_part = (class_ids < label_set.num_classes) & (scores > config.score_threshold)
-    queries = takes_part.nonzero()[:, 0]
+    all_classes, all_scores, chosen = candidates(class_logits.cpu().numpy(), label_set, config)
+    is_thing = things_among(all_classes, label_set)
+    if config.tidy.duplicate_iou:
+        shared, known = _shared_cells(mask_logits, chosen, geometry)
+        shared, chosen = shared[np.ix_(known, known)], chosen[known]
+        chosen = distinct_queries(chosen, all_scores, is_thing, shared, config.tidy)
+    device = mask_logits.device
+    class_ids, scores, strengths = (
+        torch.from_numpy(values).to(device)
+        for values in (all_classes, all_scores, config.tidy.strengths(all_scores, is_thing))
+    )
+    queries = torch.from_numpy(chosen).long().to(device)
     while len(queries):
-        fusion = _Fusion(mask_logits[queries], scores[queries], geometry)
+        fusion = _Fusion(mask_logits[queries], strengths[queries], geometry)
         if bool(fusion.finite.all()):
             break
         queries = queries[fusion.finite]
@@ -82,11 +98,23 @@ def fuse_on_device(
     for place, (query, class_id, score, area, kept_area, claimed, box) in enumerate(rows):
         if area == 0 or claimed == 0 or area / claimed < config.overlap_threshold:
             continue
-        if kept_area == 0 or (config.class_ids is not None and class_id not in config.class_ids):
+        if kept_area == 0:
             continue
         table[place] = builder.add(class_id, score, kept_area, tuple(box), query)
     id_map = fusion.id_map(torch.from_numpy(table), config.filter_low_score)
-    return PanopticResult(id_map, tuple(builder.segments))
+    return finished(PanopticResult(id_map, tuple(builder.segments)), config)
+
+
+def _shared_cells(
+    mask_logits: torch.Tensor, queries: NDArray[np.int32], geometry: Letterbox
+) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
+    """Do what `segmentation.tidying.shared_cells` does, on the device of the masks."""
+    height, width = cells_of_image(geometry, (mask_logits.shape[1], mask_logits.shape[2]))
+    index = torch.from_numpy(queries).long().to(mask_logits.device)
+    cells = mask_logits[index, :height, :width].flatten(1)
+    masks = (cells > 0).float()  # sums below 2^24 are exact
+    shared = (masks @ masks.T).round().long()
+    return shared.cpu().numpy(), cells.isfinite().all(dim=1).cpu().numpy()
 
 
 class _Fusion:

@@ -27,8 +27,9 @@ from rmpsam_ros.runtime.executor import Executor
 from rmpsam_ros.runtime.slots import BATCH_SLOTS, PROMPT_SLOTS, slot
 from rmpsam_ros.runtime.steps import DeviceSteps, HostSteps, Steps
 from rmpsam_ros.segmentation.labels import LabelSet
-from rmpsam_ros.segmentation.panoptic import FusionConfig, PanopticResult
+from rmpsam_ros.segmentation.panoptic import FusionConfig
 from rmpsam_ros.segmentation.preprocess import Letterbox
+from rmpsam_ros.segmentation.results import PanopticResult
 
 Image = NDArray[np.float32] | Tensor
 Boxes = NDArray[np.float32]

@@ -10,8 +10,9 @@ from numpy.typing import NDArray
 from rmpsam_ros.runtime.engine import ChannelOrder, EngineError, ObjectOutput
 from rmpsam_ros.runtime.gpu_steps import fuse_on_device, preprocess_on_device
 from rmpsam_ros.segmentation.labels import LabelSet
-from rmpsam_ros.segmentation.panoptic import FusionConfig, PanopticResult, fuse_panoptic
+from rmpsam_ros.segmentation.panoptic import FusionConfig, fuse_panoptic
 from rmpsam_ros.segmentation.preprocess import Letterbox, preprocess
+from rmpsam_ros.segmentation.results import PanopticResult
 
 
 class Steps(ABC):

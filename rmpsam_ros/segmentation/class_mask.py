@@ -7,7 +7,7 @@ from collections.abc import Collection
 import numpy as np
 from numpy.typing import NDArray
 
-from rmpsam_ros.segmentation.panoptic import PanopticResult
+from rmpsam_ros.segmentation.results import PanopticResult
 
 
 def class_mask(

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from rmpsam_ros import _native
 from rmpsam_ros.segmentation.captions import make_caption
 from rmpsam_ros.segmentation.labels import LabelSet
-from rmpsam_ros.segmentation.panoptic import PanopticResult, Segment
+from rmpsam_ros.segmentation.results import PanopticResult, Segment
 from rmpsam_ros.segmentation.run_length import Box
 
 OPACITY = 115  # of 256

@@ -6,8 +6,7 @@ Source: docs/reference/rmpsam.md, section 11.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
-from typing import TypeVar
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,95 +14,18 @@ from numpy.typing import NDArray
 from rmpsam_ros import _native
 from rmpsam_ros.segmentation.labels import LabelSet
 from rmpsam_ros.segmentation.preprocess import Letterbox
-from rmpsam_ros.segmentation.run_length import Box, Runs, decode_id_map, encode_id_map
+from rmpsam_ros.segmentation.results import PanopticResult, Segment
+from rmpsam_ros.segmentation.run_length import Box
+from rmpsam_ros.segmentation.tidying import (
+    TidyConfig,
+    distinct_queries,
+    joined_things,
+    only,
+    shared_cells,
+    tidied,
+)
 
 MAX_QUERIES = 32767  # two pixel codes for each must fit into 16 bits
-
-
-@dataclass(frozen=True, slots=True)
-class Segment:
-    """One thing, or all pixels of one stuff class.
-
-    Attributes:
-        id: value in the id map, from 1.
-        score: class probability, 0 to 1.
-        area: pixels.
-        box: tight (x_min, y_min, x_max, y_max), right and bottom exclusive.
-        query: index of its object query; of merged stuff, the one with the largest area, which
-            also gives the score.
-    """
-
-    id: int
-    class_id: int
-    is_thing: bool
-    score: float
-    area: int
-    box: Box
-    query: int
-
-
-Value = TypeVar("Value", bound=np.generic)
-
-
-class PanopticResult:
-    """An id map, 0 where there is no segment, and its segments by ascending id.
-
-    The map is held as an array, as run lengths, or as both: each is made from the other when it
-    is asked for first.
-
-    Attributes:
-        size: (height, width) of the map, pixels.
-        segments: by ascending id.
-    """
-
-    def __init__(self, id_map: NDArray[np.uint16], segments: tuple[Segment, ...]) -> None:
-        """id_map: (H, W) uint16."""
-        self.size: tuple[int, int] = (id_map.shape[0], id_map.shape[1])
-        self.segments = segments
-        self._id_map: NDArray[np.uint16] | None = id_map
-        self._runs: Runs | None = None
-
-    @classmethod
-    def from_runs(
-        cls, runs: Runs, size: tuple[int, int], segments: tuple[Segment, ...]
-    ) -> PanopticResult:
-        """Make a result from the run lengths of an id map of this size (height, width)."""
-        result = cls.__new__(cls)
-        result.size, result.segments = size, segments
-        result._id_map, result._runs = None, runs
-        return result
-
-    @property
-    def id_map(self) -> NDArray[np.uint16]:
-        """The id of every pixel, (H, W) uint16."""
-        if self._id_map is None:
-            self._id_map = decode_id_map(*self.runs, *self.size)
-        return self._id_map
-
-    @property
-    def runs(self) -> Runs:
-        """The id map as run lengths, (R,) ids and (R,) lengths, row by row over the image."""
-        if self._runs is None:
-            assert self._id_map is not None
-            self._runs = encode_id_map(self._id_map)
-        return self._runs
-
-    def painted(self, table: NDArray[Value], out: NDArray[Value] | None = None) -> NDArray[Value]:
-        """An image (H, W) with the entry of ``table`` (uint8 or uint16) for the id of every pixel.
-
-        Args:
-            out: (H, W) of the same type, C-contiguous: written to and returned; None: a new array.
-        """
-        # Runs are long: writing them is twenty times faster than looking every pixel up.
-        ids, lengths = self.runs
-        image = np.empty(self.size, table.dtype) if out is None else out
-        if image.shape != self.size or image.dtype != table.dtype or not image.flags.c_contiguous:
-            raise ValueError(
-                f"out must be {table.dtype} {self.size}, C-contiguous, got {image.dtype} "
-                f"{image.shape}"
-            )
-        _native.paint_runs(table[ids], lengths, image)
-        return image
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,12 +39,14 @@ class FusionConfig:
         filter_low_score: a segment keeps only pixels with mask probability >= 0.5.
         class_ids: report only these classes; every class still takes part in the fusion, so that
             what is reported does not depend on what is not. None reports all.
+        tidy: what is done beside the official rules; nothing by default.
     """
 
     score_threshold: float = 0.8
     overlap_threshold: float = 0.8
     filter_low_score: bool = True
     class_ids: frozenset[int] | None = None
+    tidy: TidyConfig = field(default_factory=TidyConfig)
 
     def __post_init__(self) -> None:
         for name in ("score_threshold", "overlap_threshold"):
@@ -194,15 +118,18 @@ def fuse_panoptic(
     Source: docs/reference/rmpsam.md, section 11.
     """
     check_logits(class_logits, mask_logits, label_set)
-    probabilities = class_probabilities(class_logits)
-    class_ids, scores = probabilities.argmax(axis=1), probabilities.max(axis=1)
-    takes_part = (class_ids < label_set.num_classes) & (scores > config.score_threshold)
-    queries = np.flatnonzero(takes_part).astype(np.int32)
+    class_ids, scores, queries = candidates(class_logits, label_set, config)
     sizes = geometry.kernel_sizes(mask_logits.shape[1:])
     mask_logits = np.ascontiguousarray(mask_logits)
+    is_thing = things_among(class_ids, label_set)
+    if config.tidy.duplicate_iou:
+        shared, finite = shared_cells(mask_logits, queries, geometry)
+        shared, queries = shared[np.ix_(finite, finite)], queries[finite]
+        queries = distinct_queries(queries, scores, is_thing, shared, config.tidy)
+    strengths = config.tidy.strengths(scores, is_thing)
     while queries.size:
         codes, won, boxes, claimed, finite = _native.fuse(
-            mask_logits, queries, scores[queries], sizes
+            mask_logits, queries, strengths[queries], sizes
         )
         if finite.all():
             break
@@ -219,12 +146,44 @@ def fuse_panoptic(
         if sum(areas) == 0 or claim == 0 or sum(areas) / claim < config.overlap_threshold:
             continue
         area = sum(areas[:kept])
-        if area == 0 or (config.class_ids is not None and class_id not in config.class_ids):
+        if area == 0:
             continue
         box = _union([code_boxes[code] for code in range(kept) if areas[code]])
         table[k, :kept] = builder.add(class_id, float(scores[query]), area, box, query)
     runs = _native.relabel_runs(codes, table.ravel())
-    return PanopticResult.from_runs(runs, geometry.image_size, tuple(builder.segments))
+    result = PanopticResult.from_runs(runs, geometry.image_size, tuple(builder.segments))
+    return finished(result, config)
+
+
+def finished(result: PanopticResult, config: FusionConfig) -> PanopticResult:
+    """Return a result tidied, and then with the classes that are to be reported."""
+    result = tidied(result, config.tidy)
+    if config.class_ids is None:
+        return result
+    return only(result, [s for s in result.segments if s.class_id in config.class_ids])
+
+
+def candidates(
+    class_logits: NDArray[np.float32], label_set: LabelSet, config: FusionConfig
+) -> tuple[NDArray[np.intp], NDArray[np.float32], NDArray[np.int32]]:
+    """Return class and score of all queries, both (N,), and which take part in the fusion, (K,).
+
+    Args:
+        class_logits: (N, C + 1).
+    """
+    probabilities = class_probabilities(class_logits)
+    if config.tidy.any_thing:
+        probabilities = joined_things(probabilities, label_set)
+        probabilities = probabilities[:, :-1]  # the threshold alone says what is nothing
+    class_ids, scores = probabilities.argmax(axis=1), probabilities.max(axis=1)
+    takes_part = (class_ids < label_set.num_classes) & (scores > config.score_threshold)
+    return class_ids, scores, np.flatnonzero(takes_part).astype(np.int32)
+
+
+def things_among(class_ids: NDArray[np.intp], label_set: LabelSet) -> NDArray[np.bool_]:
+    """Tell which of the classes (N,) are things; "none" is not."""
+    is_thing = [label.is_thing for label in label_set.labels]
+    return np.array([*is_thing, False])[class_ids]
 
 
 class SegmentBuilder:

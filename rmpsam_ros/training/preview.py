@@ -14,8 +14,9 @@ from rmpsam_ros.data import ClipSet
 from rmpsam_ros.model import RmpSam
 from rmpsam_ros.segmentation.labels import LabelSet
 from rmpsam_ros.segmentation.overlay import draw_overlay
-from rmpsam_ros.segmentation.panoptic import FusionConfig, PanopticResult, fuse_panoptic
+from rmpsam_ros.segmentation.panoptic import FusionConfig, fuse_panoptic
 from rmpsam_ros.segmentation.preprocess import preprocess
+from rmpsam_ros.segmentation.results import PanopticResult
 from rmpsam_ros.training.batches import Source
 from rmpsam_ros.training.distributed import Process
 

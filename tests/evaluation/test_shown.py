@@ -7,7 +7,7 @@ import pytest
 
 from rmpsam_ros.data.samples import UNNAMED, Sample, stack_masks
 from rmpsam_ros.evaluation.shown import ShownObjects
-from rmpsam_ros.segmentation.panoptic import PanopticResult, Segment
+from rmpsam_ros.segmentation.results import PanopticResult, Segment
 
 SIZE = (40, 40)
 

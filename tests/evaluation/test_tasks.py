@@ -30,8 +30,9 @@ from rmpsam_ros.evaluation.video_objects import (
 )
 from rmpsam_ros.model import build_model
 from rmpsam_ros.segmentation.labels import Label, LabelSet
-from rmpsam_ros.segmentation.panoptic import FusionConfig, PanopticResult, Segment
+from rmpsam_ros.segmentation.panoptic import FusionConfig
 from rmpsam_ros.segmentation.preprocess import Letterbox
+from rmpsam_ros.segmentation.results import PanopticResult, Segment
 from rmpsam_ros.training.network import make_class_table
 from rmpsam_ros.training.state import export_weights
 

@@ -12,8 +12,9 @@ from rmpsam_ros.prompting import Answer, FollowPass, FoundMask, KeptFrame, Promp
 from rmpsam_ros.prompting.refinement import anchor_prompt
 from rmpsam_ros.runtime import EngineInfo
 from rmpsam_ros.segmentation.labels import load_label_set
-from rmpsam_ros.segmentation.panoptic import FusionConfig, PanopticResult, Segment
+from rmpsam_ros.segmentation.panoptic import FusionConfig
 from rmpsam_ros.segmentation.preprocess import Letterbox
+from rmpsam_ros.segmentation.results import PanopticResult, Segment
 from rmpsam_ros.segmentation.run_length import encode_id_map, encode_mask
 from rmpsam_ros.tracking import Track, TrackState
 

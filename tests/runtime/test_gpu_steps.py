@@ -12,6 +12,7 @@ from rmpsam_ros.runtime.steps import DeviceSteps
 from rmpsam_ros.segmentation.labels import Label, LabelSet
 from rmpsam_ros.segmentation.panoptic import FusionConfig, fuse_panoptic
 from rmpsam_ros.segmentation.preprocess import fit, preprocess
+from rmpsam_ros.segmentation.tidying import TidyConfig
 
 CPU = torch.device("cpu")
 DEVICES = ["cpu", pytest.param("cuda", marks=pytest.mark.skipif(
@@ -50,6 +51,9 @@ def assert_equal_but_for_rounding(actual, expected) -> None:
         assert np.abs(np.subtract(a.box, b.box)).max() <= 1
 
 
+TIDY = TidyConfig(True, 0.4, 0.5, 0.3, 0.01, 0.01, 0.01)
+
+
 @pytest.mark.parametrize("device", DEVICES)
 @pytest.mark.parametrize("seed", range(4))
 @pytest.mark.parametrize(
@@ -60,8 +64,10 @@ def assert_equal_but_for_rounding(actual, expected) -> None:
         FusionConfig(score_threshold=0.3, overlap_threshold=0.2, class_ids=frozenset({0, 4})),
         FusionConfig(score_threshold=0.3, overlap_threshold=0.2, class_ids=frozenset()),
         FusionConfig(),
+        FusionConfig(0.3, 0.2, tidy=TIDY),
+        FusionConfig(0.3, 0.2, class_ids=frozenset({0, 4}), tidy=TIDY),
     ],
-    ids=["loose", "no filter", "some classes", "no classes", "official"],
+    ids=["loose", "no filter", "some classes", "no classes", "official", "tidy", "tidy, some"],
 )
 def test_fusion_equals_the_compiled_one(config, seed, device):
     logits, masks = scene(queries=20, seed=seed)

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 import torch.nn.functional as F
+from scipy import ndimage
 
 
 @dataclass
@@ -66,3 +67,50 @@ def panoptic(class_logits, mask_logits, geometry, num_things, config):
             count += 1
             instance[won] = count
     return Panoptic(semantic.numpy(), instance.numpy(), account, margin.numpy())
+
+
+def tidied(ids, is_thing, config):
+    """An id map (H, W) tidied pixel by pixel, by the rules of `TidyConfig`."""
+    ids = ids.astype(np.int64).copy()
+    things = [k for k in np.unique(ids) if k and is_thing[k]]
+    for k in things:
+        parts, areas = _parts(ids == k, corners=True)
+        small = np.flatnonzero(areas < config.min_piece * areas.max()) + 1
+        ids[np.isin(parts, small)] = 0
+    for k in np.unique(ids):
+        if (ids == k).sum() < np.ceil(config.min_area * ids.size):
+            ids[ids == k] = 0
+    number = np.zeros(ids.shape, np.int64)  # parts of all labels together, from 1
+    small = {}  # part -> its label
+    for k in np.unique(ids):
+        parts, areas = _parts(ids == k, corners=k != 0)
+        first = number.max()
+        number[parts > 0] = parts[parts > 0] + first
+        limit = int((config.max_hole if k == 0 else config.max_speck) * ids.size)
+        for place in np.flatnonzero(areas <= limit):
+            if limit and not is_thing[k]:
+                small[int(place + 1 + first)] = k
+    tidy = ids.copy()
+    for part in small:
+        border = _border(number, ids, part, small)
+        if border:
+            most = max(border.values())
+            tidy[number == part] = min(k for k, length in border.items() if length == most)
+    return tidy
+
+
+def _parts(mask, corners):
+    parts, _ = ndimage.label(mask, np.ones((3, 3)) if corners else None)
+    return parts, np.bincount(parts.ravel())[1:]
+
+
+def _border(number, ids, part, small):
+    """Length of the border of a part with every label of parts that are not small."""
+    border = {}
+    rows, columns = np.nonzero(number == part)
+    for y, x in zip(rows.tolist(), columns.tolist(), strict=True):
+        for other in ((y - 1, x), (y + 1, x), (y, x - 1), (y, x + 1)):
+            inside = 0 <= other[0] < ids.shape[0] and 0 <= other[1] < ids.shape[1]
+            if inside and number[other] != part and int(number[other]) not in small:
+                border[int(ids[other])] = border.get(int(ids[other]), 0) + 1
+    return border

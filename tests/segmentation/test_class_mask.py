@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from rmpsam_ros.segmentation.class_mask import class_mask
-from rmpsam_ros.segmentation.panoptic import PanopticResult, Segment
+from rmpsam_ros.segmentation.results import PanopticResult, Segment
 
 ID_MAP = np.array([[0, 1, 1, 2], [3, 3, 1, 2]], np.uint16)
 SEGMENTS = (

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from rmpsam_ros.segmentation.overlay import OPACITY, draw_overlay, segment_color
-from rmpsam_ros.segmentation.panoptic import PanopticResult, Segment
+from rmpsam_ros.segmentation.results import PanopticResult, Segment
 
 
 def result_of(id_map, classes):

@@ -6,12 +6,8 @@ import numpy as np
 import pytest
 
 from rmpsam_ros.segmentation.labels import Label, LabelSet
-from rmpsam_ros.segmentation.panoptic import (
-    PanopticResult,
-    Segment,
-    instance_map,
-    semantic_map,
-)
+from rmpsam_ros.segmentation.panoptic import instance_map, semantic_map
+from rmpsam_ros.segmentation.results import PanopticResult, Segment
 from rmpsam_ros.segmentation.run_length import encode_id_map
 
 TOY = LabelSet("toy", (Label(0, "cup", True, (1, 2, 3)), Label(1, "floor", False, (4, 5, 6))))

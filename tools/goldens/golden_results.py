@@ -21,8 +21,9 @@ from numpy.typing import NDArray
 from rmpsam_ros.model import build_model
 from rmpsam_ros.model.random_weights import load_random_weights, random_text_embeddings
 from rmpsam_ros.segmentation.labels import LabelSet, load_label_set
-from rmpsam_ros.segmentation.panoptic import FusionConfig, PanopticResult, fuse_panoptic
+from rmpsam_ros.segmentation.panoptic import FusionConfig, fuse_panoptic
 from rmpsam_ros.segmentation.preprocess import Letterbox, preprocess, resized_size
+from rmpsam_ros.segmentation.results import PanopticResult
 from rmpsam_ros.tracking import match_clip_queries
 from rmpsam_ros.tracking.clips import clip_size_for, split_clips
 

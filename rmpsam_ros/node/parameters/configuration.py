@@ -8,6 +8,7 @@ from rmpsam_ros.pipeline import PipelineConfig, PromptingConfig
 from rmpsam_ros.runtime import EngineConfig
 from rmpsam_ros.segmentation.labels import LabelSet
 from rmpsam_ros.segmentation.panoptic import FusionConfig
+from rmpsam_ros.segmentation.tidying import TidyConfig
 from rmpsam_ros.tracking import TrackerConfig
 
 
@@ -57,6 +58,15 @@ def fusion_config(settings: Settings, labels: LabelSet) -> FusionConfig:
         score_threshold=settings.score_threshold,
         overlap_threshold=settings.overlap_threshold,
         class_ids=class_ids(settings.classes, labels),
+        tidy=TidyConfig(
+            any_thing=settings.any_thing,
+            duplicate_iou=settings.duplicate_iou,
+            thing_bonus=settings.thing_bonus,
+            min_piece=settings.min_piece,
+            min_area=settings.min_area,
+            max_speck=settings.max_speck,
+            max_hole=settings.max_hole,
+        ),
     )
 
 

@@ -32,6 +32,13 @@ class Settings:
     # Results
     score_threshold: float
     overlap_threshold: float
+    any_thing: bool
+    duplicate_iou: float
+    thing_bonus: float
+    min_piece: float
+    min_area: float
+    max_speck: float
+    max_hole: float
     classes: str
     # Tracks
     confirm_hits: int

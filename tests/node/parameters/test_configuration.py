@@ -12,6 +12,8 @@ from rmpsam_ros.node.parameters.configuration import (
 from rmpsam_ros.node.parameters.settings import Settings, defaults
 from rmpsam_ros.node.parameters.table import ParameterError
 from rmpsam_ros.segmentation.labels import load_label_set
+from rmpsam_ros.segmentation.panoptic import FusionConfig
+from rmpsam_ros.segmentation.tidying import TidyConfig
 
 DEFAULTS = Settings(**defaults())
 LABELS = load_label_set("coco_panoptic")
@@ -58,6 +60,20 @@ def test_single_frames_are_the_default():
 def test_sides_that_are_exchanged_are_refused():
     with pytest.raises(ParameterError, match="short_side is 641; expected at most long_side, 640"):
         pipeline_config(replace(DEFAULTS, short_side=641))
+
+
+def test_the_official_post_processing_is_what_zeros_give():
+    zeros = dict.fromkeys(
+        ("duplicate_iou", "thing_bonus", "min_piece", "min_area", "max_speck", "max_hole"), 0.0
+    )
+    official = {"score_threshold": 0.8, "overlap_threshold": 0.8, "any_thing": False}
+    assert fusion_config(replace(DEFAULTS, **official, **zeros), LABELS) == FusionConfig()
+
+
+def test_what_is_tidied():
+    values = {"any_thing": True, "duplicate_iou": 0.1, "thing_bonus": 0.2, "min_piece": 0.3}
+    values |= {"min_area": 0.4, "max_speck": 0.5, "max_hole": 0.6}
+    assert fusion_config(replace(DEFAULTS, **values), LABELS).tidy == TidyConfig(**values)
 
 
 def test_thresholds_and_classes():

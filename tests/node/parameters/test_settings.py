@@ -6,10 +6,11 @@ from typing import get_type_hints
 import pytest
 
 from rmpsam_ros.node.parameters.camera_source_table import CAMERA_SOURCE_PARAMETERS
-from rmpsam_ros.node.parameters.configuration import pipeline_config
+from rmpsam_ros.node.parameters.configuration import fusion_config, pipeline_config
 from rmpsam_ros.node.parameters.settings import CameraSourceSettings, Settings, defaults
 from rmpsam_ros.node.parameters.table import NODE_PARAMETERS
 from rmpsam_ros.pipeline import PipelineConfig
+from rmpsam_ros.segmentation.labels import load_label_set
 
 PAIRS = [(Settings, NODE_PARAMETERS), (CameraSourceSettings, CAMERA_SOURCE_PARAMETERS)]
 
@@ -33,5 +34,5 @@ def test_the_node_runs_the_pipeline_with_its_own_defaults():
     assert made.prompting == replace(own.prompting, engine="mobile_sam")
     assert made.tracker == own.tracker
     assert (made.long_side, made.short_side) == (own.long_side, own.short_side)
-    thresholds = defaults()["score_threshold"], defaults()["overlap_threshold"]
-    assert thresholds == (own.fusion.score_threshold, own.fusion.overlap_threshold)
+    coco = load_label_set("coco_panoptic")
+    assert fusion_config(Settings(**defaults()), coco) == own.fusion

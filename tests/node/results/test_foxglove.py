@@ -14,7 +14,7 @@ from std_msgs.msg import Header
 from rmpsam_ros.node.results import foxglove
 from rmpsam_ros.segmentation.labels import load_label_set
 from rmpsam_ros.segmentation.overlay import segment_color
-from rmpsam_ros.segmentation.panoptic import Segment
+from rmpsam_ros.segmentation.results import Segment
 from rmpsam_ros.segmentation.run_length import encode_mask
 from rmpsam_ros.tracking import Track, TrackState
 

@@ -14,7 +14,7 @@ from std_msgs.msg import Header
 
 from rmpsam_ros.msg import InstanceTrack, InstanceTrackArray, PanopticSegmentation
 from rmpsam_ros.node.results.messages import MESSAGES, array_field
-from rmpsam_ros.segmentation.panoptic import PanopticResult
+from rmpsam_ros.segmentation.results import PanopticResult
 from rmpsam_ros.segmentation.run_length import decode_id_map, encode_mask
 from rmpsam_ros.tracking import TrackState
 

@@ -1,0 +1,66 @@
+// How much the masks of queries have in common.
+
+#include "kernel_support.hpp"
+
+#include <cmath>
+
+namespace {
+
+using namespace rmpsam;
+
+// One bit for every cell of a grid of logits [height][stride]: whether it is above 0. Returns false
+// if one of them is not finite.
+RMPSAM_CLONES bool pack_signs(const float* grid, int height, int width, int stride, uint64_t* words) {
+  int64_t place = 0;
+  bool all_finite = true;
+  for (int y = 0; y < height; ++y) {
+    const float* row = grid + static_cast<size_t>(y) * stride;
+    for (int x = 0; x < width; x += 64, ++place) {
+      const int count = std::min(64, width - x);
+      uint64_t word = 0;
+      float sum = 0;  // of zeros if all numbers are finite, or NaN
+      for (int i = 0; i < count; ++i) {
+        word |= static_cast<uint64_t>(row[x + i] > 0) << i;
+        sum += row[x + i] * 0.0f;
+      }
+      words[place] = word;
+      all_finite &= sum == 0.0f;
+    }
+  }
+  return all_finite;
+}
+
+RMPSAM_CLONES int64_t count_shared(const uint64_t* a, const uint64_t* b, int64_t words) {
+  int64_t count = 0;
+  for (int64_t i = 0; i < words; ++i) count += __builtin_popcountll(a[i] & b[i]);
+  return count;
+}
+
+}  // namespace
+
+// Cells with a logit above 0 that every two of the selected queries have in common.
+//
+// logits [N][coarse_height][coarse_width], of which the cells of the first height rows and width
+// columns count, for the queries selection [queries]. shared [queries][queries]: the diagonal is
+// the area of each. finite [queries]: 0 if one of a query's logits is NaN or infinite.
+RMPSAM_API int rmpsam_shared_cells(const float* logits, const int32_t* selection, int32_t queries,
+                                   int32_t coarse_height, int32_t coarse_width, int32_t height,
+                                   int32_t width, int64_t* shared, uint8_t* finite) {
+  return rmpsam::guarded([&]() -> int {
+    if (height < 1 || width < 1 || height > coarse_height || width > coarse_width || queries < 0) {
+      return kBadArgument;
+    }
+    const int64_t words = static_cast<int64_t>(height) * ((width + 63) / 64);
+    std::vector<uint64_t> bits(words * queries);
+    for (int q = 0; q < queries; ++q) {
+      const float* grid =
+          logits + static_cast<size_t>(selection[q]) * coarse_height * coarse_width;
+      finite[q] = pack_signs(grid, height, width, coarse_width, bits.data() + q * words);
+      for (int other = 0; other <= q; ++other) {
+        shared[q * queries + other] = shared[other * queries + q] =
+            count_shared(bits.data() + q * words, bits.data() + other * words, words);
+      }
+    }
+    return kOk;
+  });
+}
