@@ -15,6 +15,7 @@ def default_tidying() -> TidyConfig:
     return TidyConfig(
         any_thing=defaults.ANY_THING,
         duplicate_iou=defaults.DUPLICATE_IOU,
+        small_first=defaults.SMALL_FIRST,
         thing_bonus=defaults.THING_BONUS,
         min_piece=defaults.MIN_PIECE,
         min_area=defaults.MIN_AREA,

@@ -20,7 +20,7 @@ from rmpsam_ros.segmentation.panoptic import (
 )
 from rmpsam_ros.segmentation.preprocess import MEAN, STD, Letterbox, fit
 from rmpsam_ros.segmentation.results import PanopticResult
-from rmpsam_ros.segmentation.tidying import cells_of_image, distinct_queries
+from rmpsam_ros.segmentation.tidying import Overlaps, cells_of_image, competitors
 
 CHUNK = 8  # queries whose masks are upsampled together: bounds the memory
 
@@ -63,22 +63,22 @@ def fuse_on_device(
         class_logits: (N, C + 1) float32; mask_logits: (N, h, w) float32.
     """
     all_classes, all_scores, chosen = candidates(class_logits.cpu().numpy(), label_set, config)
-    is_thing = things_among(all_classes, label_set)
-    if config.tidy.duplicate_iou:
-        shared, known = _shared_cells(mask_logits, chosen, geometry)
-        shared, chosen = shared[np.ix_(known, known)], chosen[known]
-        chosen = distinct_queries(chosen, all_scores, is_thing, shared, config.tidy)
-    device = mask_logits.device
-    class_ids, scores, strengths = (
-        torch.from_numpy(values).to(device)
-        for values in (all_classes, all_scores, config.tidy.strengths(all_scores, is_thing))
+    chosen, strength = competitors(
+        chosen,
+        all_scores,
+        things_among(all_classes, label_set),
+        lambda some: _overlaps_of(mask_logits, some, geometry),
+        config.tidy,
     )
-    queries = torch.from_numpy(chosen).long().to(device)
+    queries, class_ids, scores, strengths = (
+        torch.from_numpy(values).to(mask_logits.device)
+        for values in (chosen.astype(np.int64), all_classes, all_scores, strength)
+    )
     while len(queries):
-        fusion = _Fusion(mask_logits[queries], strengths[queries], geometry)
+        fusion = _Fusion(mask_logits[queries], strengths, geometry)
         if bool(fusion.finite.all()):
             break
-        queries = queries[fusion.finite]
+        queries, strengths = queries[fusion.finite], strengths[fusion.finite]
     if not len(queries):
         return PanopticResult(np.zeros(geometry.image_size, np.uint16), ())
     won = fusion.winner_counts(sure_only=False)
@@ -105,16 +105,16 @@ def fuse_on_device(
     return finished(PanopticResult(id_map, tuple(builder.segments)), config)
 
 
-def _shared_cells(
+def _overlaps_of(
     mask_logits: torch.Tensor, queries: NDArray[np.int32], geometry: Letterbox
-) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
-    """Do what `segmentation.tidying.shared_cells` does, on the device of the masks."""
+) -> Overlaps:
+    """Do what `segmentation.tidying.overlaps_of` does, on the device of the masks."""
     height, width = cells_of_image(geometry, (mask_logits.shape[1], mask_logits.shape[2]))
     index = torch.from_numpy(queries).long().to(mask_logits.device)
     cells = mask_logits[index, :height, :width].flatten(1)
     masks = (cells > 0).float()  # sums below 2^24 are exact
-    shared = (masks @ masks.T).round().long()
-    return shared.cpu().numpy(), cells.isfinite().all(dim=1).cpu().numpy()
+    shared = (masks @ masks.T).round().long().cpu().numpy()
+    return Overlaps(shared, cells.isfinite().all(dim=1).cpu().numpy(), height * width)
 
 
 class _Fusion:

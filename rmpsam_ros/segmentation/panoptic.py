@@ -18,10 +18,10 @@ from rmpsam_ros.segmentation.results import PanopticResult, Segment
 from rmpsam_ros.segmentation.run_length import Box
 from rmpsam_ros.segmentation.tidying import (
     TidyConfig,
-    distinct_queries,
+    competitors,
     joined_things,
     only,
-    shared_cells,
+    overlaps_of,
     tidied,
 )
 
@@ -121,19 +121,18 @@ def fuse_panoptic(
     class_ids, scores, queries = candidates(class_logits, label_set, config)
     sizes = geometry.kernel_sizes(mask_logits.shape[1:])
     mask_logits = np.ascontiguousarray(mask_logits)
-    is_thing = things_among(class_ids, label_set)
-    if config.tidy.duplicate_iou:
-        shared, finite = shared_cells(mask_logits, queries, geometry)
-        shared, queries = shared[np.ix_(finite, finite)], queries[finite]
-        queries = distinct_queries(queries, scores, is_thing, shared, config.tidy)
-    strengths = config.tidy.strengths(scores, is_thing)
+    queries, strength = competitors(
+        queries,
+        scores,
+        things_among(class_ids, label_set),
+        lambda chosen: overlaps_of(mask_logits, chosen, geometry),
+        config.tidy,
+    )
     while queries.size:
-        codes, won, boxes, claimed, finite = _native.fuse(
-            mask_logits, queries, strengths[queries], sizes
-        )
+        codes, won, boxes, claimed, finite = _native.fuse(mask_logits, queries, strength, sizes)
         if finite.all():
             break
-        queries = queries[finite]
+        queries, strength = queries[finite], strength[finite]
     if not queries.size:
         return PanopticResult(np.zeros(geometry.image_size, np.uint16), ())
 

@@ -5,8 +5,9 @@ None of it is in the official post-processing, which is what all settings at zer
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -27,7 +28,9 @@ class TidyConfig:
             class the most probable one; otherwise the score is the probability of its class.
         duplicate_iou: of two queries of a kind (things or stuff) whose masks have an IoU above
             this, only the one with the higher score takes part in the fusion.
-        thing_bonus: things compete for pixels with their score times 1 + this.
+        small_first: things compete for pixels with this power of (score / area in tenths of the
+            image), so that the smaller of two lies on top of the larger; 0: with their score.
+        thing_bonus: things compete with 1 + this times as much.
         min_piece: connected parts of a thing that are smaller than this share of its largest part
             are no part of it.
         min_area: segments smaller than this share of the image are left out.
@@ -38,6 +41,7 @@ class TidyConfig:
 
     any_thing: bool = False
     duplicate_iou: float = 0.0
+    small_first: float = 0.0
     thing_bonus: float = 0.0
     min_piece: float = 0.0
     min_area: float = 0.0
@@ -45,7 +49,7 @@ class TidyConfig:
     max_hole: float = 0.0
 
     def __post_init__(self) -> None:
-        for name in ("duplicate_iou", "min_piece", "min_area", "max_speck", "max_hole"):
+        for name in _SHARES:
             value = getattr(self, name)
             if not 0.0 <= value <= 1.0:
                 raise ValueError(f"{name} must be from 0 to 1, got {value}")
@@ -57,12 +61,14 @@ class TidyConfig:
         """Whether `tidied` does anything."""
         return max(self.min_piece, self.min_area, self.max_speck, self.max_hole) > 0.0
 
-    def strengths(
-        self, scores: NDArray[np.float32], is_thing: NDArray[np.bool_]
-    ) -> NDArray[np.float32]:
-        """Return with what queries (N,) compete for pixels, from their scores (N,)."""
-        return np.where(is_thing, np.float32(1.0 + self.thing_bonus), np.float32(1.0)) * scores
+    @property
+    def compares_masks(self) -> bool:
+        """Whether `competitors` looks at the masks."""
+        return max(self.duplicate_iou, self.small_first) > 0.0
 
+
+_SHARES = ("duplicate_iou", "small_first", "min_piece", "min_area", "max_speck", "max_hole")
+_COMMON_AREA = 0.1  # share of the image at which a thing competes with stuff as score with score
 
 MAX_BONUS = 10.0
 
@@ -77,20 +83,31 @@ def joined_things(probabilities: NDArray[np.float32], label_set: LabelSet) -> ND
     return joined
 
 
-def shared_cells(
+class Overlaps(NamedTuple):
+    """What the masks of K queries have in common.
+
+    Attributes:
+        shared: (K, K) cells of the image, the area of each on the diagonal.
+        finite: (K,) bool, whether all logits of a query are finite.
+        cells: how many cells the image has.
+    """
+
+    shared: NDArray[np.int64]
+    finite: NDArray[np.bool_]
+    cells: int
+
+
+def overlaps_of(
     mask_logits: NDArray[np.float32], queries: NDArray[np.int32], geometry: Letterbox
-) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
-    """Count the cells of the image that every two masks have in common.
+) -> Overlaps:
+    """Compare the masks of some queries.
 
     Args:
         mask_logits: (N, h, w) over the padded input, C-contiguous.
         queries: (K,), those that count.
-
-    Returns:
-        shared (K, K), of which the diagonal is the area of each, and finite (K,).
     """
     size = cells_of_image(geometry, (mask_logits.shape[1], mask_logits.shape[2]))
-    return _native.shared_cells(mask_logits, queries, size)
+    return Overlaps(*_native.shared_cells(mask_logits, queries, size), size[0] * size[1])
 
 
 def cells_of_image(geometry: Letterbox, mask_size: tuple[int, int]) -> tuple[int, int]:
@@ -104,24 +121,48 @@ def cells_of_image(geometry: Letterbox, mask_size: tuple[int, int]) -> tuple[int
     return height, width
 
 
-def distinct_queries(
+def competitors(
     queries: NDArray[np.int32],
     scores: NDArray[np.float32],
     is_thing: NDArray[np.bool_],
-    shared: NDArray[np.int64],
+    compare: Callable[[NDArray[np.int32]], Overlaps],
     config: TidyConfig,
-) -> NDArray[np.int32]:
-    """Return those of the queries, (K,) ascending, that repeat no better one of their kind.
+) -> tuple[NDArray[np.int32], NDArray[np.float32]]:
+    """Return which of the queries, (K,) ascending, compete for pixels, and with what strength.
 
     Args:
         scores, is_thing: (N,), of all queries.
-        shared: (K, K), as `shared_cells` returns it.
+        compare: looks at the masks, if that is needed.
     """
+    if not config.compares_masks:
+        return queries, strengths(scores[queries], is_thing[queries], None, config)
+    shared, finite, cells = compare(queries)
+    shared, queries = shared[np.ix_(finite, finite)], queries[finite]
+    kept = _distinct(scores[queries], is_thing[queries], shared, config.duplicate_iou)
+    queries, areas = queries[kept], shared.diagonal()[kept] / cells
+    return queries, strengths(scores[queries], is_thing[queries], areas, config)
+
+
+def _distinct(
+    scores: NDArray[np.float32],
+    is_thing: NDArray[np.bool_],
+    shared: NDArray[np.int64],
+    max_iou: float,
+) -> list[int]:
+    """Return the places, ascending, of queries that repeat no better one of their kind.
+
+    Args:
+        scores, is_thing: (K,).
+        shared: (K, K), as in `Overlaps`.
+        max_iou: 0: none is a repetition.
+    """
+    if not max_iou:
+        return list(range(len(scores)))
     areas = shared.diagonal()
     kept: list[int] = []
     for kind in (True, False):
-        places = np.flatnonzero(is_thing[queries] == kind)
-        places = places[np.argsort(-scores[queries[places]], kind="stable")]
+        places = np.flatnonzero(is_thing == kind)
+        places = places[np.argsort(-scores[places], kind="stable")]
 
         def overlaps(
             one: int, others: NDArray[np.intp], places: NDArray[np.intp] = places
@@ -129,8 +170,31 @@ def distinct_queries(
             first, rest = places[one], places[others]
             return iou(shared[first, rest], areas[first], areas[rest])
 
-        kept += places[distinct(len(places), overlaps, config.duplicate_iou)].tolist()
-    return queries[sorted(kept)]
+        kept += places[distinct(len(places), overlaps, max_iou)].tolist()
+    return sorted(kept)
+
+
+def strengths(
+    scores: NDArray[np.float32],
+    is_thing: NDArray[np.bool_],
+    areas: NDArray[np.floating] | None,
+    config: TidyConfig,
+) -> NDArray[np.float32]:
+    """Return with what queries compete for pixels: (K,), above 0.
+
+    Args:
+        scores, is_thing: (K,).
+        areas: (K,), shares of the image; None: not known, and not needed.
+    """
+    strength = scores
+    if config.small_first and areas is not None:
+        relative = scores * _COMMON_AREA / np.maximum(areas, _LEAST_AREA)
+        strength = np.where(is_thing, relative**config.small_first, scores)
+    bonus = np.where(is_thing, 1.0 + config.thing_bonus, 1.0)
+    return (strength * bonus).astype(np.float32)
+
+
+_LEAST_AREA = 1e-4  # a mask without a cell is as small as this
 
 
 def tidied(result: PanopticResult, config: TidyConfig) -> PanopticResult:

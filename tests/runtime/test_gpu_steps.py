@@ -51,7 +51,7 @@ def assert_equal_but_for_rounding(actual, expected) -> None:
         assert np.abs(np.subtract(a.box, b.box)).max() <= 1
 
 
-TIDY = TidyConfig(True, 0.4, 0.5, 0.3, 0.01, 0.01, 0.01)
+TIDY = TidyConfig(True, 0.4, 0.3, 0.5, 0.3, 0.01, 0.01, 0.01)
 
 
 @pytest.mark.parametrize("device", DEVICES)

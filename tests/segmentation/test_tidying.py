@@ -13,7 +13,7 @@ from rmpsam_ros.segmentation.labels import Label, LabelSet
 from rmpsam_ros.segmentation.panoptic import FusionConfig, fuse_panoptic
 from rmpsam_ros.segmentation.preprocess import fit
 from rmpsam_ros.segmentation.results import PanopticResult, Segment
-from rmpsam_ros.segmentation.tidying import TidyConfig, joined_things, only, shared_cells, tidied
+from rmpsam_ros.segmentation.tidying import TidyConfig, joined_things, only, overlaps_of, tidied
 
 LABELS = LabelSet(
     "toy",
@@ -99,7 +99,7 @@ def test_equals_reference(reference, seed):
 
 def test_nothing_is_tidied_by_default(scenes, coco):
     """The official post-processing is what zeros give: no rule beside it, the goldens' tests."""
-    assert FusionConfig().tidy == TidyConfig(False, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0)
+    assert FusionConfig().tidy == TidyConfig(False, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0)
     assert not TidyConfig().changes_segments
     result = result_of(picture("1021 0101 2220"), {1})
     assert tidied(result, TidyConfig()) is result
@@ -111,7 +111,7 @@ def test_the_pipeline_tidies_by_default():
 
 
 @pytest.mark.parametrize("seed", range(10))
-def test_shared_cells(seed):
+def test_overlaps(seed):
     rng = np.random.default_rng(seed)
     geometry = fit(tuple(rng.integers(20, 300, 2)), (192, 128))
     size = tuple(side // 4 for side in geometry.padded_size)
@@ -121,7 +121,8 @@ def test_shared_cells(seed):
     logits[queries[3], -1, -1] = 0.0
     height, width = (round(side / 4) for side in geometry.resized_size)
     masks = (logits[queries, :height, :width] > 0).reshape(6, -1).astype(int)
-    shared, finite = shared_cells(logits, queries, geometry)
+    shared, finite, cells = overlaps_of(logits, queries, geometry)
+    assert cells == height * width
     assert finite.tolist() == [True, True, False, True, True, True]
     np.testing.assert_array_equal(shared, masks @ masks.T)
 
@@ -171,6 +172,20 @@ def test_things_get_a_bonus():
     result = fused(classes, masks, thing_bonus=1.0)
     assert [segment.query for segment in result.segments] == [0, 1]
     assert result.segments[0].score == pytest.approx(0.6, abs=1e-4)
+
+
+def test_small_things_lie_on_large_ones():
+    classes, masks = logits_for({0: 0.6}, {1: 0.9}), [band(0, 6), band(0, 64)]
+    assert [segment.query for segment in fused(classes, masks).segments] == [1]
+    both = fused(classes, masks, small_first=0.3)
+    assert [(s.query, s.area) for s in both.segments] == [(0, 128 * 24), (1, 128 * 232)]
+    # Things of a tenth of the image compete with stuff by their scores.
+    stuff = logits_for({0: 0.6}, {2: 0.9})
+    wide = [band(0, 8), band(0, 64)]
+    assert [s.query for s in fused(stuff, wide, small_first=0.3).segments] == [1]
+    assert [s.query for s in fused(stuff, masks, small_first=1.0).segments] == [1]
+    small = [band(0, 4), band(0, 64)]
+    assert [s.query for s in fused(stuff, small, small_first=1.0).segments] == [0, 1]
 
 
 def test_the_score_of_any_thing():

@@ -61,6 +61,7 @@ def fusion_config(settings: Settings, labels: LabelSet) -> FusionConfig:
         tidy=TidyConfig(
             any_thing=settings.any_thing,
             duplicate_iou=settings.duplicate_iou,
+            small_first=settings.small_first,
             thing_bonus=settings.thing_bonus,
             min_piece=settings.min_piece,
             min_area=settings.min_area,

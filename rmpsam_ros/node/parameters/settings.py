@@ -34,6 +34,7 @@ class Settings:
     overlap_threshold: float
     any_thing: bool
     duplicate_iou: float
+    small_first: float
     thing_bonus: float
     min_piece: float
     min_area: float

@@ -184,9 +184,18 @@ NODE_PARAMETERS: dict[str, tuple[Parameter, ...]] = {
             range=(0.0, 1.0),
         ),
         Parameter(
+            "small_first",
+            defaults.SMALL_FIRST,
+            "Things compete for pixels with this power of their score divided by their area, so "
+            "that small ones lie on large ones. 0: with their score, as in the official "
+            "evaluation.",
+            Change.LIVE,
+            range=(0.0, 1.0),
+        ),
+        Parameter(
             "thing_bonus",
             defaults.THING_BONUS,
-            "Things compete for pixels with their score times 1 + this. 0: as in the official "
+            "Things compete for pixels with 1 + this times as much. 0: as in the official "
             "evaluation.",
             Change.LIVE,
             range=(0.0, 10.0),

@@ -1,6 +1,6 @@
 """From parameter values to the configuration of the pipeline, without ROS."""
 
-from dataclasses import replace
+from dataclasses import fields, replace
 
 import pytest
 
@@ -63,16 +63,15 @@ def test_sides_that_are_exchanged_are_refused():
 
 
 def test_the_official_post_processing_is_what_zeros_give():
-    zeros = dict.fromkeys(
-        ("duplicate_iou", "thing_bonus", "min_piece", "min_area", "max_speck", "max_hole"), 0.0
-    )
+    names = [field.name for field in fields(TidyConfig) if field.name != "any_thing"]
+    zeros = dict.fromkeys(names, 0.0)
     official = {"score_threshold": 0.8, "overlap_threshold": 0.8, "any_thing": False}
     assert fusion_config(replace(DEFAULTS, **official, **zeros), LABELS) == FusionConfig()
 
 
 def test_what_is_tidied():
-    values = {"any_thing": True, "duplicate_iou": 0.1, "thing_bonus": 0.2, "min_piece": 0.3}
-    values |= {"min_area": 0.4, "max_speck": 0.5, "max_hole": 0.6}
+    values = {"any_thing": True, "duplicate_iou": 0.1, "small_first": 0.7, "thing_bonus": 0.2}
+    values |= {"min_piece": 0.3, "min_area": 0.4, "max_speck": 0.5, "max_hole": 0.6}
     assert fusion_config(replace(DEFAULTS, **values), LABELS).tidy == TidyConfig(**values)
 
 

@@ -111,7 +111,7 @@ def test_documentation_names_every_parameter_and_when_it_changes():
 def test_thresholds_and_overlay_rate_change_while_the_node_runs():
     live = {one.name for one in NODE if one.change is Change.LIVE}
     assert {"score_threshold", "overlap_threshold", "classes", "overlay_rate"} <= live
-    assert {"any_thing", "duplicate_iou", "thing_bonus", "min_piece"} <= live
-    assert {"min_area", "max_speck", "max_hole"} <= live
+    assert {"any_thing", "duplicate_iou", "small_first", "thing_bonus"} <= live
+    assert {"min_piece", "min_area", "max_speck", "max_hole"} <= live
     assert {"max_prompts", "prompt_requests_rate", "prompt_timeout"} <= live
     assert {"input_timeout", "latency_warning"} <= live
