@@ -61,6 +61,11 @@ COMMANDS = (
         "train a network as a configuration says; run it again to go on where it stopped",
     ),
     (
+        "calibrate",
+        "calibrate",
+        "fit the scores of a trained network to the masks that it makes, on a CPU in minutes",
+    ),
+    (
         "distill",
         "distill",
         "let a promptable model turn boxes, or plain images, into a data set of masks",

@@ -10,7 +10,12 @@ from rmpsam_ros import _native
 
 SOURCES = sorted((Path(__file__).parents[2] / "src").glob("*.cpp"))
 PROTOTYPE = re.compile(r"RMPSAM_API\s+(\w+)\s+(rmpsam_\w+)\s*\(([^)]*)\)\s*\{")
-TYPES = {"int32_t": ctypes.c_int32, "int64_t": ctypes.c_int64, "int": ctypes.c_int}
+TYPES = {
+    "int32_t": ctypes.c_int32,
+    "int64_t": ctypes.c_int64,
+    "int": ctypes.c_int,
+    "double": ctypes.c_double,
+}
 
 
 def argument_type(argument):
