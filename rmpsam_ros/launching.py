@@ -20,7 +20,8 @@ from launch_ros.parameter_descriptions import ParameterValue
 from launch_ros.substitutions import FindPackageShare
 
 from rmpsam_ros.node.parameters.overrides import parse_overrides, parse_value
-from rmpsam_ros.node.parameters.table import NODE_PARAMETERS, Parameter, Value
+from rmpsam_ros.node.parameters.parameter import Parameter, Value
+from rmpsam_ros.node.parameters.table import NODE_PARAMETERS
 
 PACKAGE = "rmpsam_ros"
 PARAMETERS = {

@@ -19,7 +19,7 @@ from rmpsam_ros.console.dataset import Dataset
 from rmpsam_ros.console.ros.console_node import ConsoleNode
 from rmpsam_ros.console.security import Allowance, Gate
 from rmpsam_ros.console.server import Server, listen
-from rmpsam_ros.node.parameters.table import ParameterError
+from rmpsam_ros.node.parameters.parameter import ParameterError
 from rmpsam_ros.node.process import spin
 
 END_TIMEOUT = 2.0  # seconds

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from rmpsam_ros.node.parameters.table import Parameter, ParameterError
+from rmpsam_ros.node.parameters.parameter import Parameter, ParameterError
 
 CONSOLE_PARAMETERS: dict[str, tuple[Parameter, ...]] = {
     "Console": (

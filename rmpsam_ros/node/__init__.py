@@ -1,7 +1,8 @@
 """The ROS 2 node: topics, parameters, services and diagnostics around the pipeline.
 
 Examples:
-    >>> from rmpsam_ros.node.parameters.table import NODE_PARAMETERS, ParameterError
+    >>> from rmpsam_ros.node.parameters.parameter import ParameterError
+ from rmpsam_ros.node.parameters.table import NODE_PARAMETERS
     >>> table = {each.name: each for group in NODE_PARAMETERS.values() for each in group}
     >>> try:
     ...     table["overlay_rate"].check(-1.0)

@@ -24,8 +24,8 @@ from rmpsam_ros.node import qos
 from rmpsam_ros.node.input.calibration import calibration_topic
 from rmpsam_ros.node.parameters.camera_source_table import CAMERA_SOURCE_PARAMETERS
 from rmpsam_ros.node.parameters.declaration import DeclaredParameters
+from rmpsam_ros.node.parameters.parameter import ParameterError
 from rmpsam_ros.node.parameters.settings import CameraSourceSettings
-from rmpsam_ros.node.parameters.table import ParameterError
 from rmpsam_ros.node.process import initialize, spin, wait_for
 from rmpsam_ros.node.results.messages import MESSAGES, array_field
 from rmpsam_ros.node.topic_names import TopicNames

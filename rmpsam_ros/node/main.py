@@ -13,7 +13,8 @@ from rclpy.logging import get_logger
 
 from rmpsam_ros.node import shared_memory
 from rmpsam_ros.node.parameters.files import check_files
-from rmpsam_ros.node.parameters.table import NODE_PARAMETERS, ParameterError
+from rmpsam_ros.node.parameters.parameter import ParameterError
+from rmpsam_ros.node.parameters.table import NODE_PARAMETERS
 from rmpsam_ros.node.process import NodeExecutor, initialize, spin, wait_for
 from rmpsam_ros.node.rmpsam_node import RmpsamNode
 from rmpsam_ros.node.usage import usage, wants_help

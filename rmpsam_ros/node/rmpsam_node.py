@@ -21,8 +21,9 @@ from rmpsam_ros.node.camera_services import CameraServices
 from rmpsam_ros.node.loading import PipelineFactory, make_pipeline
 from rmpsam_ros.node.parameters.declaration import DeclaredParameters
 from rmpsam_ros.node.parameters.live_values import LiveThresholds
+from rmpsam_ros.node.parameters.parameter import Value
 from rmpsam_ros.node.parameters.settings import Settings
-from rmpsam_ros.node.parameters.table import NODE_PARAMETERS, Value
+from rmpsam_ros.node.parameters.table import NODE_PARAMETERS
 from rmpsam_ros.node.printable import quoted
 from rmpsam_ros.node.process import give_back_memory
 from rmpsam_ros.node.results import detections

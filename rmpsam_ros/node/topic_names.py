@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-from rmpsam_ros.node.parameters.table import ParameterError
+from rmpsam_ros.node.parameters.parameter import ParameterError
 
 MAX_CAMERAS = 16
 _NAME = re.compile(r"[a-zA-Z][a-zA-Z0-9_]*")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import textwrap
 from collections.abc import Mapping, Sequence
 
-from rmpsam_ros.node.parameters.table import Parameter
+from rmpsam_ros.node.parameters.parameter import Parameter
 
 WIDTH = 99
 _COMMON = """\

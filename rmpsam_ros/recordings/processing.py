@@ -7,8 +7,8 @@ from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, Any
 
 from rmpsam_ros.node.parameters.configuration import fusion_config
+from rmpsam_ros.node.parameters.parameter import ParameterError
 from rmpsam_ros.node.parameters.settings import Settings
-from rmpsam_ros.node.parameters.table import ParameterError
 from rmpsam_ros.recordings.camera_run import CameraRun, Event
 from rmpsam_ros.recordings.cameras import CameraTopics
 from rmpsam_ros.recordings.errors import RecordingError

@@ -11,8 +11,9 @@ from typing import Any
 import yaml
 
 from rmpsam_ros.node.parameters.configuration import pipeline_config
+from rmpsam_ros.node.parameters.parameter import Parameter, ParameterError
 from rmpsam_ros.node.parameters.settings import Settings
-from rmpsam_ros.node.parameters.table import NODE_PARAMETERS, Parameter, ParameterError
+from rmpsam_ros.node.parameters.table import NODE_PARAMETERS
 from rmpsam_ros.pipeline import PipelineConfig
 from rmpsam_ros.recordings.errors import RecordingError
 

@@ -8,7 +8,7 @@ pytest.importorskip("rclpy", reason="needs ROS 2 (rclpy)")
 
 from rmpsam_ros.console.security import HEADERS, Allowance, Gate
 from rmpsam_ros.console.settings import CONSOLE_PARAMETERS, Settings
-from rmpsam_ros.node.parameters.table import ParameterError
+from rmpsam_ros.node.parameters.parameter import ParameterError
 
 DEFAULTS = {one.name: one.default for group in CONSOLE_PARAMETERS.values() for one in group}
 

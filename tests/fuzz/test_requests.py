@@ -12,7 +12,8 @@ from hypothesis import strategies as some
 
 from rmpsam_ros.msg import PromptBox, PromptPoint
 from rmpsam_ros.node.parameters.overrides import parse_overrides
-from rmpsam_ros.node.parameters.table import NODE_PARAMETERS, ParameterError
+from rmpsam_ros.node.parameters.parameter import ParameterError
+from rmpsam_ros.node.parameters.table import NODE_PARAMETERS
 from rmpsam_ros.node.printable import printable
 from rmpsam_ros.node.prompts.requests import Refusal, check_request, click_prompt, object_prompt
 from rmpsam_ros.segmentation.prompt_types import PromptError, validate_prompt

@@ -28,7 +28,7 @@ from launch_ros.actions import Node
 from launch_ros.utilities import evaluate_parameters
 
 from rmpsam_ros.launching import COMMON_ARGUMENTS, OWN_ARGUMENTS
-from rmpsam_ros.node.parameters.table import ParameterError
+from rmpsam_ros.node.parameters.parameter import ParameterError
 
 START_UP_SECONDS = 120.0
 

@@ -16,7 +16,7 @@ from rmpsam_ros.msg import (
     PanopticSegmentation,
     PromptPoint,
 )
-from rmpsam_ros.node.parameters.table import ParameterError
+from rmpsam_ros.node.parameters.parameter import ParameterError
 from rmpsam_ros.node.topic_names import TopicNames, topic_names_of
 from rmpsam_ros.srv import AddPrompt, ListPrompts
 

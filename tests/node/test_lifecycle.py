@@ -13,7 +13,7 @@ from sensor_msgs.msg import Image
 
 from rmpsam_ros.msg import InstanceTrackArray
 from rmpsam_ros.node import rmpsam_node
-from rmpsam_ros.node.parameters.table import ParameterError
+from rmpsam_ros.node.parameters.parameter import ParameterError
 from rmpsam_ros.pipeline import PipelineError
 
 

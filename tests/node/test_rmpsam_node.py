@@ -15,7 +15,7 @@ from rmpsam_ros.msg import (
     Latency,
     PanopticSegmentation,
 )
-from rmpsam_ros.node.parameters.table import ParameterError
+from rmpsam_ros.node.parameters.parameter import ParameterError
 from rmpsam_ros.node.prompts.dispatcher import PromptDispatcher
 
 LATCHED = QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from rmpsam_ros.node.parameters.table import Parameter
+from rmpsam_ros.node.parameters.parameter import Parameter
 
 CAMERA_SOURCE_PARAMETERS: dict[str, tuple[Parameter, ...]] = {
     "Camera source": (

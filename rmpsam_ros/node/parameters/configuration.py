@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from rmpsam_ros.node.parameters.parameter import ParameterError
 from rmpsam_ros.node.parameters.settings import Settings
-from rmpsam_ros.node.parameters.table import ParameterError
 from rmpsam_ros.pipeline import PipelineConfig, PromptingConfig
 from rmpsam_ros.runtime import EngineConfig
 from rmpsam_ros.segmentation.labels import LabelSet

@@ -16,7 +16,7 @@ from rcl_interfaces.msg import (
 from rclpy.node import Node
 
 from rmpsam_ros.node.parameters.overrides import did_you_mean
-from rmpsam_ros.node.parameters.table import Change, Parameter, ParameterError, Value
+from rmpsam_ros.node.parameters.parameter import Change, Parameter, ParameterError, Value
 
 _START_UP_ERRORS = (
     rclpy.exceptions.InvalidParameterTypeException,

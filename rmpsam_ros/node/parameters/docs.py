@@ -10,11 +10,8 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from rmpsam_ros.node.parameters.camera_source_table import CAMERA_SOURCE_PARAMETERS
-from rmpsam_ros.node.parameters.table import (
-    NODE_PARAMETERS,
-    Parameter,
-    Value,
-)
+from rmpsam_ros.node.parameters.parameter import Parameter, Value
+from rmpsam_ros.node.parameters.table import NODE_PARAMETERS
 
 _DOCUMENT = """\
 # Parameters

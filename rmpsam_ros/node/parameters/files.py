@@ -10,7 +10,7 @@ from typing import Any
 
 import yaml
 
-from rmpsam_ros.node.parameters.table import ParameterError
+from rmpsam_ros.node.parameters.parameter import ParameterError
 
 FLAG = "--params-file"
 

@@ -6,7 +6,8 @@ import difflib
 import shlex
 from collections.abc import Mapping, Sequence
 
-from rmpsam_ros.node.parameters.table import NODE_PARAMETERS, Parameter, ParameterError, Value
+from rmpsam_ros.node.parameters.parameter import Parameter, ParameterError, Value
+from rmpsam_ros.node.parameters.table import NODE_PARAMETERS
 
 
 def parse_overrides(

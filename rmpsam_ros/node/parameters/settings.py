@@ -9,7 +9,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from rmpsam_ros.node.parameters.table import NODE_PARAMETERS, Parameter
+from rmpsam_ros.node.parameters.parameter import Parameter
+from rmpsam_ros.node.parameters.table import NODE_PARAMETERS
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,70 +6,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from enum import Enum
-
 from rmpsam_ros import defaults
-
-Value = bool | int | float | str
-
-
-class Change(Enum):
-    """When a parameter may be changed; the value is how the documentation says it."""
-
-    LIVE = "at any time"
-    UNCONFIGURED = "while the node is unconfigured"
-    START = "at start only"
-
-
-class ParameterError(ValueError):
-    """A value that a parameter does not accept; the message says why."""
-
-
-@dataclass(frozen=True, slots=True)
-class Parameter:
-    """One parameter; the type of the default is its type.
-
-    Attributes:
-        range: least and greatest number accepted.
-        choices: texts accepted; empty: any.
-    """
-
-    name: str
-    default: Value
-    description: str
-    change: Change = Change.START
-    range: tuple[float, float] | None = None
-    choices: tuple[str, ...] = ()
-
-    @property
-    def type_name(self) -> str:
-        """Name of the type as ROS 2 tools spell it."""
-        return {bool: "bool", int: "integer", float: "double", str: "string"}[type(self.default)]
-
-    def check(self, value: object) -> Value:
-        """Return a value as it is used: whole numbers are taken for numbers, too.
-
-        Raises:
-            ParameterError: it has another type, or is out of range.
-        """
-        if type(self.default) is float and type(value) is int:
-            value = float(value)
-        if type(value) is not type(self.default):
-            raise ParameterError(
-                f"{self.name} is {value!r}; expected {self.type_name}, like {self.default!r}"
-            )
-        if self.range is not None and isinstance(value, int | float):
-            low, high = self.range
-            if not low <= value <= high:
-                raise ParameterError(f"{self.name} is {value}; expected {low:g} to {high:g}")
-        if self.choices and value not in self.choices:
-            raise ParameterError(
-                f"{self.name} is {value!r}; expected one of {', '.join(self.choices)}"
-            )
-        assert isinstance(value, bool | int | float | str)  # the default's type
-        return value
-
+from rmpsam_ros.node.parameters.parameter import Change, Parameter
+from rmpsam_ros.node.parameters.results_table import RESULTS
 
 # By headings of the documentation.
 NODE_PARAMETERS: dict[str, tuple[Parameter, ...]] = {
@@ -150,95 +89,7 @@ NODE_PARAMETERS: dict[str, tuple[Parameter, ...]] = {
             range=(32, 4096),
         ),
     ),
-    "Results": (
-        Parameter(
-            "score_threshold",
-            defaults.SCORE_THRESHOLD,
-            "Class probability that an object needs to become a segment; the official evaluation "
-            "uses 0.8.",
-            Change.LIVE,
-            range=(0.0, 1.0),
-        ),
-        Parameter(
-            "overlap_threshold",
-            defaults.OVERLAP_THRESHOLD,
-            "Share of its mask that an object must win against the others to become a segment; "
-            "the official evaluation uses 0.8.",
-            Change.LIVE,
-            range=(0.0, 1.0),
-        ),
-        Parameter(
-            "any_thing",
-            defaults.ANY_THING,
-            "The score of a thing is the probability that it is any thing at all, and its class "
-            "the most probable one. false: the probability of its class, as in the official "
-            "evaluation.",
-            Change.LIVE,
-        ),
-        Parameter(
-            "duplicate_iou",
-            defaults.DUPLICATE_IOU,
-            "Of two objects of a kind (things or stuff) whose masks have a larger IoU, only the "
-            "one with the higher score counts. 0: both do, as in the official evaluation.",
-            Change.LIVE,
-            range=(0.0, 1.0),
-        ),
-        Parameter(
-            "small_first",
-            defaults.SMALL_FIRST,
-            "Things compete for pixels with this power of their score divided by their area, so "
-            "that small ones lie on large ones. 0: with their score, as in the official "
-            "evaluation.",
-            Change.LIVE,
-            range=(0.0, 1.0),
-        ),
-        Parameter(
-            "thing_bonus",
-            defaults.THING_BONUS,
-            "Things compete for pixels with 1 + this times as much. 0: as in the official "
-            "evaluation.",
-            Change.LIVE,
-            range=(0.0, 10.0),
-        ),
-        Parameter(
-            "min_piece",
-            defaults.MIN_PIECE,
-            "Connected parts of a thing smaller than this share of its largest part are left "
-            "out. 0: none, as in the official evaluation.",
-            Change.LIVE,
-            range=(0.0, 1.0),
-        ),
-        Parameter(
-            "min_area",
-            defaults.MIN_AREA,
-            "Segments smaller than this share of the image are left out. 0: none, as in the "
-            "official evaluation.",
-            Change.LIVE,
-            range=(0.0, 1.0),
-        ),
-        Parameter(
-            "max_speck",
-            defaults.MAX_SPECK,
-            "Connected parts of stuff up to this share of the image go to what surrounds them. "
-            "0: none, as in the official evaluation.",
-            Change.LIVE,
-            range=(0.0, 1.0),
-        ),
-        Parameter(
-            "max_hole",
-            defaults.MAX_HOLE,
-            "Patches without a segment up to this share of the image go to what surrounds them. "
-            "0: none, as in the official evaluation.",
-            Change.LIVE,
-            range=(0.0, 1.0),
-        ),
-        Parameter(
-            "classes",
-            "",
-            "Report only these classes: names of the label set, separated by commas. Empty: all.",
-            Change.LIVE,
-        ),
-    ),
+    "Results": RESULTS,
     "Tracks": (
         Parameter(
             "confirm_hits",

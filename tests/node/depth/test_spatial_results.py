@@ -18,7 +18,7 @@ from visualization_msgs.msg import Marker, MarkerArray
 
 from rmpsam_ros.msg import InstanceTrackArray, TrackPositionArray
 from rmpsam_ros.node.depth import depth_thread
-from rmpsam_ros.node.parameters.table import ParameterError
+from rmpsam_ros.node.parameters.parameter import ParameterError
 
 HEIGHT, WIDTH = 60, 80
 FOCAL, CX, CY = 100.0, 39.5, 29.5

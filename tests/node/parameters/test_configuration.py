@@ -9,8 +9,8 @@ from rmpsam_ros.node.parameters.configuration import (
     fusion_config,
     pipeline_config,
 )
+from rmpsam_ros.node.parameters.parameter import ParameterError
 from rmpsam_ros.node.parameters.settings import Settings, defaults
-from rmpsam_ros.node.parameters.table import ParameterError
 from rmpsam_ros.segmentation.labels import load_label_set
 from rmpsam_ros.segmentation.panoptic import FusionConfig
 from rmpsam_ros.segmentation.tidying import TidyConfig

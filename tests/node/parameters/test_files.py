@@ -3,7 +3,7 @@
 import pytest
 
 from rmpsam_ros.node.parameters.files import check_files, parameter_files
-from rmpsam_ros.node.parameters.table import ParameterError
+from rmpsam_ros.node.parameters.parameter import ParameterError
 
 INSIDE = "ros__parameters:\n    weights: random\n"
 

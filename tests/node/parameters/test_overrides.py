@@ -3,8 +3,9 @@
 import pytest
 
 from rmpsam_ros.node.parameters.overrides import parse_overrides, parse_value
+from rmpsam_ros.node.parameters.parameter import ParameterError
 from rmpsam_ros.node.parameters.settings import defaults
-from rmpsam_ros.node.parameters.table import NODE_PARAMETERS, ParameterError
+from rmpsam_ros.node.parameters.table import NODE_PARAMETERS
 
 PARAMETERS = {one.name: one for group in NODE_PARAMETERS.values() for one in group}
 

@@ -8,12 +8,8 @@ import yaml
 
 from rmpsam_ros.node.parameters.camera_source_table import CAMERA_SOURCE_PARAMETERS
 from rmpsam_ros.node.parameters.docs import configuration_yaml, parameters_markdown
-from rmpsam_ros.node.parameters.table import (
-    NODE_PARAMETERS,
-    Change,
-    Parameter,
-    ParameterError,
-)
+from rmpsam_ros.node.parameters.parameter import Change, Parameter, ParameterError
+from rmpsam_ros.node.parameters.table import NODE_PARAMETERS
 
 ROOT = Path(__file__).resolve().parents[3]
 NODE = [one for group in NODE_PARAMETERS.values() for one in group]
