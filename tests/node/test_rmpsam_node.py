@@ -9,6 +9,7 @@ pytest.importorskip("rmpsam_ros.msg", reason="needs the built package (make buil
 from rclpy.qos import DurabilityPolicy, QoSProfile
 from sensor_msgs.msg import Image
 
+from rmpsam_ros import defaults
 from rmpsam_ros.msg import (
     InstanceTrackArray,
     LabelTable,
@@ -242,11 +243,13 @@ def test_thresholds_and_classes_change_while_running(
         wait_for(lambda: feed(node, make_image()) or len(fake_pipeline.fusions) > count, "a frame")
         return fake_pipeline.fusions[-1]
 
-    assert used(0).score_threshold == 0.4
+    assert used(0).score_threshold == defaults.SCORE_THRESHOLD
     assert set_parameter("score_threshold", 0.25) == ""
+    assert set_parameter("min_piece", 0.45) == ""
     assert set_parameter("classes", "person, car") == ""
     fusion = used(len(fake_pipeline.fusions) + 1)
     assert (fusion.score_threshold, fusion.class_ids) == (0.25, frozenset({0, 2}))
+    assert fusion.tidy.min_piece == 0.45
     assert "'dgo'" in set_parameter("classes", "person,dgo")
     assert set_parameter("classes", "") == ""
     assert used(len(fake_pipeline.fusions) + 1).class_ids is None
