@@ -263,6 +263,7 @@ def test_who_waits_for_an_answer_gets_one_when_the_node_stops(start, ask, fake_p
     for thread in threads:
         thread.start()
     dispatcher = camera.node._camera_services[0].dispatcher
+    assert fake_pipeline.prompt_engine.entered.acquire(timeout=60.0)
     wait_for(lambda: len(dispatcher._beside.calls) == 2, "two waiting requests")
     assert not camera.node._release(0.1), "one is being answered"
     wait_for(lambda: len(codes) == 2, "the answers of those that waited")
