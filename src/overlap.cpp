@@ -2,32 +2,43 @@
 
 #include "kernel_support.hpp"
 
-#include <cmath>
+#include <cstring>
 
 namespace {
 
 using namespace rmpsam;
 
-// One bit for every cell of a grid of logits [height][stride]: whether it is above 0. Returns false
-// if one of them is not finite.
+constexpr int kWord = 64;
+
+// Eight flags, 0 or 1 in a byte each, as eight bits, in some order.
+RMPSAM_INLINE uint64_t join_flags(const uint8_t* flags) {
+  uint64_t bytes;
+  std::memcpy(&bytes, flags, sizeof bytes);
+  return bytes * UINT64_C(0x0102040810204080) >> 56;
+}
+
+// One bit for every cell of a grid of logits [height][stride]: whether it is above 0, in an order
+// that is the same for all grids. Returns false if one of the logits is not finite.
 RMPSAM_CLONES bool pack_signs(const float* grid, int height, int width, int stride, uint64_t* words) {
-  int64_t place = 0;
-  bool all_finite = true;
+  uint32_t not_finite = 0;
   for (int y = 0; y < height; ++y) {
     const float* row = grid + static_cast<size_t>(y) * stride;
-    for (int x = 0; x < width; x += 64, ++place) {
-      const int count = std::min(64, width - x);
-      uint64_t word = 0;
-      float sum = 0;  // of zeros if all numbers are finite, or NaN
-      for (int i = 0; i < count; ++i) {
-        word |= static_cast<uint64_t>(row[x + i] > 0) << i;
-        sum += row[x + i] * 0.0f;
+    for (int x = 0; x < width; x += kWord) {
+      float cells[kWord] = {};
+      uint8_t flags[kWord];
+      std::memcpy(cells, row + x, std::min(kWord, width - x) * sizeof *cells);
+      for (int i = 0; i < kWord; ++i) flags[i] = cells[i] > 0;
+      for (int i = 0; i < kWord; ++i) {
+        uint32_t bits;
+        std::memcpy(&bits, cells + i, sizeof bits);
+        not_finite |= (bits & 0x7F800000u) == 0x7F800000u;
       }
-      words[place] = word;
-      all_finite &= sum == 0.0f;
+      uint64_t word = 0;
+      for (int i = 0; i < kWord; i += 8) word = word << 8 | join_flags(flags + i);
+      *words++ = word;
     }
   }
-  return all_finite;
+  return not_finite == 0;
 }
 
 RMPSAM_CLONES int64_t count_shared(const uint64_t* a, const uint64_t* b, int64_t words) {
