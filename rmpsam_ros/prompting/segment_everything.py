@@ -25,7 +25,7 @@ from rmpsam_ros.segmentation.run_length import RunLengthMask
 MAX_GRID = 64  # points per side
 _MAX_BOXES = 320
 _BOXES_A_STEP = 16  # half a second of MobileSAM on two cores: a click waits no longer for its turn
-_MIN_OBJECTNESS = 0.1
+_MIN_OBJECTNESS = 0.01  # little: masks are asked for, and judged by their own scores
 _MIN_SIDE = 4.0  # pixels; smaller boxes hold no object that a mask could tell
 _MAX_BOX_IOU = 0.9  # intersection over union
 _MAX_MASK_IOU = 0.8
