@@ -84,7 +84,7 @@ def test_its_threads_come_after_those_of_the_network(weights, config, agreement)
         return {name: int(stat.split()[16]) for name, stat in stats.items()}
 
     before = niceness()
-    engine = load_sam_engine(NAME, weights, replace(config, num_threads=1))
+    engine = load_sam_engine(NAME, weights, replace(config, num_threads=2))
     new = {value for name, value in niceness().items() if name not in before}
     assert new == {min(os.getpriority(os.PRIO_PROCESS, 0) + NICENESS, 19)}
     engine.close()
