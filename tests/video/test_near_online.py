@@ -6,6 +6,7 @@ import torch
 
 from rmpsam_ros.runtime import EngineConfig, EngineInfo, FrameOutput, ObjectOutput, load_engine
 from rmpsam_ros.runtime.batches import Batches
+from rmpsam_ros.runtime.network import load_network
 from rmpsam_ros.runtime.steps import HostSteps
 from rmpsam_ros.segmentation.coco_run_length import decode_coco
 from rmpsam_ros.segmentation.instances import extract_instances
@@ -95,15 +96,13 @@ def test_a_long_video_is_decoded_twice_and_says_the_same(make_picture, monkeypat
 
 def test_the_procedure_of_the_paper_on_the_real_network(make_picture):
     """Two clips of the small network, put together by hand."""
-    engine = load_engine(
-        EngineConfig(engine="torch", device="cpu", num_threads=1, clip_frames=2),
-        LABELS.num_classes,
-    )
+    config = EngineConfig(engine="torch", device="cpu", num_threads=1, clip_frames=2)
+    engine = load_engine(config, LABELS.num_classes)
     rng = np.random.default_rng(0)
     frames = [rng.integers(0, 256, (64, 96, 3), np.uint8) for _ in range(4)]
     entries = near_online_results(engine, lambda: frames, 4, LIMITS, LABELS, clip_size=2)
     prepared = [preprocess(one, LIMITS, "bgr") for one in frames]
-    model = engine._model
+    model = load_network(config, LABELS.num_classes, print)  # random weights, the same each time
     with torch.inference_mode():
         features = torch.cat([model.features(torch.from_numpy(one)) for one, _ in prepared])
         tubes = [model.decode_objects(features[k : k + 2], frames=2) for k in (0, 2)]
