@@ -2,7 +2,7 @@
 
 Examples:
     >>> from rmpsam_ros.node.parameters.parameter import ParameterError
- from rmpsam_ros.node.parameters.table import NODE_PARAMETERS
+    >>> from rmpsam_ros.node.parameters.table import NODE_PARAMETERS
     >>> table = {each.name: each for group in NODE_PARAMETERS.values() for each in group}
     >>> try:
     ...     table["overlay_rate"].check(-1.0)
