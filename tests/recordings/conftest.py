@@ -16,8 +16,8 @@ HERE = Path(__file__).parent
 HEIGHT, WIDTH = 60, 80
 SECOND = 1_000_000_000
 START = 1_700_000_000 * SECOND
-# Small, so that a frame takes milliseconds; low thresholds, so that there are many segments
-# whatever the weights are.
+# Small, so that a frame takes milliseconds; low thresholds, and nothing tidied away, so that there
+# are many segments whatever the weights are.
 SMALL_NETWORK = (
     "weights:=random",
     "engine:=torch",
@@ -27,6 +27,13 @@ SMALL_NETWORK = (
     "short_side:=96",
     "score_threshold:=0.05",
     "overlap_threshold:=0.0",
+    "any_thing:=false",
+    "duplicate_iou:=0.0",
+    "small_first:=0.0",
+    "min_piece:=0.0",
+    "min_area:=0.0",
+    "max_speck:=0.0",
+    "max_hole:=0.0",
     "prompt_engine:=rmpsam",
 )
 
