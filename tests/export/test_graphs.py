@@ -36,7 +36,11 @@ def run(graph: onnx.ModelProto, inputs: dict[str, torch.Tensor]) -> dict[str, np
 
 
 def assert_agrees(graph: onnx.ModelProto, part, sizes: dict[str, int]) -> None:
-    """Nearly all numbers agree to rounding; hard masks inside may flip single pixels."""
+    """Nearly all numbers agree to rounding; hard masks inside may flip single pixels.
+
+    With random weights a pixel that flips may change a query, which is 1 % of all numbers: a few
+    are chance, an operator that is translated wrongly changes them all.
+    """
     sizes = sizes | {"mask_height": sizes["height"] // 4, "mask_width": sizes["width"] // 4}
     generator = torch.Generator().manual_seed(4)
     inputs = {
@@ -59,7 +63,7 @@ def assert_agrees(graph: onnx.ModelProto, part, sizes: dict[str, int]) -> None:
             errors = np.abs(actual[name] - tensor.numpy())
             largest = float(tensor.abs().max())
             assert np.median(errors) <= 1e-4 * largest, name
-            assert (errors <= 1e-3 * largest).mean() > 0.995, name
+            assert (errors <= 1e-3 * largest).mean() > 0.95, name
 
 
 @pytest.mark.parametrize("form", [OPERATOR, GRID_SAMPLE], ids=str)
@@ -141,6 +145,9 @@ def test_coordinates_masks_and_outputs_stay_fp32_in_half_precision(graphs, compu
         if node.op_type in ("GridSample", "LayerNormalization", "Softmax", "MatMul"):
             assert types.get(node.output[0], onnx.TensorProto.FLOAT) == onnx.TensorProto.FLOAT
     weights = {tensor.name: tensor.data_type for tensor in graph.graph.initializer}
+    for node in graph.graph.node:  # the weights of a deformable convolution, flattened
+        if node.op_type == "Reshape" and node.input[0] in weights:
+            weights[node.output[0]] = weights[node.input[0]]
     convolutions = [node for node in graph.graph.node if node.op_type == "Conv"]
     exact = [node.name for node in convolutions if weights[node.input[1]] != low]
     assert len(exact) == 3 and all("offset_conv" in name for name in exact)
