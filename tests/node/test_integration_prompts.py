@@ -34,6 +34,7 @@ seconds = count(1)
 @pytest.fixture(scope="module")
 def node(make_program):
     parameters = {**SMALL_NETWORK, "keep_seconds": 60.0, "prompt_requests_rate": 100.0}
+    parameters["prompt_timeout"] = 120.0  # everything is asked for, however slow the machine
     with make_program("rmpsam_node", parameters) as program:
         program.wait_for_log("active: waiting for Image on /image")
         yield program

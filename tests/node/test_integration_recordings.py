@@ -38,6 +38,14 @@ NETWORK = {
     "score_threshold": 0.05,
     "overlap_threshold": 0.0,
     "prompt_engine": "rmpsam",
+    # Segments of noise, which would be tidied away.
+    "any_thing": False,
+    "duplicate_iou": 0.0,
+    "small_first": 0.0,
+    "min_piece": 0.0,
+    "min_area": 0.0,
+    "max_speck": 0.0,
+    "max_hole": 0.0,
 }
 RESULTS = {
     "/rmpsam/panoptic": PanopticSegmentation,
