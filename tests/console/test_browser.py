@@ -198,7 +198,8 @@ def test_a_box_and_refining_and_removing(page):
     ((first, given),) = page.evaluate("[...window.rmpsamConsole.state.points]")
     assert len(given["boxes"]) == 1 and not given["points"]
     assert [round(value) for value in given["boxes"][0]] == [2, 1, 40, 30]
-    # Background of the same object.
+    # Background of the same object, on a later frame.
+    page.frames(2)
     page.keyboard.down("Shift")
     page.mouse.click(*page.place(30, 20))
     page.keyboard.up("Shift")
