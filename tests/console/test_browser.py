@@ -198,15 +198,19 @@ def test_a_box_and_refining_and_removing(page):
     ((first, given),) = page.evaluate("[...window.rmpsamConsole.state.points]")
     assert len(given["boxes"]) == 1 and not given["points"]
     assert [round(value) for value in given["boxes"][0]] == [2, 1, 40, 30]
-    # Background of the same object, on a later frame.
-    page.frames(2)
-    page.keyboard.down("Shift")
-    page.mouse.click(*page.place(30, 20))
-    page.keyboard.up("Shift")
-    page.until(
-        "[...window.rmpsamConsole.state.points.values()][0].points.some((one) => one[2] === 0)",
-        "the background click",
+    # Background of the same object; on a slow machine a click right behind a drag may be lost.
+    taken = "[...window.rmpsamConsole.state.points.values()].some(" + (
+        "(one) => one.points.some((point) => point[2] === 0))"
     )
+    for _ in range(4):
+        page.frames(2)
+        page.keyboard.down("Shift")
+        page.mouse.click(*page.place(30, 20))
+        page.keyboard.up("Shift")
+        page.frames(20)
+        if page.evaluate(taken):
+            break
+    assert page.evaluate(taken), "the background click is not answered"
     assert page.locator(PROMPTS).count() == 1
     assert page.locator(PROMPTS).get_attribute("data-key") == first
     page.keyboard.press("Delete")
