@@ -25,7 +25,12 @@ from rmpsam_ros.prompting.segment_everything import everything_from_boxes, every
 from rmpsam_ros.prompting.steps import Step, Steps, finished
 from rmpsam_ros.runtime import EngineError, ObjectOutput, PromptOutput
 from rmpsam_ros.segmentation.preprocess import Letterbox
-from rmpsam_ros.segmentation.prompt_types import ObjectPrompt, PromptError, validate_prompt
+from rmpsam_ros.segmentation.prompt_types import (
+    FOREGROUND,
+    ObjectPrompt,
+    PromptError,
+    validate_prompt,
+)
 from rmpsam_ros.tracking.prompted import PromptedObjects
 from rmpsam_ros.tracking.prompted_records import (
     MAX_ID_LENGTH,
@@ -305,6 +310,11 @@ class Prompter:
         if known.state is not PromptState.SINGLE:
             anchor = self._objects.anchor(object_id, frame.stamp)
         if anchor is None:
+            if not len(prompt.boxes) and not (np.asarray(prompt.labels) == FOREGROUND).any():
+                raise PromptError(
+                    f"where object '{object_id}' is on this image is not known, so that nothing "
+                    "can be taken away from it; add a foreground point or a box"
+                )
             return prompt
         return correct_place(anchor.scaled(frame.geometry.image_size), prompt)
 

@@ -36,6 +36,21 @@ def test_an_object_is_followed_lost_and_found(make_pipeline, network, red, block
     assert network.boxes[-1] is None
 
 
+@pytest.mark.parametrize("track", [False, True])
+def test_nothing_is_taken_from_an_object_whose_place_is_not_known(
+    make_pipeline, red, blocks, ask, track
+):
+    """Answered for one image only, or lost: the refusal says so and what to do."""
+    pipeline = make_pipeline()
+    pipeline.process(red(0), 1.0)
+    pipeline.prompts.prompt(ask([(10, 50, 1)]), object_id="cup", track=track)
+    pipeline.process(blocks(), 1.1)
+    with pytest.raises(
+        PromptError, match=r"'cup' is on this image is not known.*add a foreground"
+    ):
+        pipeline.prompts.prompt(ask([(30, 20, 0)]), object_id="cup", track=track)
+
+
 def test_following_is_answered_in_the_pass_of_the_frame(make_pipeline, network, red, ask):
     pipeline = make_pipeline()
     pipeline.process(red(0), 1.0)
