@@ -25,6 +25,9 @@ def slow_unless_quick(name: str, quick: str):
     return pytest.param(name, marks=() if name == quick else pytest.mark.exhaustive)
 
 
+SEEDS = (4, 5, 6, 7, 8)
+
+
 def run(graph: onnx.ModelProto, inputs: dict[str, torch.Tensor]) -> dict[str, np.ndarray]:
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = 1
@@ -36,13 +39,23 @@ def run(graph: onnx.ModelProto, inputs: dict[str, torch.Tensor]) -> dict[str, np
 
 
 def assert_agrees(graph: onnx.ModelProto, part, sizes: dict[str, int]) -> None:
-    """Nearly all numbers agree to rounding; hard masks inside may flip single pixels.
+    """For some input nearly all numbers agree to rounding.
 
-    With random weights a pixel that flips may change a query, which is 1 % of all numbers: a few
-    are chance, an operator that is translated wrongly changes them all.
+    With random weights a pixel of a hard mask that flips by rounding may change a query, which is
+    1 % of all numbers. Another input has no such pixel; an operator that is translated wrongly
+    agrees for none.
     """
     sizes = sizes | {"mask_height": sizes["height"] // 4, "mask_width": sizes["width"] // 4}
-    generator = torch.Generator().manual_seed(4)
+    found: list[list[str]] = []
+    for seed in SEEDS:
+        found.append(differences(graph, part, random_inputs(part, sizes, seed)))
+        if not found[-1]:
+            return
+    pytest.fail(f"for none of {len(SEEDS)} inputs: {found}")
+
+
+def random_inputs(part, sizes: dict[str, int], seed: int) -> dict[str, torch.Tensor]:
+    generator = torch.Generator().manual_seed(seed)
     inputs = {
         name: torch.rand(
             [sizes[size] if isinstance(size, str) else size for size in shape],
@@ -53,17 +66,26 @@ def assert_agrees(graph: onnx.ModelProto, part, sizes: dict[str, int]) -> None:
     if "labels" in inputs:
         inputs["labels"] = (3 * inputs["labels"]).round() - 1
         inputs["points"] *= 1000
+    return inputs
+
+
+def differences(graph: onnx.ModelProto, part, inputs: dict[str, torch.Tensor]) -> list[str]:
+    """A line for each output that differs; names and shapes must be right at once."""
     with torch.inference_mode():
         expected = part(*inputs.values())
     actual = run(graph, inputs)
     assert list(actual) == list(part.output_names)
+    lines = []
     for name, tensor in zip(part.output_names, expected, strict=True):
         assert actual[name].shape == tensor.shape, name
-        if tensor.numel():
-            errors = np.abs(actual[name] - tensor.numpy())
-            largest = float(tensor.abs().max())
-            assert np.median(errors) <= 1e-4 * largest, name
-            assert (errors <= 1e-3 * largest).mean() > 0.95, name
+        if not tensor.numel():
+            continue
+        errors = np.abs(actual[name] - tensor.numpy())
+        largest = float(tensor.abs().max())
+        median, share = np.median(errors) / largest, (errors <= 1e-3 * largest).mean()
+        if not (median <= 1e-4 and share > 0.995):
+            lines.append(f"{name}: median {median:.1e} of the largest, {share:.4f} agree")
+    return lines
 
 
 @pytest.mark.parametrize("form", [OPERATOR, GRID_SAMPLE], ids=str)

@@ -367,7 +367,7 @@ def test_the_loss_falls_quickly(toys, tmp_path):
     )
     trainer = Trainer(config, tmp_path / "run", CPU)
     losses = []
-    for step in range(48):
+    for step in range(60):
         values = trainer.train_step([trainer.batches(step)])
         losses.append(values["panoptic/mask"] + values["panoptic/dice"])
-    assert np.mean(losses[-5:]) < 0.8 * np.mean(losses[:5])
+    assert np.mean(losses[-5:]) < 0.75 * np.mean(losses[:5])
