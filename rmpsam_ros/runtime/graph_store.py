@@ -145,5 +145,5 @@ def _is_graph(data: bytes) -> bool:
 
     try:
         return bool(onnx.load_model_from_string(data).graph.node)
-    except Exception:  # of the protobuf library, which is nobody's business here
+    except Exception:  # of the protobuf library, whose errors have no common base
         return False

@@ -69,6 +69,7 @@ class TidyConfig:
 
 _SHARES = ("duplicate_iou", "small_first", "min_piece", "min_area", "max_speck", "max_hole")
 _COMMON_AREA = 0.1  # share of the image at which a thing competes with stuff as score with score
+_MIN_AREA = 1e-4  # share of the image that a mask without a cell is given
 
 MAX_BONUS = 10.0
 
@@ -188,13 +189,10 @@ def strengths(
     """
     strength = scores
     if config.small_first and areas is not None:
-        relative = scores * _COMMON_AREA / np.maximum(areas, _LEAST_AREA)
+        relative = scores * _COMMON_AREA / np.maximum(areas, _MIN_AREA)
         strength = np.where(is_thing, relative**config.small_first, scores)
     bonus = np.where(is_thing, 1.0 + config.thing_bonus, 1.0)
     return (strength * bonus).astype(np.float32)
-
-
-_LEAST_AREA = 1e-4  # a mask without a cell is as small as this
 
 
 def tidied(result: PanopticResult, config: TidyConfig) -> PanopticResult:

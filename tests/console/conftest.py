@@ -151,3 +151,108 @@ def chromium():
         browser = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS.split())
         yield browser
         browser.close()
+
+
+STAMP = "document.getElementById('stamp').dataset.stamp"
+PROMPTS = "#prompts tbody tr"
+
+
+class World:
+    """Node, camera and console as processes."""
+
+    def __init__(self, launch, footage, **console):
+        self._launch, self._footage = launch, footage
+        self.start_node()
+        # Twenty frames a second: many pass while a click is answered.
+        camera = {"source": footage, "rate": 20.0, "loop": True}
+        self.camera = launch("camera_source", camera)
+        self.start_console(**console)
+
+    def start_node(self):
+        self.node = self._launch("fake_node")
+
+    def start_console(self, **parameters):
+        self.console = self._launch("rmpsam_console", {"port": 0, **parameters})
+        return self.console.url
+
+    def end(self):
+        for program in (self.console, self.camera, self.node):
+            program.kill()
+
+
+@pytest.fixture(scope="module")
+def world(launch, footage):
+    world = World(launch, footage)
+    yield world
+    log = world.console.log
+    world.end()
+    assert "Traceback" not in log
+
+
+class Page:
+    """A page of the console; what goes wrong in it fails its test."""
+
+    def __init__(self, browser, url, wait_for, **options):
+        self._wait_for = wait_for
+        self.context = browser.new_context(**options)
+        self.page = self.context.new_page()
+        self.errors = []
+        self.page.on("pageerror", lambda error: self.errors.append(str(error)))
+        self.page.on(
+            "console",
+            lambda message: message.type == "error" and self.errors.append(message.text),
+        )
+        self.page.goto(url)
+
+    def __getattr__(self, name):
+        return getattr(self.page, name)
+
+    def until(self, expression, what=""):
+        """Wait until an expression is true in the page."""
+        return self._wait_for(lambda: self.page.evaluate(expression), what or expression)
+
+    def frames(self, count=1):
+        """Wait for new frames."""
+        number = "Number(document.getElementById('stamp').dataset.number || 0)"
+        before = self.page.evaluate(number)
+        self.until(f"{number} >= {before} + {count}", "frames")
+
+    def place(self, x, y):
+        """Where image pixel (x, y) is in the window."""
+        return self.page.evaluate(
+            f"""(() => {{
+                const view = window.rmpsamConsole.view;
+                const [left, top] = view.toCanvas({x}, {y});
+                const bounds = view.canvas.getBoundingClientRect();
+                const ratio = view.canvas.width / bounds.width;
+                return [bounds.left + left / ratio, bounds.top + top / ratio];
+            }})()"""
+        )
+
+    def close(self):
+        self.context.close()
+        assert not self.errors
+
+
+@pytest.fixture
+def open_page(chromium, world, wait_for):
+    """Open pages; all prompts are gone before and after."""
+    pages = []
+
+    def start(url=None, **options):
+        page = Page(chromium, url or world.console.url, wait_for, **options)
+        pages.append(page)
+        return page
+
+    yield start
+    for page in pages:
+        page.close()
+
+
+@pytest.fixture
+def page(open_page):
+    page = open_page(viewport={"width": 1400, "height": 800})
+    page.until("window.rmpsamConsole?.state.frame?.ids", "a frame with masks")
+    page.evaluate("window.rmpsamConsole.connection.ask('clear').catch(() => {})")
+    page.until("document.querySelectorAll('#prompts tbody tr').length === 0", "no prompts")
+    return page
