@@ -5,6 +5,8 @@ import torch
 from rmpsam_ros.runtime.cpu import cpu_info
 from rmpsam_ros.runtime.engine import EngineError
 
+_ALL_THREADS = torch.get_num_threads()  # as PyTorch has them before anybody changes it
+
 
 def cuda_devices() -> int:
     """Return how many CUDA devices can be used."""
@@ -39,6 +41,17 @@ def resolve_device(device: str) -> torch.device:
             f"device '{device}' asked for, but there are {torch.cuda.device_count()} CUDA devices"
         )
     return torch.device("cuda", resolved.index or 0)
+
+
+def use_threads(count: int) -> None:
+    """Let PyTorch compute with so many threads of a CPU from now on; 0: as many as it began with.
+
+    The number is the whole process's: who shares it with others sets it before every computation,
+    because sums of floats differ with it.
+    """
+    wanted = count or _ALL_THREADS
+    if torch.get_num_threads() != wanted:
+        torch.set_num_threads(wanted)
 
 
 def device_description(device: torch.device) -> str:

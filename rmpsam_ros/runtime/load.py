@@ -11,7 +11,7 @@ import torch
 from rmpsam_ros.model.sam import PROMPT_MODELS
 from rmpsam_ros.runtime.back_end import back_end, back_ends
 from rmpsam_ros.runtime.cache import EngineCache
-from rmpsam_ros.runtime.devices import resolve_device
+from rmpsam_ros.runtime.devices import resolve_device, use_threads
 from rmpsam_ros.runtime.engine import Engine, EngineError
 from rmpsam_ros.runtime.executor import PRECISIONS, Precision
 from rmpsam_ros.runtime.exportable import AgreementT, Exportable
@@ -94,8 +94,7 @@ def make_factory(
     if config.num_threads < 0:
         raise EngineError(f"num_threads is {config.num_threads}; use 0 (automatic) or more")
     device = resolve_device(config.device)
-    if config.num_threads:
-        torch.set_num_threads(config.num_threads)
+    use_threads(config.num_threads)
     config = resolve(config)
     network = PanopticNetwork(load_network(config, num_classes, progress), config)
     return EngineFactory(network, _surroundings(config, device, progress, cancelled))

@@ -1,8 +1,10 @@
 """The real node beside `rmpsam bag`: the same results on the same frames, over real DDS."""
 
+import copy
 import json
 import os
 import signal
+import time
 from pathlib import Path
 
 import cv2
@@ -152,7 +154,7 @@ def as_recorded(messages, types):
 
 
 def test_positions_are_those_of_the_node(
-    types, pipeline, make_program, listener, wait_for, tmp_path
+    types, pipeline, make_program, listener, set_parameter, wait_for, tmp_path
 ):
     source = tmp_path / "bag"
     rng = np.random.default_rng(5)
@@ -173,20 +175,46 @@ def test_positions_are_those_of_the_node(
                 writer.write(topic, stamp, message)
                 sent.append((topic, types.serialize(message)))
     expected = process(source, tmp_path / "out", pipeline, types, {"/rmpsam/positions"})
-    with make_program("rmpsam_node", {**NETWORK, "use_depth": True}) as node:
+    kinds = {"/camera_info": CameraInfo, "/depth": Image, "/image": Image}
+    sent = [(topic, deserialize_message(bytes(data), kinds[topic])) for topic, data in sent]
+    # Nothing is segmented, and no id is given, until every topic is heard at both ends.
+    with make_program(
+        "rmpsam_node", {**NETWORK, "score_threshold": 1.0, "use_depth": True}
+    ) as node:
         node.wait_for_log("active: waiting for")
         received = listener.subscribe(TrackPositionArray, "/rmpsam/positions")
-        kinds = {"/camera_info": CameraInfo, "/depth": Image, "/image": Image}
         publishers = {name: listener.publisher(kind, name) for name, kind in kinds.items()}
-        count = 0
-        for topic, data in sent:
-            publishers[topic].publish(deserialize_message(bytes(data), kinds[topic]))
-            count += topic == "/image"
+        until_heard(publishers, sent[:3], received, wait_for)
+        assert not set_parameter("score_threshold", NETWORK["score_threshold"])
+        received.clear()
+        for topic, message in sent:
+            publishers[topic].publish(message)
             if topic == "/image":
-                wait_for(lambda n=count: len(received) >= n, "the positions of an image")
+                stamp = message.header.stamp
+                wait_for(
+                    lambda at=stamp: any(one.header.stamp == at for one in received),
+                    "the positions of an image",
+                )
         assert node.end(signal.SIGINT) == 0
     assert as_recorded(received, types) == expected["/rmpsam/positions"]
     assert any(message.positions for message in received)
+
+
+def until_heard(publishers, messages, received, wait_for):
+    """Publish messages, as of a minute before, until positions come."""
+
+    def heard():
+        nanosec = time.monotonic_ns() % SECOND
+        for topic, message in messages:
+            early = copy.deepcopy(message)
+            early.header.stamp.sec -= 60
+            early.header.stamp.nanosec = nanosec
+            publishers[topic].publish(early)
+        time.sleep(0.2)
+        return received
+
+    wait_for(heard, "positions")
+    time.sleep(0.5)  # what else was sent until then
 
 
 def test_types_have_the_hashes_that_ros_2_gives_them(types):

@@ -11,6 +11,7 @@ from rmpsam_ros.export.forms import GraphPart
 from rmpsam_ros.model.inference_form import Part
 from rmpsam_ros.runtime.back_end import BackEnd, register
 from rmpsam_ros.runtime.checks import no_tubes
+from rmpsam_ros.runtime.devices import use_threads
 from rmpsam_ros.runtime.engine import EngineError
 from rmpsam_ros.runtime.executor import Executor, Precision, Tensors
 from rmpsam_ros.runtime.executors.cuda_graphs import CudaGraphExecutor, Lane, Shapes
@@ -45,7 +46,7 @@ class Torch(BackEnd):
         form = store.network.form(COMPUTE[precision]).to(store.device)
         parts = {part: form.part(part) for part in store.network.parts}
         if mode == EAGER:
-            return TorchExecutor(parts, store.device)
+            return TorchExecutor(parts, store.device, store.num_threads)
         executor = TorchGraphExecutor(parts, store.device)
         first = store.network.parts[0]
         smallest = store.profiles(first)[0]
@@ -56,13 +57,16 @@ class Torch(BackEnd):
 class TorchExecutor(Executor):
     """Eager PyTorch."""
 
-    def __init__(self, parts: Parts, device: torch.device) -> None:
+    def __init__(self, parts: Parts, device: torch.device, num_threads: int = 0) -> None:
+        """num_threads: of a CPU; 0: one per core."""
         self.device = device
         self.parts = frozenset(parts)
         self._modules = dict(parts)
+        self._num_threads = num_threads
 
     @torch.inference_mode()
     def run(self, part: GraphPart, tensors: Tensors, *, rare: bool = False) -> dict[str, Tensor]:
+        use_threads(self._num_threads)  # another network in the process may have others
         try:
             return call(self._modules[part], tensors, self.device)
         except RuntimeError as error:  # out of memory among them
