@@ -92,6 +92,12 @@ def test_shared_files(source_root: Path, install_prefix: Path) -> None:
         assert not [path for path in expected if not (share / path).is_file()]
 
 
+def test_the_header_for_consumers(source_root: Path, install_prefix: Path) -> None:
+    name = Path("rmpsam_ros") / "run_length_mask.hpp"
+    installed = install_prefix / "include" / "rmpsam_ros" / name
+    assert installed.read_text() == (source_root / "include" / name).read_text(), "make build"
+
+
 def test_nothing_installed_names_the_build_machine(install_prefix: Path) -> None:
     exports = list((install_prefix / "share" / "rmpsam_ros" / "cmake").glob("*.cmake"))
     assert exports
