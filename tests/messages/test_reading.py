@@ -154,8 +154,10 @@ def image(encoding, values, step=None, big_endian=False):
 @pytest.mark.parametrize("gap", [0, 5])
 @pytest.mark.parametrize(
     ("encoding", "dtype", "channels"),
-    [("mono8", "u1", 1), ("rgb8", "u1", 3), ("bgr8", "u1", 3), ("16UC1", "<u2", 1)]
-    + [("16UC1", ">u2", 1), ("32FC1", "<f4", 1)],
+    [
+        *(("mono8", "u1", 1), ("rgb8", "u1", 3), ("bgr8", "u1", 3)),
+        *(("16UC1", "<u2", 1), ("16UC1", ">u2", 1), ("32FC1", "<f4", 1)),
+    ],
 )
 def test_pixels(encoding, dtype, channels, gap):
     shape = (4, 5) if channels == 1 else (4, 5, channels)
