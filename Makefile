@@ -28,10 +28,11 @@ PYTEST := env OMP_NUM_THREADS=$${OMP_NUM_THREADS:-1} \
 
 # What needs neither a network nor the middleware: pure functions, files, single threads.
 CHECKED := tests/segmentation tests/tracking tests/geometry tests/data tests/weights_store \
+	tests/messages tests/cpp \
 	tests/node/parameters tests/node/input tests/node/results tests/node/depth \
 	tests/node/threads tests/launch $(wildcard tests/test_*.py)
 
-in_ros = set +u; . tools/ros_env.sh $(DISTRO); set -u;
+in_ros = set +u; RMPSAM_DISTRO=$(DISTRO); . tools/ros_env.sh; set -u;
 
 demo: build
 	@$(in_ros) python demo/run_demo.py

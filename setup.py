@@ -80,6 +80,7 @@ setup(
         "console": ["aiohttp>=3.9"],
         "onnxruntime": ["onnx>=1.16", "onnxruntime>=1.17", "onnxscript>=0.5"],
         "openvino": ["onnx>=1.16", "onnxscript>=0.5", "openvino>=2024.0"],
+        "tensorrt": ["onnx>=1.16", "onnxscript>=0.5", "tensorrt>=10.0"],
         "bag": ["mcap>=1.2", "rosbags>=0.11"],
         "fleet": ["fsspec>=2024.2", "mcap>=1.2", "ray>=2.40", "rosbags>=0.11"],
     },

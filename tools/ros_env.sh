@@ -3,11 +3,22 @@
 #   . tools/ros_env.sh            ROS 2 Jazzy: .venv-jazzy, install/jazzy
 #   . tools/ros_env.sh kilted     Kilted: .venv-kilted, install/kilted
 #
+# A script that has arguments of its own can source it: only a distribution's name is taken for
+# one, and $RMPSAM_DISTRO comes first.
+#
 # Works from any folder. After it: ros messages, rclpy and rmpsam_ros can be imported, and the
 # executables are in $RMPSAM_INSTALL/lib/rmpsam_ros.
 
 _rmpsam_root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
-_rmpsam_distro=${1:-jazzy}
+_rmpsam_distro=${RMPSAM_DISTRO:-}
+if [ -z "$_rmpsam_distro" ]; then
+  # Sourced without arguments, $1 is that of the script around it; at a prompt there is none.
+  if [[ ${1:-} =~ ^[a-z]+$ && -f $_rmpsam_root/requirements/ros-$1.txt ]] || [[ $- == *i* ]]; then
+    _rmpsam_distro=${1:-jazzy}
+  else
+    _rmpsam_distro=jazzy
+  fi
+fi
 _rmpsam_venv=$_rmpsam_root/.venv-$_rmpsam_distro
 if [ ! -f "$_rmpsam_venv/bin/activate" ]; then
   echo "$_rmpsam_venv is not there: run make DISTRO=$_rmpsam_distro build first" >&2

@@ -65,6 +65,10 @@ def test_requirements_are_exact_pins(source_root: Path, name: str) -> None:
     assert pins(source_root / "requirements" / f"{name}.txt")
 
 
+# For machines with a GPU, where NVIDIA's packages for the CUDA version at hand are.
+NOT_PINNED = {"tensorrt"}
+
+
 def requirements_in_setup(path: Path) -> list[str]:
     """Requirement strings of install_requires and extras_require, read without running it."""
     keywords = [
@@ -83,6 +87,8 @@ def test_pins_satisfy_the_ranges_of_setup(source_root: Path) -> None:
     texts = requirements_in_setup(source_root / "setup.py")
     assert len(texts) >= 8
     for requirement in map(specifiers.Requirement, texts):
+        if requirement.name in NOT_PINNED:
+            continue
         assert requirement.specifier.contains(pinned[requirement.name.lower()]), requirement
 
 

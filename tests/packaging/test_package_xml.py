@@ -17,27 +17,22 @@ ROSDEP_KEYS = {
     "aiohttp": "python3-aiohttp",
     "cv2": "python3-opencv",
     "numpy": "python3-numpy",
+    "onnxruntime": "python3-onnxruntime-pip",
+    "rosbags": "python3-rosbags-pip",
     "scipy": "python3-scipy",
+    "simplejpeg": "python3-simplejpeg-pip",
+    "torch": "python3-pytorch-pip",
     "tqdm": "python3-tqdm",
     "yaml": "python3-yaml",
 }
 # package.xml explains in a comment why these come by pip.
 FROM_PIP = {
-    *(
-        "torch",
-        "safetensors",
-        "pycocotools",
-        "simplejpeg",
-        "onnx",
-        "onnxruntime",
-        "openvino",
-        "tensorrt",
-    ),
+    *("safetensors", "pycocotools", "onnx", "openvino", "tensorrt"),
     *("onnxscript", "onnx_ir"),  # onnx_ir comes with onnxscript
-    *("rosbags", "mcap", "fsspec", "ray"),
+    *("mcap", "fsspec", "ray"),
 }
-# Needed by what the build generates, not by an import of ours.
-WITHOUT_IMPORT = {"rosidl_default_runtime"}
+# Needed by what the build generates, and by a launch file; no import of ours.
+WITHOUT_IMPORT = {"rosidl_default_runtime", "rviz2"}
 
 
 @pytest.fixture(scope="module")
@@ -73,6 +68,23 @@ def test_is_valid_for_ros(package: Any) -> None:
     assert package.licenses == ["Apache-2.0"]
     assert package.get_build_type() == "ament_cmake"
     assert [group.name for group in package.member_of_groups] == ["rosidl_interface_packages"]
+
+
+def test_rosdep_runs_pip_only_where_it_is_asked_to(package: Any) -> None:
+    for asked in ("", "1"):
+        package.evaluate_conditions({"RMPSAM_PIP": asked})
+        by_pip = {one.name for one in package.exec_depends if one.name.endswith("-pip")}
+        taken = {one.name for one in package.exec_depends if one.evaluated_condition}
+        assert by_pip
+        assert by_pip & taken == (by_pip if asked else set())
+
+
+def test_packages_that_launch_files_start_are_declared(package: Any, source_root: Path) -> None:
+    launch_files = (source_root / "launch").glob("*.launch.py")
+    text = "\n".join(path.read_text() for path in launch_files)
+    started = set(re.findall(r'package="(\w+)"', text))
+    assert "rviz2" in started
+    assert started <= {dependency.name for dependency in package.exec_depends}
 
 
 def test_everything_imported_is_declared(package: Any, foreign_imports: dict[str, Path]) -> None:

@@ -69,5 +69,40 @@ def test_package_and_wheels_are_on_the_ament_path(source_root: Path, sourced: di
     assert path == [str(source_root / "install" / "jazzy"), str(source_root / ".venv-jazzy")]
 
 
+def source_it(
+    source_root: Path, script: str, *arguments: str, **variables: str
+) -> tuple[int, str]:
+    """Exit status and output of a script with arguments that sources it."""
+    script = f'. "{source_root}/tools/ros_env.sh" {script}; echo "$RMPSAM_INSTALL $*"'
+    environment = {"PATH": os.environ["PATH"], "HOME": os.environ["HOME"], **variables}
+    command = ["bash", "-e", "-c", script, "script", *arguments]
+    result = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    return result.returncode, result.stdout + result.stderr
+
+
+@pytest.mark.parametrize("argument", ["", "drive.mp4", "--help", "../jazzy", "two words", "core"])
+def test_a_script_keeps_its_arguments(source_root: Path, argument: str) -> None:
+    if not (source_root / ".venv-jazzy").exists():
+        pytest.skip("the source tree has no .venv-jazzy")
+    expected = f"{source_root}/install/jazzy {argument}\n"
+    assert source_it(source_root, "", argument) == (0, expected)
+
+
+@pytest.mark.parametrize(
+    ("own", "given", "variables"),
+    [
+        ("drive.mp4", "nowhere", {"RMPSAM_DISTRO": "nowhere"}),
+        ("kilted", "nowhere", {"RMPSAM_DISTRO": "nowhere"}),
+        ("drive.mp4", "", {"RMPSAM_DISTRO": "nowhere"}),
+    ],
+)
+def test_a_distribution_that_is_not_there(
+    source_root: Path, own: str, given: str, variables: dict[str, str]
+) -> None:
+    status, output = source_it(source_root, given, own, **variables)
+    assert status != 0
+    assert "/.venv-nowhere is not there: run make DISTRO=nowhere build first" in output
+
+
 def test_nodes_stay_on_this_machine_unless_told(sourced: dict) -> None:
     assert sourced["environment"]["ROS_AUTOMATIC_DISCOVERY_RANGE"] == "LOCALHOST"
