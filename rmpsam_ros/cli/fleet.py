@@ -44,6 +44,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="auto|ADDRESS",
         help="let actors of a Ray cluster work; sources and results must be reachable from there",
     )
+    add(
+        "--patience",
+        type=float,
+        default=600.0,
+        metavar="SECONDS",
+        help="replace a worker that finishes no image for so long (default: %(default)g)",
+    )
     add("--resume", action="store_true", help="go on with the manifest that is in OUT")
     parser.set_defaults(run=run_fleet)
 
@@ -62,6 +69,8 @@ def _run(options: argparse.Namespace) -> None:
         raise CommandError("expected at least one source and the folder of the results")
     if options.workers < 0:
         raise CommandError(f"--workers is {options.workers}; expected 0 or more")
+    if not options.patience > 0:
+        raise CommandError(f"--patience is {options.patience:g}; expected seconds above 0")
     *sources, output = options.addresses
     with tqdm(unit="recording") as bar:
 
@@ -82,6 +91,7 @@ def _run(options: argparse.Namespace) -> None:
                 options.workers,
                 options.ray,
                 options.resume,
+                options.patience,
                 begin,
                 progress,
             )

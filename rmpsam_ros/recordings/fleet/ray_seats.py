@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import logging
+import math
 import socket
+import time
 from typing import Any
 
 import ray
@@ -12,8 +14,8 @@ from ray import exceptions
 from rmpsam_ros.recordings import ENVIRONMENT
 from rmpsam_ros.recordings.errors import RecordingError
 from rmpsam_ros.recordings.fleet.places import Source
-from rmpsam_ros.recordings.fleet.seats import WorkerDied
-from rmpsam_ros.recordings.fleet.work import Setup, Worker
+from rmpsam_ros.recordings.fleet.seats import WorkerDied, hung
+from rmpsam_ros.recordings.fleet.work import LOADING_PATIENCE, Setup, Worker
 
 _DEATHS = (
     exceptions.RayActorError,
@@ -28,20 +30,30 @@ class Actor:
     """A worker on some machine of the cluster; its engine stays loaded."""
 
     def __init__(self, setup: Setup) -> None:
+        self._setup = setup
         self._worker: Worker | None = None
-        self._problem = ""
-        try:
-            self._worker = Worker(setup)
-        except RecordingError as error:
-            self._problem = str(error)
+        self._beat()
 
-    def problem(self) -> str:
-        """Return why it cannot work; empty: it is ready."""
-        return self._problem
+    def _beat(self) -> None:
+        self._last = time.monotonic()
+
+    def idle_for(self) -> float:
+        """Return the seconds since it last did something; answers beside the other calls."""
+        return time.monotonic() - self._last
+
+    def load(self) -> str:
+        """Load the network, and return why it cannot; empty: it is ready."""
+        self._beat()
+        try:
+            self._worker = Worker(self._setup, self._beat)
+        except RecordingError as error:
+            return str(error)
+        return ""
 
     def run(self, source: Source) -> dict[str, Any]:
         """Process a recording, and return its entry in the manifest."""
         assert self._worker is not None
+        self._beat()
         return self._worker.run(source)
 
 
@@ -55,6 +67,7 @@ class RaySeat:
     def __init__(self, setup: Setup, cpus: float, gpus: float) -> None:
         self._setup = setup
         options: dict[str, Any] = {"num_cpus": cpus, "num_gpus": gpus, "max_restarts": 0}
+        options["max_concurrency"] = 2  # somebody works, and somebody says how it goes
         self._class = ray.remote(**options, runtime_env={"env_vars": ENVIRONMENT})(Actor)
         self._actor: Any = None
 
@@ -63,13 +76,14 @@ class RaySeat:
         if self._actor is not None:
             return
         self._actor = self._class.remote(self._setup)
-        problem = self._get(self._actor.problem.remote())
+        self._get(self._actor.idle_for.remote(), math.inf)  # it has a machine
+        problem = self._get(self._actor.load.remote(), LOADING_PATIENCE)
         if problem:
             raise RecordingError(problem)
 
     def run(self, source: Source) -> dict[str, Any]:
         """See `Seat`."""
-        entry: dict[str, Any] = self._get(self._actor.run.remote(source))
+        entry: dict[str, Any] = self._get(self._actor.run.remote(source), self._setup.patience)
         return entry
 
     def close(self) -> None:
@@ -77,14 +91,28 @@ class RaySeat:
         if self._actor is not None:
             ray.kill(self._actor)
 
-    def _get(self, reference: Any) -> Any:
+    def _get(self, reference: Any, patience: float) -> Any:
+        """Return the result of a call; an actor that does nothing for `patience` s is ended."""
         try:
+            while patience < math.inf and not ray.wait([reference], timeout=patience / 4)[0]:
+                self._check_alive(patience)
             return ray.get(reference)
         except _DEATHS as error:
             self._actor = None
             raise WorkerDied(" ".join(str(error).split())[:300]) from error
         except exceptions.RayTaskError as error:  # of the code itself
             raise WorkerDied(f"{type(error.cause).__name__}: {error.cause}") from error
+
+    def _check_alive(self, patience: float) -> None:
+        """End the actor and raise WorkerDied if it hangs."""
+        try:
+            if ray.get(self._actor.idle_for.remote(), timeout=patience) < patience:
+                return
+        except exceptions.GetTimeoutError:
+            pass  # not even this is answered
+        ray.kill(self._actor)
+        self._actor = None
+        raise WorkerDied(hung(patience))
 
 
 def connect(address: str) -> dict[str, float]:

@@ -6,6 +6,7 @@ import fcntl
 import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import Any
 
 from rmpsam_ros.recordings.bag import BagOptions
@@ -14,7 +15,7 @@ from rmpsam_ros.recordings.fleet.dispatch import Dispatch
 from rmpsam_ros.recordings.fleet.manifest import Manifest
 from rmpsam_ros.recordings.fleet.places import Output, Source, find_sources
 from rmpsam_ros.recordings.fleet.seats import ProcessSeat, Seat
-from rmpsam_ros.recordings.fleet.work import Setup
+from rmpsam_ros.recordings.fleet.work import PATIENCE, Setup
 
 ATTEMPTS = 3
 Progress = Callable[[Source, dict[str, Any]], None]
@@ -27,6 +28,7 @@ def run_fleet(
     workers: int = 0,
     ray_address: str = "",
     resume: bool = False,
+    patience: float = PATIENCE,
     begin: Callable[[int], None] = lambda number: None,
     progress: Progress = lambda source, entry: None,
 ) -> Manifest:
@@ -37,6 +39,8 @@ def run_fleet(
         workers: how many work at the same time; 0: one for each GPU, else one.
         ray_address: of a Ray cluster, on which the workers are actors; empty: processes here.
         resume: go on with the manifest that is there.
+        patience: seconds; a worker that finishes no image for so long is ended, and its recording
+            tried again.
         begin: called with the number of recordings that are to be processed.
         progress: called for each when it is accounted for.
 
@@ -55,7 +59,7 @@ def run_fleet(
             manifest.record(source, entry)
             progress(source, entry)
 
-        setup = Setup(options, output_address)
+        setup = Setup(options, output_address, patience=patience)
         with _seats(setup, workers, ray_address, len(waiting)) as seats:
             Dispatch(waiting, ATTEMPTS, report).run(seats)
     return manifest
@@ -69,7 +73,7 @@ def _seats(setup: Setup, workers: int, ray_address: str, jobs: int) -> Iterator[
         gpus = _gpus() if wants_gpu else 0
         number = min(workers or max(gpus, 1), jobs)
         devices = [f"cuda:{k % gpus}" if gpus > 1 else "" for k in range(number)]
-        yield [ProcessSeat(Setup(setup.options, setup.output, one)) for one in devices]
+        yield [ProcessSeat(replace(setup, device=one)) for one in devices]
         return
     from rmpsam_ros.recordings.fleet import ray_seats
 

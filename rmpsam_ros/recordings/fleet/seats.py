@@ -5,6 +5,8 @@ from __future__ import annotations
 import multiprocessing
 import os
 import signal
+import time
+from collections.abc import Callable
 from multiprocessing.connection import Connection
 from multiprocessing.process import BaseProcess
 from typing import Any, Protocol
@@ -12,11 +14,13 @@ from typing import Any, Protocol
 from rmpsam_ros.recordings import ENVIRONMENT
 from rmpsam_ros.recordings.errors import RecordingError
 from rmpsam_ros.recordings.fleet.places import Source
-from rmpsam_ros.recordings.fleet.work import Setup, Worker
+from rmpsam_ros.recordings.fleet.work import LOADING_PATIENCE, Setup, Worker
+
+BEAT_PERIOD = 1.0  # s between two signs of life at least
 
 
 class WorkerDied(RuntimeError):
-    """A worker ended while it was needed; the message says how."""
+    """A worker ended while it was needed, or was ended because it hung; the message says how."""
 
 
 class Seat(Protocol):
@@ -60,7 +64,7 @@ class ProcessSeat:
         self._process = context.Process(target=_work, args=(other, self._setup), daemon=True)
         self._process.start()
         other.close()
-        kind, content = self._receive()
+        kind, content = self._answer(LOADING_PATIENCE)
         if kind == "error":
             raise RecordingError(content)
 
@@ -71,7 +75,7 @@ class ProcessSeat:
             self._connection.send(source)
         except OSError as error:
             raise WorkerDied(self._how_it_ended()) from error
-        kind, content = self._receive()
+        kind, content = self._answer(self._setup.patience)
         if kind == "crash":
             raise WorkerDied(content)
         result: dict[str, Any] = content
@@ -88,12 +92,19 @@ class ProcessSeat:
             process.kill()
             process.join()
 
-    def _receive(self) -> Any:
-        assert self._connection is not None
+    def _answer(self, patience: float) -> Any:
+        """Return what the worker says when it is done; end it if it shows no sign of life."""
+        assert self._connection is not None and self._process is not None
         try:
-            return self._connection.recv()
+            while self._connection.poll(patience):
+                answer = self._connection.recv()
+                if answer is not None:
+                    return answer
         except (EOFError, OSError) as error:
             raise WorkerDied(self._how_it_ended()) from error
+        self._process.kill()
+        self._process.join()
+        raise WorkerDied(hung(patience))
 
     def _how_it_ended(self) -> str:
         process = self._process
@@ -105,6 +116,11 @@ class ProcessSeat:
         return f"its process ended with status {code}"
 
 
+def hung(patience: float) -> str:
+    """Return what is said of a worker that was ended because it hung."""
+    return f"it did nothing for {patience:g} s"
+
+
 def _work(connection: Connection, setup: Setup) -> None:
     """Run in the process of a worker: take recordings until nobody gives any."""
 
@@ -114,7 +130,7 @@ def _work(connection: Connection, setup: Setup) -> None:
     signal.signal(signal.SIGTERM, stop)
     try:
         try:
-            worker = Worker(setup)
+            worker = Worker(setup, _beats(connection))
         except RecordingError as error:
             connection.send(("error", str(error)))
             return
@@ -128,3 +144,17 @@ def _work(connection: Connection, setup: Setup) -> None:
             connection.send(answer)
     except (EOFError, KeyboardInterrupt, BrokenPipeError):
         return
+
+
+def _beats(connection: Connection) -> Callable[[], None]:
+    """Return what sends a sign of life, None, though not too often."""
+    last = time.monotonic()
+
+    def beat() -> None:
+        nonlocal last
+        now = time.monotonic()
+        if now - last >= BEAT_PERIOD:
+            last = now
+            connection.send(None)
+
+    return beat

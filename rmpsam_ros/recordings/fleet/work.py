@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -13,6 +14,9 @@ from rmpsam_ros.recordings.fleet.manifest import DONE, REFUSED
 from rmpsam_ros.recordings.fleet.places import Output, Source, local_copy
 from rmpsam_ros.recordings.settings import config_of
 
+PATIENCE = 600.0  # s; a long recording is copied within it
+LOADING_PATIENCE = 1800.0  # s; an engine is built within it
+
 
 @dataclass(frozen=True)
 class Setup:
@@ -21,24 +25,29 @@ class Setup:
     Attributes:
         output: address of the results.
         device: where the network runs, instead of the parameter; empty: as that says.
+        patience: seconds after which a worker that finishes no image counts as hanging.
     """
 
     options: BagOptions
     output: str
     device: str = ""
+    patience: float = PATIENCE
 
 
 class Worker:
     """Processes recordings with an engine that stays loaded.
 
+    Args:
+        beat: called whenever something is done.
+
     Raises:
         RecordingError: the network cannot be loaded.
     """
 
-    def __init__(self, setup: Setup) -> None:
+    def __init__(self, setup: Setup, beat: Callable[[], None] = lambda: None) -> None:
         from rmpsam_ros.pipeline import PipelineError, create_pipeline
 
-        self._setup = setup
+        self._setup, self._beat = setup, beat
         config = config_of(setup.options.values, with_prompts=bool(setup.options.prompts))
         if setup.device:
             config = replace(config, network=replace(config.network, device=setup.device))
@@ -58,6 +67,7 @@ class Worker:
                 with TemporaryDirectory(prefix="rmpsam_fleet_") as folder:
                     result = Path(folder) / Path(source.name).name
                     entry = self._process(path, result)
+                    self._beat()
                     output.put(result, source.name)
                     return entry
         except RecordingError as error:
@@ -65,7 +75,14 @@ class Worker:
 
     def _process(self, path: Path, target: Path) -> dict[str, Any]:
         # What is there is of a run that was interrupted before it could say so, or out of date.
-        report = process_bag(path, target, self._pipeline, self._setup.options, overwrite=True)
+        report = process_bag(
+            path,
+            target,
+            self._pipeline,
+            self._setup.options,
+            overwrite=True,
+            progress=lambda done, total: self._beat(),
+        )
         return {
             "state": DONE,
             "reason": "",

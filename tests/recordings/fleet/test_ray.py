@@ -85,16 +85,20 @@ def actors_of(cluster):
     return found
 
 
-def test_twenty_recordings_with_a_killed_worker_and_a_damaged_one(
+def test_twenty_recordings_with_a_killed_worker_a_hung_one_and_a_damaged_recording(
     cluster, fleet, options, local_run, content, entries, tmp_path
 ):
-    killed = []
+    killed, stopped = [], []
 
-    def kill_one(source, entry):
-        """After some recordings, kill -9 one of the actors."""
-        if not killed and len(list((tmp_path / "out").glob("*/run*"))) >= 4:
+    def harm(source, entry):
+        """After some recordings, kill -9 one of the actors, and later let another stand still."""
+        done = len(list((tmp_path / "out").glob("*/run*")))
+        if not killed and done >= 4:
             killed.extend(actors_of(cluster)[:1])
             os.kill(killed[0], signal.SIGKILL)
+        elif not stopped and done >= 10:
+            stopped.extend(one for one in actors_of(cluster)[:1] if one not in killed)
+            os.kill(stopped[0], signal.SIGSTOP)
 
     manifest = run_fleet(
         [str(fleet)],
@@ -102,9 +106,10 @@ def test_twenty_recordings_with_a_killed_worker_and_a_damaged_one(
         options,
         workers=2,
         ray_address=cluster,
-        progress=kill_one,
+        patience=30.0,
+        progress=harm,
     )
-    assert killed
+    assert killed and stopped
     assert dict(manifest.counts()) == {"done": 19, "refused": 1}
     output, _ = local_run
     assert entries(tmp_path / "out") == entries(output)

@@ -59,6 +59,29 @@ def test_a_killed_worker_is_replaced_and_nothing_is_lost(
     assert content(output) == content(local_run[0])
 
 
+def test_a_worker_that_hangs_is_replaced_and_nothing_is_lost(
+    fleet, local_run, options, content, entries, tmp_path
+):
+    output, stopped = tmp_path / "out", []
+
+    def stop_one(source, entry):
+        """After some recordings, let one of the workers stand still."""
+        if not stopped and len(list(output.glob("run*"))) >= 4:
+            stopped.append(multiprocessing.active_children()[0].pid)
+            os.kill(stopped[0], signal.SIGSTOP)
+
+    sources = [str(fleet / "monday")]
+    manifest = run_fleet(
+        sources, str(output), options, workers=2, patience=20.0, progress=stop_one
+    )
+    assert stopped
+    assert dict(manifest.counts()) == {"done": 10}
+    assert any(entry["attempts"] == 2 for entry in manifest.recordings.values())
+    expected = content(local_run[0])
+    for name, data in content(output).items():
+        assert data == expected[f"monday/{name}"]
+
+
 def test_nothing_is_done_twice(fleet, local_run, options, monkeypatch):
     output, _ = local_run
     monkeypatch.setattr("rmpsam_ros.recordings.fleet.run._seats", None)  # nobody is needed
