@@ -221,7 +221,7 @@ def make_program(ros, tmp_path_factory):
 
     @contextlib.contextmanager
     def start(executable, parameters=None, remappings=None):
-        log = tmp_path_factory.mktemp("log") / f"{executable}.log"
+        log = tmp_path_factory.mktemp("log") / f"{Path(executable).name}.log"
         program = kind(executable, parameters or {}, remappings or {}, log, wait_for)
         try:
             yield program

@@ -82,7 +82,7 @@ def test_programs_run_in_the_active_environment(install_prefix: Path, program: s
 
 def test_shared_files(source_root: Path, install_prefix: Path) -> None:
     share = install_prefix / "share" / "rmpsam_ros"
-    for folder in ("launch", "config", "rviz"):
+    for folder in ("launch", "config", "rviz", "examples"):
         expected = {
             path.relative_to(source_root)
             for path in (source_root / folder).rglob("*")
