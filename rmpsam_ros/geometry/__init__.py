@@ -17,13 +17,14 @@ Examples:
 """
 
 from rmpsam_ros.geometry.camera_model import CameraModel, camera_model
-from rmpsam_ros.geometry.cloud import POINT, labelled_points
+from rmpsam_ros.geometry.cloud import PLACE, POINT, labelled_points, pixel_points
 from rmpsam_ros.geometry.depth_image import DepthImage, check_same_camera
 from rmpsam_ros.geometry.errors import GeometryError
 from rmpsam_ros.geometry.positions import ObjectPosition, locate
 from rmpsam_ros.geometry.tracks import LocatedTrack, locate_tracks
 
 __all__ = [
+    "PLACE",
     "POINT",
     "CameraModel",
     "DepthImage",
@@ -35,4 +36,5 @@ __all__ = [
     "labelled_points",
     "locate",
     "locate_tracks",
+    "pixel_points",
 ]

@@ -23,6 +23,32 @@ POINT = np.dtype(
 )
 
 
+# One point of a cloud that has one for every pixel: its labels are in the label images.
+PLACE = np.dtype([("x", np.float32), ("y", np.float32), ("z", np.float32)])
+
+
+def pixel_points(
+    depth: DepthImage, camera: CameraModel, height: int, width: int
+) -> NDArray[np.void]:
+    """Return the place of every pixel, (height, width) of type `PLACE`.
+
+    All three are NaN where depth or ray is unknown, elsewhere those of `labelled_points`.
+
+    Args:
+        depth: aligned to the image; see `DepthImage.check_fits`.
+        camera: of the image, which has this height and width.
+    """
+    rows, columns = np.arange(height)[:, None], np.arange(width)[None, :]
+    z = depth.at(rows, columns, height, width)
+    x, y = camera.rays(rows, columns)
+    points = np.empty((height, width), PLACE)
+    np.multiply(x, z, out=points["x"])
+    np.multiply(y, z, out=points["y"])
+    z[np.isnan(points["x"])] = np.nan  # where the ray is unknown
+    points["z"] = z
+    return points
+
+
 def labelled_points(
     pixels: NDArray[np.uint8],
     channel_order: Literal["rgb", "bgr"],

@@ -263,3 +263,17 @@ def instance_map(
             raise ValueError(f"instance values must be from 1 to 65535, got {ids[segment.id]}")
         table[segment.id] = ids[segment.id]
     return result.painted(table, out)
+
+
+def confidence_map(
+    result: PanopticResult, out: NDArray[np.uint8] | None = None
+) -> NDArray[np.uint8]:
+    """Score of the segment of every pixel, (H, W) uint8: 255 is 1.0, 0 where there is none.
+
+    Args:
+        out: as in `PanopticResult.painted`.
+    """
+    table = np.zeros(len(result.segments) + 1, np.uint8)
+    for segment in result.segments:
+        table[segment.id] = round(255.0 * min(max(segment.score, 0.0), 1.0))
+    return result.painted(table, out)

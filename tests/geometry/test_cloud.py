@@ -5,7 +5,14 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from rmpsam_ros.geometry import POINT, CameraModel, DepthImage, labelled_points
+from rmpsam_ros.geometry import (
+    PLACE,
+    POINT,
+    CameraModel,
+    DepthImage,
+    labelled_points,
+    pixel_points,
+)
 
 HEIGHT, WIDTH = 11, 17
 CAMERA = CameraModel(HEIGHT, WIDTH, 10.0, 12.0, 8.0, 5.0)
@@ -76,3 +83,32 @@ def test_depth_of_another_size(frame):
     points = labelled_points(pixels, "rgb", classes, instances, depth, CAMERA, 1)
     assert len(points) == HEIGHT * WIDTH
     assert (points["z"] == 1.5).all()
+
+
+LENS = CameraModel(
+    HEIGHT, WIDTH, 10.0, 12.0, 8.0, 5.0, "plumb_bob", (-0.6, 0.1, 0.0, 0.0, 0.0)
+)  # some of its corners cannot be undone
+
+
+@pytest.mark.parametrize("camera", [CAMERA, LENS], ids=["pinhole", "lens"])
+@pytest.mark.parametrize("stride", [1, 3])
+def test_points_of_all_pixels_are_those_of_the_labelled_cloud(frame, camera, stride):
+    pixels, classes, instances, depth = frame
+    every = pixel_points(DepthImage(depth), camera, HEIGHT, WIDTH)
+    assert every.dtype == PLACE and every.shape == (HEIGHT, WIDTH)
+    compact = labelled_points(pixels, "rgb", classes, instances, DepthImage(depth), camera, stride)
+    known = np.isfinite(every["z"])
+    assert (depth[known] > 0).all() and 0 < known.sum() < known.size
+    first = stride // 2
+    kept = every[first::stride, first::stride]
+    kept = kept[np.isfinite(kept["z"])]
+    for name in PLACE.names:
+        assert (np.isfinite(every[name]) == known).all()
+        np.testing.assert_array_equal(kept[name], compact[name])
+
+
+def test_points_of_all_pixels_at_depth_of_another_size():
+    depth = DepthImage(np.full((2 * HEIGHT, 2 * WIDTH), 1.5, np.float32))
+    every = pixel_points(depth, CAMERA, HEIGHT, WIDTH)
+    assert every.shape == (HEIGHT, WIDTH)
+    assert (every["z"] == 1.5).all()

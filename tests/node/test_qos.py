@@ -36,9 +36,11 @@ PUBLISHERS = {
     "/rmpsam/latency": RELIABLE,
     "/rmpsam/mask/image": RELIABLE,
     "/rmpsam/mask/camera_info": RELIABLE,
+    "/rmpsam/panoptic/confidence": RELIABLE,
     "/rmpsam/positions": RELIABLE,
     "/rmpsam/markers": RELIABLE,
     "/rmpsam/labelled_cloud": RELIABLE,
+    "/rmpsam/organized_cloud": RELIABLE,
 }
 WITH_VISION_MSGS = {
     "/rmpsam/detections": RELIABLE,

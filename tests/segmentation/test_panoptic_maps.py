@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from rmpsam_ros.segmentation.labels import Label, LabelSet
-from rmpsam_ros.segmentation.panoptic import instance_map, semantic_map
+from rmpsam_ros.segmentation.panoptic import confidence_map, instance_map, semantic_map
 from rmpsam_ros.segmentation.results import PanopticResult, Segment
 from rmpsam_ros.segmentation.run_length import encode_id_map
 
@@ -51,6 +51,21 @@ class TestMaps:
     def test_instance_value_that_does_not_fit(self, value):
         with pytest.raises(ValueError, match="1 to 65535"):
             instance_map(self.result, {1: value})
+
+
+@pytest.mark.parametrize(
+    ("score", "expected"),
+    [(0.0, 0), (0.001, 0), (0.5, 128), (0.9, 230), (1.0, 255), (1.0001, 255), (-0.1, 0)],
+)
+def test_confidence(score, expected):
+    id_map = np.array([[0, 1, 1], [2, 2, 0]], np.uint16)
+    segments = (
+        Segment(1, 0, True, score, 2, (1, 0, 3, 1), 7),
+        Segment(2, 1, False, 1.0, 2, (0, 1, 2, 2), 3),
+    )
+    values = confidence_map(PanopticResult(id_map, segments))
+    assert values.dtype == np.uint8
+    assert values.tolist() == [[0, expected, expected], [255, 255, 0]]
 
 
 class TestPainting:

@@ -1,8 +1,12 @@
-"""Labelled points as a point cloud message."""
+"""Points as point cloud messages, and topics of clouds that keep a rate.
+
+Not made by ``sensor_msgs_py``, which swaps height and width of organized clouds; it reads these.
+"""
 
 from __future__ import annotations
 
 import sys
+import time
 from array import array
 from typing import TYPE_CHECKING
 
@@ -10,9 +14,10 @@ import numpy as np
 from numpy.typing import NDArray
 from sensor_msgs.msg import PointCloud2, PointField
 
-from rmpsam_ros.geometry import POINT, CameraModel, DepthImage, labelled_points
+from rmpsam_ros.geometry import CameraModel, DepthImage, labelled_points, pixel_points
 
 if TYPE_CHECKING:
+    from rclpy.publisher import Publisher
     from std_msgs.msg import Header
 
     from rmpsam_ros.node.results.processed_frame import ProcessedFrame
@@ -26,6 +31,25 @@ DATATYPES = {
     "class_id": PointField.UINT16,
     "instance_id": PointField.UINT16,
 }
+
+
+class CloudTopic:
+    """A publisher of clouds, and when the next one is due."""
+
+    def __init__(self, publisher: Publisher) -> None:
+        self.publisher = publisher
+        self._last = 0.0
+
+    def is_due(self, rate: float) -> bool:
+        """Tell whether somebody subscribes and the last cloud is old enough; rate: per second."""
+        if not self.publisher.get_subscription_count():
+            return False
+        return time.monotonic() - self._last >= 1.0 / rate
+
+    def publish(self, cloud: PointCloud2) -> None:
+        """Publish a cloud that was due."""
+        self._last = time.monotonic()
+        self.publisher.publish(cloud)
 
 
 def labelled_cloud(
@@ -44,26 +68,28 @@ def labelled_cloud(
     return cloud_message(frame.header, points)
 
 
+def organized_cloud(frame: ProcessedFrame, depth: DepthImage, camera: CameraModel) -> PointCloud2:
+    """Return every pixel as a point (x, y, z), NaN where its depth is unknown."""
+    points = pixel_points(depth, camera, frame.result.height, frame.result.width)
+    return cloud_message(frame.header, points)
+
+
 def cloud_message(header: Header, points: NDArray[np.void]) -> PointCloud2:
-    """Fill a PointCloud2 from points (N,) of type `POINT`."""
+    """Fill a PointCloud2 from points: (N,) all known, or (H, W), of which some are NaN."""
     data = array("B")
     data.frombytes(points.tobytes())
+    height, width = points.shape if points.ndim == 2 else (1, len(points))
     return PointCloud2(
         header=header,
-        height=1,
-        width=len(points),
+        height=height,
+        width=width,
         fields=[
-            PointField(name=name, offset=_offset(name), datatype=datatype, count=1)
-            for name, datatype in DATATYPES.items()
+            PointField(name=name, offset=offset, datatype=DATATYPES[name], count=1)
+            for name, (_, offset, *_) in (points.dtype.fields or {}).items()
         ],
         is_bigendian=sys.byteorder == "big",
-        point_step=POINT.itemsize,
-        row_step=POINT.itemsize * len(points),
+        point_step=points.dtype.itemsize,
+        row_step=points.dtype.itemsize * width,
         data=data,
-        is_dense=True,
+        is_dense=points.ndim == 1,
     )
-
-
-def _offset(name: str) -> int:
-    """Return where a field lies in a point, bytes."""
-    return POINT.fields[name][1] if POINT.fields else 0

@@ -22,7 +22,7 @@ from rmpsam_ros.geometry import (
 )
 from rmpsam_ros.msg import TrackPositionArray
 from rmpsam_ros.node import qos, topic_health
-from rmpsam_ros.node.depth.clouds import labelled_cloud
+from rmpsam_ros.node.depth.clouds import CloudTopic, labelled_cloud, organized_cloud
 from rmpsam_ros.node.depth.depth_images import decode_depth
 from rmpsam_ros.node.depth.depth_thread import DepthThread
 from rmpsam_ros.node.depth.health import DepthState, depth_problem
@@ -70,14 +70,16 @@ class SpatialResults:
             node, TrackPositionArray, names.private("positions")
         )
         self._markers = qos.create_publisher(node, MarkerArray, names.private("markers"))
-        self._cloud = qos.create_publisher(node, PointCloud2, names.private("labelled_cloud"))
+        self._cloud, self._organized = (
+            CloudTopic(qos.create_publisher(node, PointCloud2, names.private(topic)))
+            for topic in ("labelled_cloud", "organized_cloud")
+        )
         self._detections: Publisher | None = None
         if detections.installed():
             self._detections = qos.create_publisher(
                 node, detections.Detection3DArray, names.private("detections_3d")
             )
         self._marker_memory = TrackMarkers()
-        self._last_cloud = 0.0
         self.found = 0
         self._missing = 0
         self._offset: float | None = None
@@ -95,8 +97,12 @@ class SpatialResults:
     @property
     def all(self) -> tuple[Publisher, ...]:
         """All publishers."""
+        return (*self._of_tracks, self._cloud.publisher, self._organized.publisher)
+
+    @property
+    def _of_tracks(self) -> tuple[Publisher, ...]:
         others = () if self._detections is None else (self._detections,)
-        return (self._positions, self._markers, self._cloud, *others)
+        return (self._positions, self._markers, *others)
 
     @property
     def received(self) -> int:
@@ -185,13 +191,10 @@ class SpatialResults:
 
     def _wanted(self) -> bool:
         """Tell whether somebody would get something of the next result."""
-        others = (topic for topic in self.all if topic is not self._cloud)
-        return any(topic.get_subscription_count() for topic in others) or self._cloud_is_due()
-
-    def _cloud_is_due(self) -> bool:
-        if not self._cloud.get_subscription_count():
-            return False
-        return time.monotonic() - self._last_cloud >= 1.0 / self._settings.current.cloud_rate
+        rate = self._settings.current.cloud_rate
+        return any(topic.get_subscription_count() for topic in self._of_tracks) or any(
+            topic.is_due(rate) for topic in (self._cloud, self._organized)
+        )
 
     # Callback of the executor ------------------------------------------------------------------
 
@@ -212,18 +215,19 @@ class SpatialResults:
         depth.check_fits(height, width)
         camera = self._calibration.model(height, width)
         self._publish_tracks(frame, match.offset, depth, camera)
-        if self._cloud_is_due():
-            self._last_cloud = time.monotonic()
-            stride = self._settings.current.cloud_stride
-            self._cloud.publish(labelled_cloud(frame, depth, camera, stride))
+        settings = self._settings.current
+        if self._cloud.is_due(settings.cloud_rate):
+            cloud = labelled_cloud(frame, depth, camera, settings.cloud_stride)
+            self._cloud.publish(cloud)
+        if self._organized.is_due(settings.cloud_rate):
+            self._organized.publish(organized_cloud(frame, depth, camera))
         self.found += 1
         self._failure, self._warning = "", _odd_frames(frame.header, self._calibration)
 
     def _publish_tracks(
         self, frame: ProcessedFrame, offset: int, depth: DepthImage, camera: CameraModel
     ) -> None:
-        others = [topic for topic in self.all if topic is not self._cloud]
-        wanted = {topic for topic in others if topic.get_subscription_count()}
+        wanted = {topic for topic in self._of_tracks if topic.get_subscription_count()}
         if self._markers not in wanted:
             self._marker_memory.forget()
         if not wanted:

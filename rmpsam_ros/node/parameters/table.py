@@ -188,7 +188,7 @@ NODE_PARAMETERS: dict[str, tuple[Parameter, ...]] = {
             "use_depth",
             False,
             "Subscribe to `depth` and locate tracks and pixels in space: `~/positions`, "
-            "`~/markers`, `~/labelled_cloud`, `~/detections_3d`.",
+            "`~/markers`, `~/labelled_cloud`, `~/organized_cloud`, `~/detections_3d`.",
         ),
         Parameter(
             "rectified",
@@ -206,7 +206,7 @@ NODE_PARAMETERS: dict[str, tuple[Parameter, ...]] = {
         Parameter(
             "cloud_rate",
             5.0,
-            "Largest number of labelled clouds per second.",
+            "Largest number of clouds per second, of each kind.",
             Change.LIVE,
             range=(0.1, 120.0),
         ),

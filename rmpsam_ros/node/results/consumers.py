@@ -35,6 +35,7 @@ class ConsumerTopics:
     foxglove_msgs/ImageAnnotations, where foxglove_msgs is. ``mask/image``:
     mono8, 255 on the classes of parameter ``mask_classes``; ``mask/camera_info``: the camera_info
     of the camera with the header of the mask, as long as it fits the size of the images.
+    ``panoptic/confidence``: mono8, the score of the segment of every pixel, 255 is 1.0.
 
     Args:
         settings: with ``mask_classes``.
@@ -62,7 +63,8 @@ class ConsumerTopics:
             self._annotations = qos.create_publisher(
                 node, foxglove.ImageAnnotations, names.private("annotations")
             )
-        self._mask_message = Image()
+        self._confidence = qos.create_publisher(node, Image, names.private("panoptic/confidence"))
+        self._mask_message, self._confidence_message = Image(), Image()
         self._ids: frozenset[int] = frozenset()
         self._ids_of: tuple[str, str] | None = None  # label set and names that they belong to
 
@@ -71,7 +73,7 @@ class ConsumerTopics:
         """All publishers."""
         optional = (self._detections, self._annotations)
         found = [publisher for publisher in optional if publisher is not None]
-        return (*found, self._mask, self._mask_info)
+        return (*found, self._confidence, self._mask, self._mask_info)
 
     def fills(
         self, header: Header, result: FrameResult, labels: LabelSet
@@ -87,8 +89,18 @@ class ConsumerTopics:
                 self._annotations,
                 lambda: foxglove.annotations_message(header, result, labels),
             )
+        yield self._confidence, lambda: self._fill_confidence(header, result)
         yield self._mask, lambda: self._fill_mask(header, result, labels)
         yield self._mask_info, lambda: self._fill_mask_info(header, result)
+
+    def _fill_confidence(self, header: Header, result: FrameResult) -> Image:
+        from rmpsam_ros.segmentation.panoptic import confidence_map
+
+        message, size = self._confidence_message, (result.height, result.width)
+        confidence_map(
+            result.panoptic, MESSAGES.image_pixels(message, header, size, np.uint8, "mono8")
+        )
+        return message
 
     def _fill_mask(self, header: Header, result: FrameResult, labels: LabelSet) -> Image | None:
         from rmpsam_ros.segmentation.class_mask import class_mask
