@@ -147,8 +147,8 @@ def test_sensor_msgs_py_reads_the_cloud(received):
     reader = pytest.importorskip(
         "sensor_msgs_py.point_cloud2", reason="sensor_msgs_py is not installed; it is optional"
     )
-    points = reader.read_points(received.cloud, reshape_organized_cloud=True)
-    assert points.shape == (HEIGHT, WIDTH)
+    # Its reshape_organized_cloud takes height for width.
+    points = reader.read_points(received.cloud).reshape(HEIGHT, WIDTH)
     assert points[FIRST_ROW_WITH_DEPTH, 0]["z"] == NEAR
     assert np.isnan(points[0, 0]["x"])
 
