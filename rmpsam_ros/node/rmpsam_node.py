@@ -26,7 +26,7 @@ from rmpsam_ros.node.parameters.settings import Settings
 from rmpsam_ros.node.parameters.table import NODE_PARAMETERS
 from rmpsam_ros.node.printable import quoted
 from rmpsam_ros.node.process import give_back_memory
-from rmpsam_ros.node.results import detections
+from rmpsam_ros.node.results import detections, foxglove
 from rmpsam_ros.node.results.label_publishers import LabelPublishers
 from rmpsam_ros.node.self_report import SelfReport
 from rmpsam_ros.node.status import Level, Status
@@ -119,8 +119,9 @@ class RmpsamNode(LifecycleNode):
         )
         for line in settings.unknown_names():
             self.get_logger().warning(line)
-        if not detections.installed():
-            self.get_logger().info(detections.NOT_INSTALLED)
+        for package in (detections, foxglove):
+            if not package.installed():
+                self.get_logger().info(package.NOT_INSTALLED)
         if settings.current.autostart:
             # In a group of its own, so that lifecycle services answer while the network is loaded.
             self._autostart_timer = self.create_timer(

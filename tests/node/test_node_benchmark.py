@@ -76,7 +76,7 @@ def test_a_node_that_sustains_nothing_has_no_peak():
 def test_the_table_names_sizes_and_runs():
     table = format_table({"640x480": {"peak": run_at(20.0), "10 Hz": run_at(10.0, 50)}})
     rows = [line.split(" | ") for line in table.splitlines()]
-    assert [row[1] for row in rows[2:]] == ["peak", "10 Hz"]
+    assert [row[1] for row in rows[2:]] == ["peak", "10 Hz, overloaded"]
     assert rows[2][5] == "4.5 (5.0)" and rows[3][4] == "50.0 %"
     assert len({len(row) for row in rows if len(row) > 1}) == 1
 

@@ -115,7 +115,10 @@ def find_peak(measure: Callable[[float], Run], lowest: float, highest: float) ->
 
 
 def format_table(runs: Mapping[str, Mapping[str, Run]]) -> str:
-    """Return the runs, by image size and name, as a table in Markdown."""
+    """Return the runs, by image size and name, as a table in Markdown.
+
+    The latencies of a run in which images were lost say how long they queued: it is marked.
+    """
     lines = [
         "| image | run | sent / s | results / s | lost | around the network | wait | inference "
         "| end to end | CPU, cores | memory, MB |",
@@ -126,7 +129,7 @@ def format_table(runs: Mapping[str, Mapping[str, Run]]) -> str:
             empty = Spread.of(())
             cells = [
                 size,
-                name,
+                f"{name}, overloaded" if run.lost >= MAX_LOST else name,
                 f"{run.sent_rate:.1f}",
                 f"{run.answered_rate:.1f}",
                 f"{100.0 * run.lost:.1f} %",

@@ -29,6 +29,12 @@ FONT_SIZE = 14.0
 FILL_OPACITY = 0.3
 
 
+NOT_INSTALLED = (
+    "foxglove_msgs is not installed: ~/annotations is not published; on a ROS 2 installation: "
+    "apt install ros-$ROS_DISTRO-foxglove-msgs"
+)
+
+
 def installed() -> bool:
     """Tell whether foxglove_msgs is there."""
     return ImageAnnotations is not None
