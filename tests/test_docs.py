@@ -86,7 +86,7 @@ def test_links_lead_somewhere(page):
 
 def named_in(page):
     """The paths of a page, and the names that are said to be in them."""
-    folders = "rmpsam_ros|src|tests|tools|launch|msg|srv|config|docs|requirements|demo"
+    folders = "rmpsam_ros|src|tests|tools|launch|msg|srv|action|config|docs|requirements|demo"
     pattern = rf"`((?:{folders})/[^`\s]*)`(?:: ((?:`[A-Za-z_.]+`(?:, )?)+))?"
     for path, names in re.findall(pattern, page.read_text()):
         yield path, re.findall(r"`([A-Za-z_.]+)`", names)

@@ -148,8 +148,20 @@ async def _rename(session: Session, request: Request) -> dict[str, Any]:
 
 
 async def _everything(session: Session, request: Request) -> Masks:
+    """Ask for masks of everything, and pass them on as they are found."""
+
+    def tell(feedback: Any) -> None:
+        header = {
+            "type": "progress",
+            "id": request["id"],
+            "stamp": str(nanoseconds(feedback.header.stamp)),
+            "done": feedback.done,
+            "total": feedback.total,
+        }
+        session.tell(finish(pack_masks(header, feedback.masks)))
+
     answer = await session.console.prompts.everything(
-        _camera(session), request.stamp(), request.integer("points_per_side", 0, 64)
+        _camera(session), request.stamp(), request.integer("points_per_side", 0, 64), tell
     )
     _check(answer)
     return Masks({"stamp": str(nanoseconds(answer.header.stamp))}, answer.masks)

@@ -149,6 +149,11 @@ class Session:
         self._replies.append(message if isinstance(message, bytes) else json.dumps(message))
         self.wake()
 
+    def tell(self, message: bytes) -> None:
+        """Send something of which nothing is lost if it does not arrive."""
+        if len(self._replies) < MAX_REPLIES // 2:  # replies find room still
+            self.reply(message)
+
     def refuse(self, number: int | None, reason: str) -> None:
         """Answer a request with a reason why nothing has happened."""
         self.reply({"type": "reply", "id": number, "ok": False, "message": reason})

@@ -14,6 +14,7 @@ from rmpsam_ros.node.input.calibration import Calibration
 from rmpsam_ros.node.parameters.settings import LiveSettings
 from rmpsam_ros.node.prompts.clicks import ClickTopics
 from rmpsam_ros.node.prompts.dispatcher import PromptDispatcher
+from rmpsam_ros.node.prompts.everything import EverythingAction, EverythingRequests
 from rmpsam_ros.node.prompts.service import PromptService
 from rmpsam_ros.node.results.consumers import ConsumerTopics
 from rmpsam_ros.node.self_report import CameraReport
@@ -62,6 +63,14 @@ class CameraServices:
         self.dispatcher = PromptDispatcher(
             node, names, lambda: self.camera.active, self.camera.silent_for, settings
         )
-        self._services = PromptService(node, names, self.dispatcher, self.camera.headers)
+        everything = EverythingRequests(self.dispatcher, self.camera.headers)
+        self._services = PromptService(
+            node, names, self.dispatcher, self.camera.headers, everything
+        )
+        self._everything = EverythingAction(node, names, self.dispatcher, everything)
         self._clicks = ClickTopics(node, names, self.dispatcher, self.camera.headers)
         self.report = CameraReport(node, self.camera, self.dispatcher.status, settings)
+
+    def close(self) -> None:
+        """Take down what the node does not take down itself."""
+        self._everything.close()

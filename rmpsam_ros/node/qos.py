@@ -1,4 +1,4 @@
-"""Quality of service of every topic and service, in one place: nothing is created without it.
+"""Quality of service of topics, services and actions, in one place: none is created without it.
 
 Images come in reliable where the camera offers it, else best effort, and only the newest counts.
 Results go out reliable, which every subscriber can take. Tables are latched: who comes later gets
@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from rclpy.action import ActionClient, ActionServer
 from rclpy.callback_groups import CallbackGroup, MutuallyExclusiveCallbackGroup
 from rclpy.node import Node
 from rclpy.publisher import Publisher
@@ -27,6 +28,9 @@ try:
     from rclpy.event_handler import PublisherEventCallbacks, SubscriptionEventCallbacks
 except ImportError:  # ROS 2 Humble
     from rclpy.qos_event import PublisherEventCallbacks, SubscriptionEventCallbacks
+
+
+RESULT_KEPT = 30  # seconds for which the result of an action can be fetched; it may be large
 
 
 def image_input(reliability: str = "best_effort") -> QoSProfile:
@@ -65,6 +69,13 @@ def requests() -> QoSProfile:
     """
     return QoSProfile(
         history=HistoryPolicy.KEEP_LAST, depth=1000, reliability=ReliabilityPolicy.RELIABLE
+    )
+
+
+def progress() -> QoSProfile:
+    """Return the profile of what an action tells meanwhile: enough kept for a slow client."""
+    return QoSProfile(
+        history=HistoryPolicy.KEEP_LAST, depth=100, reliability=ReliabilityPolicy.RELIABLE
     )
 
 
@@ -139,6 +150,50 @@ def create_service(
     """Create a service that keeps all `requests` until the executor gets to them."""
     return node.create_service(
         service_type, name, callback, qos_profile=requests(), callback_group=group
+    )
+
+
+def create_action_server(
+    node: Node,
+    action_type: type[Any],
+    name: str,
+    execute: Callable[[Any], Any],
+    cancel: Callable[[Any], Any],
+    group: CallbackGroup,
+) -> ActionServer:
+    """Create an action whose services keep all `requests`.
+
+    Args:
+        execute: works on an accepted goal, in a thread of the executor, and returns its result.
+        cancel: tells whether a goal may be canceled.
+    """
+    return ActionServer(
+        node,
+        action_type,
+        name,
+        execute,
+        callback_group=group,
+        cancel_callback=cancel,
+        goal_service_qos_profile=requests(),
+        result_service_qos_profile=requests(),
+        cancel_service_qos_profile=requests(),
+        feedback_pub_qos_profile=progress(),
+        status_pub_qos_profile=latched(),
+        result_timeout=RESULT_KEPT,
+    )
+
+
+def create_action_client(node: Node, action_type: type[Any], name: str) -> ActionClient:
+    """Create a client of `create_action_server`."""
+    return ActionClient(
+        node,
+        action_type,
+        name,
+        goal_service_qos_profile=requests(),
+        result_service_qos_profile=requests(),
+        cancel_service_qos_profile=requests(),
+        feedback_sub_qos_profile=progress(),
+        status_sub_qos_profile=latched(),
     )
 
 

@@ -278,6 +278,12 @@ class RmpsamNode(LifecycleNode):
             camera.publishers.close()
         return stopped
 
+    def destroy_node(self) -> None:
+        """Take down everything that the node has in the graph."""
+        for services in self._camera_services:
+            services.close()
+        super().destroy_node()
+
     # Network ----------------------------------------------------------------------------------
 
     def _load(self) -> Sequence[Pipeline]:

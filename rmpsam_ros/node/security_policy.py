@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from xml.sax.saxutils import escape
 
+from rclpy.action import get_action_server_names_and_types_by_node
 from rclpy.node import Node
 
 # Only there with packages that need not be installed.
@@ -24,6 +25,8 @@ OPTIONAL_RESULTS = (
 )
 # What an operator may ask for: prompts, and nothing that changes how the node works.
 ASKED = ("add_prompt", "remove_prompt", "list_prompts", "clear_prompts", "segment_everything")
+STARTED = ("segment_everything",)  # actions
+ACTION_PART = "/_action/"  # in the names of the topics and services that an action is made of
 PARAMETER_SERVICES = (
     "describe_parameters",
     "get_parameter_types",
@@ -38,26 +41,27 @@ COMMON_PUBLISHED, COMMON_READ = ("/parameter_events", "/rosout"), ("/clock",)
 
 @dataclass(frozen=True, slots=True)
 class Graph:
-    """Full names of what a node publishes, reads and serves."""
+    """Full names of what a node publishes, reads and serves, and of its actions."""
 
     published: frozenset[str]
     read: frozenset[str]
     served: frozenset[str]
+    executed: frozenset[str] = frozenset()
 
 
 def graph_of(node: Node) -> Graph:
     """Return what a node has in the graph."""
     name = (node.get_name(), node.get_namespace())
-    return Graph(
-        *(
-            frozenset(topic for topic, _ in ask(*name))
-            for ask in (
-                node.get_publisher_names_and_types_by_node,
-                node.get_subscriber_names_and_types_by_node,
-                node.get_service_names_and_types_by_node,
-            )
+    published, read, served = (
+        frozenset(one for one, _ in ask(*name) if ACTION_PART not in one)
+        for ask in (
+            node.get_publisher_names_and_types_by_node,
+            node.get_subscriber_names_and_types_by_node,
+            node.get_service_names_and_types_by_node,
         )
     )
+    actions = get_action_server_names_and_types_by_node(node, *name)
+    return Graph(published, read, served, frozenset(one for one, _ in actions))
 
 
 def policy(graph: Graph) -> str:
@@ -66,6 +70,7 @@ def policy(graph: Graph) -> str:
         ("topics", "publish", "topic"): {*graph.published, *OPTIONAL_RESULTS, *COMMON_PUBLISHED},
         ("topics", "subscribe", "topic"): {*graph.read, *COMMON_READ},
         ("services", "reply", "service"): graph.served,
+        ("actions", "execute", "action"): graph.executed,
     }
     results = {topic for topic in graph.published if topic.startswith("/rmpsam/")}
     own = {f"/rmpsam_operator/{name}" for name in PARAMETER_SERVICES}
@@ -79,6 +84,7 @@ def policy(graph: Graph) -> str:
         },
         ("services", "request", "service"): {f"/rmpsam/{name}" for name in ASKED},
         ("services", "reply", "service"): own,
+        ("actions", "call", "action"): {f"/rmpsam/{name}" for name in STARTED},
     }
     return "\n".join(
         [

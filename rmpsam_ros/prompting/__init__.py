@@ -19,6 +19,7 @@ Examples:
 from rmpsam_ros.prompting.answers import (
     Answer,
     FoundMask,
+    GridStep,
     PromptEngine,
     PromptEngineError,
 )
@@ -26,7 +27,12 @@ from rmpsam_ros.prompting.config import PromptingConfig
 from rmpsam_ros.prompting.engines.shared_decoder import SharedDecoder
 from rmpsam_ros.prompting.frames import FrameNotKeptError, FrameStore, KeptFrame, NoFrameError
 from rmpsam_ros.prompting.load import PROMPT_ENGINES, import_engines, load_prompt_engine
-from rmpsam_ros.prompting.prompter import EverythingFound, FollowPass, Prompter
+from rmpsam_ros.prompting.prompter import (
+    EverythingFound,
+    EverythingProgress,
+    FollowPass,
+    Prompter,
+)
 from rmpsam_ros.prompting.query_masks import QueryMasks, pack_queries
 from rmpsam_ros.tracking.prompted_records import (
     MAX_ID_LENGTH,
@@ -42,11 +48,13 @@ __all__ = [
     "PROMPT_ENGINES",
     "Answer",
     "EverythingFound",
+    "EverythingProgress",
     "FollowConfig",
     "FollowPass",
     "FoundMask",
     "FrameNotKeptError",
     "FrameStore",
+    "GridStep",
     "KeptFrame",
     "NoFrameError",
     "PromptEngine",

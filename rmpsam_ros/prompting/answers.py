@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Generator
 from dataclasses import dataclass
-from typing import Protocol
+from typing import NamedTuple, Protocol, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
 from rmpsam_ros.prompting.frames import KeptFrame
-from rmpsam_ros.prompting.steps import Steps
 from rmpsam_ros.segmentation.prompt_types import ObjectPrompt
 from rmpsam_ros.segmentation.run_length import RunLengthMask
 from rmpsam_ros.tracking.prompted_records import Anchor
@@ -33,6 +33,22 @@ class FoundMask:
 
     mask: RunLengthMask
     score: float
+
+
+class GridStep(NamedTuple):
+    """Where the work on a grid of points is.
+
+    Attributes:
+        asked: how many points have been asked for.
+        found: good masks since the last step, not yet compared with others.
+    """
+
+    asked: int
+    found: list[FoundMask]
+
+
+GridSteps: TypeAlias = Generator[GridStep, bool | None, list[FoundMask]]
+"""Yields after every few points; sending True asks to end with what there is."""
 
 
 class PromptEngine(Protocol):
@@ -61,7 +77,7 @@ class PromptEngine(Protocol):
         """Return a mask for each box, (K, 4) edges in image pixels."""
         ...
 
-    def on_grid(self, frame: KeptFrame, points_per_side: int) -> Steps[list[FoundMask]]:
+    def on_grid(self, frame: KeptFrame, points_per_side: int) -> GridSteps:
         """Return masks from a square grid of points over the image, good ones only."""
         ...
 

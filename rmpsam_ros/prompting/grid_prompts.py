@@ -6,6 +6,7 @@ Sec. 4). Nothing here knows which model answers the prompts.
 """
 
 import math
+from collections.abc import Generator
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -21,7 +22,6 @@ from rmpsam_ros.model.sam.transforms import (
     logits_to_picture,
     points_to_frame,
 )
-from rmpsam_ros.prompting.steps import Step, Steps
 from rmpsam_ros.segmentation.overlap import distinct_boxes
 
 BOXES_AT_ONCE = 320
@@ -98,14 +98,15 @@ def grid_steps(
     geometry: SamFrame,
     points_per_side: int = 32,
     keep: GridFilter | None = None,
-) -> Steps[EverythingMasks]:
+) -> Generator[tuple[int, EverythingMasks], bool | None, EverythingMasks]:
     """Masks of an image from a grid of points, three masks for every point.
 
     Filtered by predicted IoU, by stability, and by box overlap, the most certain masks first
     (docs/reference/sam_family.md, section 5.1).
 
-    Yields after every few points, so that it may be left for a while. They lie far apart: when it
-    is to end early, the whole image has been looked at, less densely.
+    Yields after every few points how many have been asked for, and the masks that have come since,
+    not yet compared with others. It may be left for a while there, or ended by sending True: the
+    points lie far apart, so that the whole image has been looked at, less densely.
     """
     keep = keep or GridFilter()
     order = _spread(points_per_side**2)
@@ -117,8 +118,10 @@ def grid_steps(
         logits, iou = decode(part, labels, multimask=True)
         good, mask = torch.nonzero(iou > keep.predicted_iou, as_tuple=True)
         prompts = torch.from_numpy(order)[good.cpu() + start]
+        before = len(candidates.packed)
         candidates.add(logits[good, mask], iou[good, mask], prompts, keep)
-        if (yield Step.PAUSE):
+        fresh = candidates.result(np.arange(before, len(candidates.packed)))
+        if (yield start + len(part), fresh):
             break
     # Of equally certain ones the first of the grid, however late it was asked for.
     best_first = np.lexsort((np.array(candidates.prompt), -np.array(candidates.iou)))

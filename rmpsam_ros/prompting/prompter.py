@@ -9,19 +9,24 @@ prompt engine's own does not hold up the frames. Everything else may be called f
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
-from rmpsam_ros.prompting.answers import PromptEngine
+from rmpsam_ros.prompting.answers import FoundMask, PromptEngine
 from rmpsam_ros.prompting.config import PromptingConfig
 from rmpsam_ros.prompting.engines.shared_decoder import SharedDecoder
 from rmpsam_ros.prompting.frames import FrameStore, KeptFrame
 from rmpsam_ros.prompting.observation import observe, track_anchor
 from rmpsam_ros.prompting.propagate import propagate
 from rmpsam_ros.prompting.refinement import add_clicks, correct_place, prompt_anchor
-from rmpsam_ros.prompting.segment_everything import everything_from_boxes, everything_from_grid
+from rmpsam_ros.prompting.segment_everything import (
+    Progress,
+    everything_from_boxes,
+    everything_from_grid,
+)
 from rmpsam_ros.prompting.steps import Step, Steps, finished
 from rmpsam_ros.runtime import EngineError, ObjectOutput, PromptOutput
 from rmpsam_ros.segmentation.preprocess import Letterbox
@@ -71,6 +76,22 @@ class EverythingFound:
 
     masks: tuple[PromptedMask, ...]
     complete: bool
+    stamp: float
+
+
+@dataclass(frozen=True, slots=True)
+class EverythingProgress:
+    """Where the search for masks of everything in a frame is.
+
+    Attributes:
+        masks: found since the last step, like none before.
+        done, total: prompts that have been asked for, and all of them.
+        stamp: of the frame.
+    """
+
+    masks: tuple[PromptedMask, ...]
+    done: int
+    total: int
     stamp: float
 
 
@@ -244,21 +265,34 @@ class Prompter:
         stamp: float | None = None,
         points_per_side: int = 0,
         until: float = math.inf,
+        report: Callable[[EverythingProgress], None] | None = None,
+        cancelled: Callable[[], bool] = lambda: False,
     ) -> Steps[EverythingFound]:
         """Do what `segment_everything` does, in steps between which the thread may do more.
 
         Args:
             until: when to end with what has been found, seconds of the monotonic clock.
+            report: called after every step, in the thread that works; None: nobody wants to know.
+            cancelled: asked before every step whether to end with what has been found.
         """
         frame = self._frames.find(stamp)
+
+        def masks_of(found: list[FoundMask]) -> tuple[PromptedMask, ...]:
+            return tuple(PromptedMask(item.mask, item.score, frame.stamp) for item in found)
+
+        def tell(progress: Progress) -> None:
+            if report is not None:
+                masks = masks_of(progress.fresh)
+                report(EverythingProgress(masks, progress.done, progress.total, frame.stamp))
+
+        how = (until, None if report is None else tell, cancelled)
         if points_per_side:
-            all_of_it = everything_from_grid(self.engine, frame, points_per_side, until)
+            all_of_it = everything_from_grid(self.engine, frame, points_per_side, *how)
         else:
-            all_of_it = everything_from_boxes(self.engine, frame, until)
+            all_of_it = everything_from_boxes(self.engine, frame, *how)
         found, complete = yield from all_of_it
         self._frames.drop_excess()
-        masks = tuple(PromptedMask(item.mask, item.score, frame.stamp) for item in found)
-        return EverythingFound(masks, complete, frame.stamp)
+        return EverythingFound(masks_of(found), complete, frame.stamp)
 
     # --- any thread ---
 

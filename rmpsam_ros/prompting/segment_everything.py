@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Sequence
-from typing import NamedTuple
+from collections.abc import Callable, Sequence
+from typing import NamedTuple, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,6 +24,7 @@ from rmpsam_ros.segmentation.run_length import RunLengthMask
 
 MAX_GRID = 64  # points per side
 _MAX_BOXES = 320
+_FIRST_BOXES = 4  # the first masks are there soon
 _BOXES_A_STEP = 16  # half a second of MobileSAM on two cores: a click waits no longer for its turn
 _MIN_OBJECTNESS = 0.01  # little: masks are asked for, and judged by their own scores
 _MIN_SIDE = 4.0  # pixels; smaller boxes hold no object that a mask could tell
@@ -41,51 +42,109 @@ class Everything(NamedTuple):
     complete: bool
 
 
+class Progress(NamedTuple):
+    """Where the search for masks of everything is.
+
+    Attributes:
+        fresh: masks found since the last step, like none before.
+        done, total: prompts that have been asked for, and all of them.
+    """
+
+    fresh: list[FoundMask]
+    done: int
+    total: int
+
+
+Report: TypeAlias = Callable[[Progress], None]
+Cancelled: TypeAlias = Callable[[], bool]
+
+
 def everything_from_boxes(
-    engine: PromptEngine, frame: KeptFrame, until: float = math.inf
+    engine: PromptEngine,
+    frame: KeptFrame,
+    until: float = math.inf,
+    report: Report | None = None,
+    cancelled: Cancelled = lambda: False,
 ) -> Steps[Everything]:
     """Find a mask for every box around an object query that sees anything.
 
     Args:
         until: no further boxes are asked after this time, seconds of the monotonic clock; the
             surest come first.
+        report: called after every step; None: nobody wants to know.
+        cancelled: asked before every step whether to end with what there is.
     """
     boxes = frame.queries.boxes(frame.geometry, _MIN_OBJECTNESS)
     boxes = boxes[((boxes[:, 2:] - boxes[:, :2]) >= _MIN_SIDE).all(axis=1)]
     boxes = boxes[distinct_boxes(boxes, _MAX_BOX_IOU)][:_MAX_BOXES]
     found: list[FoundMask] = []
-    complete = True
-    for start in range(0, len(boxes), _BOXES_A_STEP):
-        answers = engine.in_boxes(frame, boxes[start : start + _BOXES_A_STEP])
-        found += [
+    news = _News()
+    done, total = 0, len(boxes)
+    while done < total and not cancelled():
+        part = boxes[done : done + (_BOXES_A_STEP if done else _FIRST_BOXES)]
+        answers = [
             answer
-            for answer in answers
+            for answer in engine.in_boxes(frame, part)
             if answer.score >= _MIN_SCORE and answer.mask.area >= _MIN_AREA
         ]
-        if start + _BOXES_A_STEP < len(boxes) and time.monotonic() > until:
-            complete = False
+        found += answers
+        done += len(part)
+        if report is not None:
+            report(Progress(news.among(answers), done, total))
+        if done < total and time.monotonic() > until:
             break
         yield Step.PAUSE
-    return Everything(_largest_first(distinct_masks(found, _MAX_MASK_IOU)), complete)
+    return Everything(_largest_first(distinct_masks(found, _MAX_MASK_IOU)), done == total)
 
 
 def everything_from_grid(
-    engine: PromptEngine, frame: KeptFrame, points_per_side: int, until: float = math.inf
+    engine: PromptEngine,
+    frame: KeptFrame,
+    points_per_side: int,
+    until: float = math.inf,
+    report: Report | None = None,
+    cancelled: Cancelled = lambda: False,
 ) -> Steps[Everything]:
-    """Find the good masks of a square grid of points, as SAM does it; ``until`` as for boxes."""
+    """Find the good masks of a square grid of points, as SAM does it; else as for boxes."""
     if not 1 <= points_per_side <= MAX_GRID:
         raise PromptError(f"points_per_side is {points_per_side}; expected 1 to {MAX_GRID}")
-    steps, over = engine.on_grid(frame, points_per_side), False
+    if cancelled():
+        return Everything([], False)
+    steps, over = engine.on_grid(frame, points_per_side), None
+    news = _News()
+    done, total = 0, points_per_side**2
     try:
-        step = next(steps)
         while True:
-            yield step
-            over = time.monotonic() > until
-            step = steps.send(over)
+            done, answers = steps.send(over)
+            if report is not None:
+                report(Progress(news.among(_large_enough(answers)), done, total))
+            yield Step.PAUSE
+            over = done < total and (cancelled() or time.monotonic() > until)
     except StopIteration as end:
-        answers = end.value
-    found = [answer for answer in answers if answer.mask.area >= _MIN_AREA]
+        found = _large_enough(end.value)
     return Everything(_largest_first(distinct_masks(found, _MAX_MASK_IOU)), not over)
+
+
+class _News:
+    """Tells which masks of a step are like none of the steps before."""
+
+    def __init__(self) -> None:
+        self._told: list[NDArray[np.bool_]] = []
+
+    def among(self, found: Sequence[FoundMask]) -> list[FoundMask]:
+        """Return those of the masks that say something new, and remember them."""
+        fresh = distinct_masks(found, _MAX_MASK_IOU)
+        cells = [coarse_cells(one.mask) for one in fresh]
+        if fresh and self._told:
+            ious = mask_ious(np.stack(cells), np.stack(self._told)).max(axis=1)
+            fresh = [one for one, iou in zip(fresh, ious, strict=True) if iou <= _MAX_MASK_IOU]
+            cells = [one for one, iou in zip(cells, ious, strict=True) if iou <= _MAX_MASK_IOU]
+        self._told += cells
+        return fresh
+
+
+def _large_enough(found: Sequence[FoundMask]) -> list[FoundMask]:
+    return [one for one in found if one.mask.area >= _MIN_AREA]
 
 
 def distinct_masks(found: Sequence[FoundMask], max_iou: float) -> list[FoundMask]:

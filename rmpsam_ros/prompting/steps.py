@@ -2,7 +2,7 @@
 
 from collections.abc import Generator
 from enum import Enum
-from typing import TypeAlias, TypeVar
+from typing import Any, TypeAlias, TypeVar
 
 T = TypeVar("T")
 
@@ -18,7 +18,7 @@ Steps: TypeAlias = Generator[Step, bool | None, T]
 """Yields after every step; returns the result. Sending True asks to end with what there is."""
 
 
-def finished(steps: Steps[T]) -> T:
+def finished(steps: Generator[Any, Any, T]) -> T:
     """Return the result of work in steps, all done now."""
     while True:
         try:

@@ -11,6 +11,7 @@ import time
 from collections import deque
 from pathlib import Path
 
+import numpy as np
 import rclpy
 from rclpy.executors import MultiThreadedExecutor
 
@@ -18,6 +19,17 @@ from rmpsam_ros.node.process import initialize, spin, wait_for
 from rmpsam_ros.node.rmpsam_node import RmpsamNode
 
 FAKE = Path(__file__).resolve().parents[1] / "node" / "fake_pipeline.py"
+
+
+# As many objects as take 14 steps, so that there is something to be told, and to cancel.
+BOXES = [(x, y, x + 12, y + 12) for y in range(0, 160, 16) for x in range(0, 320, 16)]
+
+
+def block(frame, box):
+    mask = np.zeros(frame.geometry.image_size, bool)
+    x_min, y_min, x_max, y_max = box.astype(int)
+    mask[y_min:y_max, x_min:x_max] = True
+    return mask
 
 
 def load_fake():
@@ -40,6 +52,11 @@ def main():
     # machine, so that newer frames pass while it is answered.
     prompts.runs_beside = True
     prompts.answer = lambda self, frame, prompt: time.sleep(0.4) or answer(self, frame, prompt)
+    prompts.in_boxes = lambda self, frame, boxes: (
+        time.sleep(0.2)
+        or [module.FoundMask(module.encode_mask(block(frame, box)), 0.75) for box in boxes]
+    )
+    module.QueryMasks.boxes = lambda self, geometry, objectness: np.array(BOXES, np.float32)
     prompts.look = lambda self, frame, anchor, elapsed: answer(self, frame, None)
     stop = initialize(sys.argv)
     node = RmpsamNode(lambda values, progress: make_pipeline(module))

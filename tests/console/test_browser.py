@@ -146,15 +146,52 @@ def test_keyboard_alone_is_enough(page):
     page.until("document.querySelectorAll('#prompts tbody tr').length === 0", "removal")
 
 
+EVERYTHING = "window.rmpsamConsole.state.everything"
+DONE = "document.getElementById('progress').hidden"
+# Notes what is told and drawn meanwhile; with `cancel`, presses the button at the first masks.
+WATCH = """(cancel) => {
+    window.seen = [];
+    new MutationObserver(() => {
+        const bar = document.querySelector("#progress progress");
+        const masks = window.rmpsamConsole.state.everything?.masks.length || 0;
+        if (document.getElementById("progress").hidden) return;
+        window.seen.push([bar.hasAttribute("value") ? bar.value : null, bar.max, masks]);
+        if (cancel && masks) {
+            cancel = false;
+            document.getElementById("cancel").click();
+        }
+    }).observe(document.getElementById("progress_text"), {childList: true, subtree: true});
+}"""
+
+
 def test_everything_and_its_masks(page):
+    page.evaluate(WATCH, False)
     page.keyboard.press("e")
-    page.until("window.rmpsamConsole.state.everything !== null", "masks of everything")
+    page.until(f"{EVERYTHING} !== null && {DONE}", "masks of everything")
     found = page.evaluate(
-        "({stamp: window.rmpsamConsole.state.everything.stamp, "
-        "boxes: window.rmpsamConsole.state.everything.masks.map((one) => one.box)})"
+        f"({{stamp: {EVERYTHING}.stamp, boxes: {EVERYTHING}.masks.map((one) => one.box)}})"
     )
     assert found["stamp"] == page.evaluate(STAMP)
-    assert [10, 10, 20, 10] in found["boxes"]
+    assert len(found["boxes"]) == 200 and [16, 32, 12, 12] in found["boxes"]
+    # Drawn as they come, and the bar tells the truth.
+    seen = page.evaluate("window.seen")
+    assert seen[0] == [None, 1, 0], "nothing is known at first"
+    told = [tuple(one) for one in seen if one[0] is not None]
+    assert {one[1] for one in told} == {200} and all(one[0] == one[2] for one in told)
+    assert len(set(told)) > 5 and told == sorted(told)
+    page.keyboard.press(" ")
+    page.frames(2)
+
+
+def test_cancelling_everything_frees_the_node_and_keeps_what_was_found(page):
+    page.evaluate(WATCH, True)
+    page.keyboard.press("e")
+    page.until(f"{EVERYTHING}?.masks.length > 0 && {DONE}", "the end")
+    assert 4 <= page.evaluate(f"{EVERYTHING}.masks.length") < 100
+    assert "Cancelled" in page.text_content("#notices")
+    # At once again: the node is not busy with what nobody waits for.
+    page.keyboard.press("e")
+    page.until(f"{EVERYTHING}?.masks.length === 200 && {DONE}", "all masks")
     page.keyboard.press(" ")
     page.frames(2)
 

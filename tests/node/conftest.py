@@ -94,11 +94,60 @@ def ros():
     rclpy.shutdown()
 
 
+class Goal:
+    """A goal that was sent, what has been told of it, and its one result."""
+
+    def __init__(self, client, goal):
+        self.handle, self.told, self._results = None, [], []
+        self._done = threading.Event()
+        sent = client.send_goal_async(goal, lambda message: self.told.append(message.feedback))
+        sent.add_done_callback(self._accepted)
+
+    def _accepted(self, sent):
+        self.handle = sent.result()
+        assert self.handle.accepted
+        self.handle.get_result_async().add_done_callback(self._finish)
+
+    def _finish(self, done):
+        self._results.append(done.result())
+        self._done.set()
+
+    def result(self):
+        """Status and result."""
+        assert self._done.wait(DEADLINE), "no result"
+        (answer,) = self._results
+        return answer.status, answer.result
+
+    @property
+    def is_done(self):
+        return self._done.is_set()
+
+    def cancel(self):
+        """Return when the node has heard of it."""
+        wait_for(lambda: self.handle is not None, "acceptance")
+        heard = threading.Event()
+        self.handle.cancel_goal_async().add_done_callback(lambda _: heard.set())
+        assert heard.wait(DEADLINE)
+
+
 class Listener:
-    """A node beside the one under test that publishes, subscribes and calls."""
+    """A node beside the one under test that publishes, subscribes, calls and sends goals."""
 
     def __init__(self, node):
-        self.node = node
+        self.node, self.actions = node, {}
+
+    def send_goal(self, action_type, name, goal):
+        from rclpy.action import ActionClient
+
+        from rmpsam_ros.node import qos
+
+        if name not in self.actions:
+            profiles = dict.fromkeys(
+                ("goal_service_qos_profile", "result_service_qos_profile"), qos.requests()
+            )
+            self.actions[name] = ActionClient(self.node, action_type, name, **profiles)
+        assert self.actions[name].wait_for_server(DEADLINE), f"no action {name}"
+        return Goal(self.actions[name], goal)
 
     def subscribe(self, message_type, topic, profile=10):
         received = []
@@ -134,9 +183,12 @@ def listener(ros):
     executor.add_node(node)
     thread = threading.Thread(target=executor.spin, daemon=True)
     thread.start()
-    yield Listener(node)
+    listener = Listener(node)
+    yield listener
     executor.shutdown()
     thread.join(DEADLINE)
+    for client in listener.actions.values():
+        client.destroy()
     node.destroy_node()
 
 

@@ -8,7 +8,15 @@ from types import SimpleNamespace
 import numpy as np
 
 from rmpsam_ros.pipeline import FrameResult, Pipeline, PromptingConfig, StageTimes
-from rmpsam_ros.prompting import Answer, FollowPass, FoundMask, KeptFrame, Prompter, QueryMasks
+from rmpsam_ros.prompting import (
+    Answer,
+    FollowPass,
+    FoundMask,
+    GridStep,
+    KeptFrame,
+    Prompter,
+    QueryMasks,
+)
 from rmpsam_ros.prompting.refinement import anchor_prompt
 from rmpsam_ros.runtime import EngineInfo
 from rmpsam_ros.segmentation.labels import load_label_set
@@ -48,13 +56,15 @@ class FakePrompts:
         return self.answer(frame, anchor_prompt(anchor))
 
     def on_grid(self, frame, points_per_side):
-        for _ in range(points_per_side):
+        for row in range(1, points_per_side + 1):
             self.entered.release()
             assert self.gate.wait(DEADLINE)
-            yield
+            if (yield GridStep(row * points_per_side, self.in_boxes(frame, [None]))):
+                break
         return self.in_boxes(frame, [None])
 
     def in_boxes(self, frame, boxes):
+        self.threads.add(threading.current_thread().name)
         mask = np.zeros(frame.geometry.image_size, bool)
         mask[10:20, 10:30] = True
         return [FoundMask(encode_mask(mask), 0.75)] * len(boxes)

@@ -10,10 +10,12 @@ import pytest
 pytest.importorskip("rclpy", reason="needs ROS 2 (rclpy)")
 pytest.importorskip("rmpsam_ros.srv", reason="needs the built package (make build)")
 
+from action_msgs.msg import GoalStatus
 from builtin_interfaces.msg import Time
 from geometry_msgs.msg import Point
 from sensor_msgs.msg import Image
 
+from rmpsam_ros.action import SegmentEverything as EverythingAction
 from rmpsam_ros.msg import Latency, PromptBox, PromptedMask, PromptedMaskArray, PromptPoint
 from rmpsam_ros.node.prompts.requests import Code
 from rmpsam_ros.node.results.messages import array_field
@@ -75,6 +77,13 @@ def ask(node, listener):
     return call
 
 
+@pytest.fixture
+def send(listener):
+    return lambda **fields: listener.send_goal(
+        EverythingAction, "/rmpsam/segment_everything", EverythingAction.Goal(**fields)
+    )
+
+
 def decoded(mask):
     edges = (mask.box.x_offset, mask.box.y_offset)
     edges += (edges[0] + mask.box.width, edges[1] + mask.box.height)
@@ -128,7 +137,7 @@ def test_a_clicked_object_is_followed(process, ask, listener, wait_for):
     wait_for(lambda: process(disc(40, 60)) and not received[-1].masks, "the empty message")
 
 
-def test_everything_in_an_image(process, ask):
+def test_everything_in_an_image(process, ask, send, wait_for):
     image = process(disc(80, 60))
     for points_per_side in (0, 3):
         answer = ask(
@@ -139,12 +148,36 @@ def test_everything_in_an_image(process, ask):
         )
         assert (answer.code, answer.message) == (Code.OK, "")
         assert answer.header == image.header
+        goal = send(stamp=image.header.stamp, points_per_side=points_per_side)
+        status, result = goal.result()
+        assert (status, result.code) == (GoalStatus.STATUS_SUCCEEDED, Code.OK)
+        assert (result.header, result.masks) == (answer.header, answer.masks)
         areas = [decoded(one.mask).sum() for one in answer.masks]
         assert areas == sorted(areas, reverse=True)
     assert max(overlap(one.mask, 80, 60) for one in answer.masks) > 0.8
+    wait_for(lambda: goal.told, "masks as they are found")
+    assert (goal.told[-1].done, goal.told[-1].total) == (9, 9)
+    assert max(overlap(one.mask, 80, 60) for one in goal.told[-1].masks) > 0.8
 
 
-def test_the_end(node):
-    """Last in this file: the node ends with status 0, and nothing went wrong unseen."""
+def test_a_canceled_search_ends_early_and_leaves_the_node_free(process, ask, send, wait_for):
+    process(disc(80, 60))
+    goal = send(points_per_side=64)
+    wait_for(lambda: goal.told, "the first masks")
+    goal.cancel()
+    status, result = goal.result()
+    assert (status, result.code, result.complete) == (GoalStatus.STATUS_CANCELED, Code.OK, False)
+    assert goal.told[-1].done < goal.told[-1].total / 4
+    points = [PromptPoint(x=80.0, y=60.0, label=1)]
+    assert ask(AddPrompt, "add_prompt", points=points).code == Code.OK
+
+
+def test_the_end(node, process, send, wait_for):
+    """Last in this file: what runs has a result, the node ends with status 0, nothing unseen."""
+    process(disc(80, 60))
+    goal = send(points_per_side=64)
+    wait_for(lambda: goal.told, "the first masks")
     assert node.end(signal.SIGINT) == 0
+    status, result = goal.result()
+    assert (status, result.code) == (GoalStatus.STATUS_ABORTED, Code.NOT_ACTIVE)
     assert "Traceback" not in node.log

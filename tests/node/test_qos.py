@@ -1,4 +1,4 @@
-"""Every topic and service of the node with its quality of service, which come from one file."""
+"""Topics, services and actions of the node with their quality of service, all from one file."""
 
 import ast
 import threading
@@ -66,6 +66,8 @@ SERVICES = dict.fromkeys(
     ),
     REQUESTS,
 )
+ACTION = "/rmpsam/segment_everything/_action/"
+ACTION_TOPICS = {"feedback": "reliable", "status": "reliable, latched"}
 # Topics and services that every node or every managed node of ROS 2 has.
 OF_ROS = ("parameter", "get_", "change_state", "transition_event", "rosout", "clock")
 
@@ -91,6 +93,23 @@ def test_topics_and_services_with_their_quality_of_service(make_node):
     assert described(node.services, service_name) == SERVICES
 
 
+def test_actions_with_their_quality_of_service(make_node, listener, wait_for):
+    from rclpy.action import get_action_server_names_and_types_by_node
+
+    make_node(autostart=False)
+    served = wait_for(
+        lambda: get_action_server_names_and_types_by_node(listener.node, "rmpsam", "/"),
+        "an action",
+    )
+    assert served == [("/rmpsam/segment_everything", ["rmpsam_ros/action/SegmentEverything"])]
+    for topic, profile in ACTION_TOPICS.items():
+        (found,) = wait_for(
+            lambda topic=topic: listener.node.get_publishers_info_by_topic(ACTION + topic), topic
+        )
+        # How many are kept is unknown of another node.
+        assert qos.describe(found.qos_profile).partition(", keep")[0] == profile
+
+
 @pytest.mark.parametrize("file", sorted(SOURCES.rglob("*.py")), ids=lambda file: file.stem)
 def test_nothing_is_created_but_through_one_file(file):
     if file.name == "qos.py":
@@ -98,9 +117,10 @@ def test_nothing_is_created_but_through_one_file(file):
     created = [
         ast.unparse(call.func)
         for call in ast.walk(ast.parse(file.read_text()))
-        if isinstance(call, ast.Call) and isinstance(call.func, ast.Attribute)
+        if isinstance(call, ast.Call) and isinstance(call.func, ast.Attribute | ast.Name)
     ]
     wild = {"create_publisher", "create_subscription", "create_service", "create_client"}
+    wild |= {"ActionServer", "ActionClient"}
     assert not [
         name for name in created if name.rpartition(".")[2] in wild and not name.startswith("qos.")
     ]

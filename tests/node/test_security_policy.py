@@ -33,6 +33,8 @@ def test_the_node_may_do_what_it_does_and_no_more(make_node):
     assert graph.published <= published <= graph.published | set(OPTIONAL_RESULTS)
     assert shipped["topics", "subscribe"] == graph.read | {"/clock"}
     assert shipped["services", "reply"] == graph.served
+    assert shipped["actions", "execute"] == graph.executed == {"/rmpsam/segment_everything"}
+    assert not [name for names in shipped.values() for name in names if "_action" in name]
     assert ("services", "request") not in shipped
     assert len(graph.served) > 15 and len(graph.published) > 12, "the graph was read"
 
@@ -42,6 +44,7 @@ def test_an_operator_may_ask_but_change_nothing():
     asked = allowed["services", "request"]
     assert "/rmpsam/add_prompt" in asked
     assert not [name for name in asked if re.search("param|state|reset", name)]
+    assert allowed["actions", "call"] == {"/rmpsam/segment_everything"}
     assert allowed["topics", "publish"] == {"/rmpsam/click", "/parameter_events", "/rosout"}
     assert "/rmpsam/tracks" in allowed["topics", "subscribe"]
 

@@ -49,7 +49,7 @@ def test_every_file_of_the_source_package_is_meant(source_root: Path) -> None:
     assert suffixes - ignored <= SUFFIXES
 
 
-@pytest.mark.parametrize("kind", ["msg", "srv"])
+@pytest.mark.parametrize("kind", ["msg", "srv", "action"])
 def test_every_interface_is_importable(source_root: Path, tmp_path: Path, kind: str) -> None:
     pytest.importorskip("rclpy", reason="no ROS environment is active")
     names = sorted(path.stem for path in (source_root / kind).glob(f"*.{kind}"))

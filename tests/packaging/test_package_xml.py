@@ -32,7 +32,7 @@ FROM_PIP = {
     *("mcap", "fsspec", "ray"),
 }
 # Needed by what the build generates, and by a launch file; no import of ours.
-WITHOUT_IMPORT = {"rosidl_default_runtime", "rviz2"}
+WITHOUT_IMPORT = {"action_msgs", "rosidl_default_runtime", "rviz2"}
 
 
 @pytest.fixture(scope="module")
@@ -108,7 +108,11 @@ def test_everything_declared_is_imported(
 @pytest.fixture(scope="module")
 def interface_packages(source_root: Path) -> set[str]:
     """Packages whose types our messages and services contain."""
-    texts = [path.read_text() for path in source_root.glob("[ms][sr][gv]/*.[ms][sr][gv]")]
+    texts = [
+        path.read_text()
+        for kind in ("action", "msg", "srv")
+        for path in source_root.glob(f"{kind}/*.{kind}")
+    ]
     assert texts
     types = re.findall(r"^([a-z]\w+)/[A-Z]", "\n".join(texts), re.MULTILINE)
     return set(types) - {"rmpsam_ros"}

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from rmpsam_ros.pipeline import Pipeline, PipelineConfig, PromptingConfig
-from rmpsam_ros.prompting.answers import Answer, FoundMask
+from rmpsam_ros.prompting.answers import Answer, FoundMask, GridStep
 from rmpsam_ros.prompting.refinement import anchor_prompt
 from rmpsam_ros.runtime import EngineInfo, FrameOutput, ObjectOutput, PromptOutput
 from rmpsam_ros.runtime.batches import Batches
@@ -125,10 +125,12 @@ class BlockPrompts:
         return [FoundMask(encode_mask(one.mask), one.score) for one in answers]
 
     def on_grid(self, frame, points_per_side):
-        yield
-        return [
-            FoundMask(encode_mask(block), 0.9) for block in components(self._bright(frame))
-        ] * 3
+        found = [FoundMask(encode_mask(block), 0.9) for block in components(self._bright(frame))]
+        points = points_per_side**2
+        for asked in range(min(points, 64), points + 64, 64):
+            if (yield GridStep(min(asked, points), found)):
+                break
+        return found * 3
 
     def close(self):
         pass

@@ -144,8 +144,8 @@ def test_no_step_asks_for_many_boxes(make_pipeline, network, blocks, colors):
     squares = [(32 * (k % 6), 16 * (k // 6), 12, colors[0]) for k in range(42)]
     pipeline.process(blocks(*squares), 1.0)
     number = sum(1 for _ in pipeline.prompts.everything_steps())
-    assert number == -(-42 // 16)
-    assert max(len(one) for one in network.asked) == 16
+    assert number == 4
+    assert [len(one) for one in network.asked] == [4, 16, 16, 6], "the first masks are there soon"
 
 
 def test_when_the_time_is_over_the_surest_have_been_asked_for(
@@ -160,8 +160,53 @@ def test_when_the_time_is_over_the_surest_have_been_asked_for(
     network.asked.clear()
     part = finished(pipeline.prompts.everything_steps(until=time.monotonic() - 1.0))
     assert not part.complete
-    assert [len(one) for one in network.asked] == [16], "the first boxes are always asked"
+    assert [len(one) for one in network.asked] == [4], "the first boxes are always asked"
     assert 0 < len(part.masks) < len(all_of_it.masks)
+
+
+def reported(prompts, grid, **options):
+    """All that is told of the search, and its result."""
+    told = []
+    return told, finished(prompts.everything_steps(None, grid, report=told.append, **options))
+
+
+@pytest.mark.parametrize("grid", [0, 12])
+def test_masks_are_told_once_as_they_are_found(pipeline, network, blocks, colors, grid):
+    network.num_queries = 60
+    squares = [(32 * (k % 6), 24 * (k // 6), 20, colors[0]) for k in range(24)]
+    pipeline.process(blocks(*squares), 1.0)
+    told, found = reported(pipeline.prompts, grid)
+    assert found.complete and len(found.masks) == 24
+    assert [one.done for one in told] == ([64, 128, 144] if grid else [4, 20, 24])
+    assert {one.total for one in told} == {144 if grid else 24} and {
+        one.stamp for one in told
+    } == {1.0}
+    boxes = [mask.mask.box for one in told for mask in one.masks]
+    assert sorted(boxes) == sorted(one.mask.box for one in found.masks), "each once"
+    assert all(mask.stamp == 1.0 for one in told for mask in one.masks)
+    untold = finished(pipeline.prompts.everything_steps(None, grid)).masks
+    assert [one.mask.box for one in untold] == [one.mask.box for one in found.masks]
+
+
+@pytest.mark.parametrize("grid", [0, 12])
+@pytest.mark.parametrize("after", [0, 1, 2])
+def test_a_cancelled_search_asks_for_nothing_more(pipeline, network, blocks, colors, grid, after):
+    network.num_queries = 60
+    squares = [(32 * (k % 6), 24 * (k // 6), 20, colors[0]) for k in range(24)]
+    pipeline.process(blocks(*squares), 1.0)
+    told = []
+    steps = pipeline.prompts.everything_steps(
+        None, grid, report=told.append, cancelled=lambda: len(told) >= after
+    )
+    found = finished(steps)
+    assert len(told) == after and not found.complete
+    assert found.stamp == 1.0 and bool(found.masks) == bool(after)
+
+
+def test_nothing_to_be_found_is_complete(pipeline, blocks):
+    pipeline.process(blocks(), 1.0)
+    told, found = reported(pipeline.prompts, 0)
+    assert (told, found.masks, found.complete) == ([], (), True)
 
 
 def test_a_grid_that_ends_early_has_looked_everywhere(pipeline, blocks, colors):

@@ -125,35 +125,45 @@ export class Actions {
 
   // Everything -----------------------------------------------------------------------------------
 
+  /** Asks for masks of everything on the frame, which are drawn as they are found. */
   async everything() {
     if (this.everythingJob !== null || !state.frame || state.readOnly) return;
     if (!state.held) this.hold(state.frame);
+    const { stamp } = state.frame;
     const started = performance.now();
+    const progress = { done: 0, total: 0, masks: 0 };
+    const show = () => changed("progress", { ...progress, seconds: secondsSince(started) });
+    const found = { stamp, masks: [] };
+    state.everything = found;
     const promise = this.connection.ask(
-      "everything", { stamp: state.frame.stamp, points_per_side: 0 }, 600000,
+      "everything", { stamp, points_per_side: 0 }, 600000, ({ header, section }) => {
+        found.masks.push(...readEverything(header, section));
+        Object.assign(progress, { done: header.done, total: header.total, masks: found.masks.length });
+        sortLargestFirst(found.masks);
+        changed("objects");
+        show();
+      },
     );
     this.everythingJob = promise.number;
-    const timer = setInterval(
-      () => changed("progress", (performance.now() - started) / 1000), 200,
-    );
-    changed("progress", 0);
-    const reply = await this.attempt(promise);
+    const timer = setInterval(show, 200);
+    show();
+    try {
+      const { header, section } = await promise;
+      found.masks = sortLargestFirst(readEverything(header, section));
+      notify(`${found.masks.length} masks in ${secondsSince(started).toFixed(1)} s`);
+    } catch (error) {
+      const isCancelled = error.message === "cancelled";
+      if (!found.masks.length && state.everything === found) state.everything = null;
+      const rest = found.masks.length ? `; ${found.masks.length} masks until then` : "";
+      notify(`${isCancelled ? "Cancelled" : error.message}${rest}`, isCancelled ? undefined : "error");
+    }
     clearInterval(timer);
     this.everythingJob = null;
     changed("progress", null);
-    if (reply === null) return;
-    const masks = reply.header.masks.map((entry, number) => ({
-      ...readMask({ ...entry, stamp: reply.header.stamp }, reply.section),
-      number,
-      color: hue(number),
-    }));
-    masks.sort((a, b) => area(b) - area(a));
-    state.everything = { stamp: reply.header.stamp, masks };
     changed("objects");
-    notify(`${masks.length} masks in ${((performance.now() - started) / 1000).toFixed(1)} s`);
   }
 
-  /** Stops waiting; the node ends the step that it is at. */
+  /** Has the node stop; what it has found stays. */
   cancelEverything() {
     if (this.everythingJob !== null) {
       this.connection.send({ type: "cancel", job: this.everythingJob });
@@ -271,6 +281,31 @@ export class Actions {
     );
     if (reply) notify(`${name}: done`);
   }
+}
+
+function secondsSince(started) {
+  return (performance.now() - started) / 1000;
+}
+
+/** Returns masks of everything; a mask has the same colour in whatever company it comes. */
+function readEverything(header, section) {
+  return header.masks.map((entry) => {
+    const [left, top, width, height] = entry.box;
+    return {
+      ...readMask({ ...entry, stamp: header.stamp }, section),
+      color: hue(left * 31 + top * 17 + width * 7 + height),
+    };
+  });
+}
+
+/** Sorts masks so that small ones are drawn on top, and numbers them. */
+function sortLargestFirst(masks) {
+  const areas = new Map(masks.map((mask) => [mask, area(mask)]));
+  masks.sort((a, b) => areas.get(b) - areas.get(a));
+  masks.forEach((mask, number) => {
+    mask.number = number;
+  });
+  return masks;
 }
 
 function hue(number) {

@@ -66,6 +66,7 @@ export class Connection extends EventTarget {
     this.bytes += data.byteLength;
     const message = unpack(data);
     if (message.header.type === "frame") this.tell("frame", { ...message, received: performance.now() });
+    else if (message.header.type === "progress") this.waiting.get(message.header.id)?.onProgress(message);
     else this.settle(message.header, message);
   }
 
@@ -81,8 +82,11 @@ export class Connection extends EventTarget {
     else one.resolve(result);
   }
 
-  /** Asks for something; resolves with the reply, rejects with Refused and its reason. */
-  ask(type, values = {}, timeout = REPLY_TIMEOUT) {
+  /**
+   * Asks for something; resolves with the reply, rejects with Refused and its reason.
+   * `onProgress` is called with what is told meanwhile.
+   */
+  ask(type, values = {}, timeout = REPLY_TIMEOUT, onProgress = () => {}) {
     const id = ++this.number;
     const promise = new Promise((resolve, reject) => {
       if (!this.isWelcome) {
@@ -93,7 +97,7 @@ export class Connection extends EventTarget {
         this.waiting.delete(id);
         reject(new Refused(`no reply to '${type}' within ${timeout / 1000} s`));
       }, timeout);
-      this.waiting.set(id, { resolve, reject, timer });
+      this.waiting.set(id, { resolve, reject, timer, onProgress });
       this.send({ ...values, type, id });
     });
     promise.number = id;

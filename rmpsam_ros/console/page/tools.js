@@ -53,11 +53,7 @@ export function setUpTools(actions, view) {
   on("busy", (count) => {
     byId("waiting").hidden = count === 0;
   });
-  on("progress", (seconds) => {
-    byId("progress").hidden = seconds === null;
-    byId("everything").disabled = seconds !== null;
-    if (seconds !== null) setText(byId("progress_text"), `segmenting everything, ${seconds.toFixed(1)} s`);
-  });
+  on("progress", showProgress);
   show();
 
   function setUpChoice(name, choices, convert) {
@@ -87,6 +83,20 @@ export function setUpTools(actions, view) {
     for (const id of ["refine", "follow", "everything", "collect", "record"]) {
       if (state.readOnly) byId(id).disabled = true;
     }
+  }
+
+  function showProgress(progress) {
+    byId("progress").hidden = progress === null;
+    byId("everything").disabled = progress !== null;
+    if (progress === null) return;
+    const { done, total, masks, seconds } = progress;
+    const bar = byId("progress").querySelector("progress");
+    if (total) {
+      bar.max = total;
+      bar.value = done;
+    } else bar.removeAttribute("value"); // nothing is known yet
+    const rest = total ? `, ${done} of ${total} prompts, ${masks} masks` : "";
+    setText(byId("progress_text"), `segmenting everything${rest}, ${seconds.toFixed(1)} s`);
   }
 
   function showTheme() {

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from builtin_interfaces.msg import Time
 
+from rmpsam_ros.action import SegmentEverything
 from rmpsam_ros.console.ros.calls import Services
 from rmpsam_ros.msg import PromptBox, PromptPoint
-from rmpsam_ros.srv import AddPrompt, ClearPrompts, ListPrompts, RemovePrompt, SegmentEverything
+from rmpsam_ros.srv import AddPrompt, ClearPrompts, ListPrompts, RemovePrompt
 
 TIMEOUT = 20.0  # seconds; the node itself answers within its prompt_timeout
 EVERYTHING_TIMEOUT = 600.0
@@ -72,20 +73,31 @@ class PromptServices:
         """Return all objects as they are now."""
         return await self._call(ListPrompts, camera, "list_prompts", ListPrompts.Request())
 
-    async def everything(self, camera: str, stamp: int, points_per_side: int) -> Any:
-        """Ask for masks of everything in an image."""
-        request = SegmentEverything.Request(
-            stamp=time_message(stamp), points_per_side=points_per_side
-        )
-        return await self._call(
-            SegmentEverything, camera, "segment_everything", request, EVERYTHING_TIMEOUT
+    async def everything(
+        self, camera: str, stamp: int, points_per_side: int, on_feedback: Callable[[Any], None]
+    ) -> Any:
+        """Ask for masks of everything in an image; who cancels this frees the node.
+
+        Args:
+            on_feedback: called in the loop with masks as they are found.
+        """
+        goal = SegmentEverything.Goal(stamp=time_message(stamp), points_per_side=points_per_side)
+        return await self._services.work(
+            SegmentEverything,
+            _full(camera, "segment_everything"),
+            goal,
+            on_feedback,
+            EVERYTHING_TIMEOUT,
         )
 
     async def _call(
         self, kind: Any, camera: str, name: str, request: Any, timeout: float = TIMEOUT
     ) -> Any:
-        full = f"{camera}/{name}" if camera else name
-        return await self._services.call(kind, full, request, timeout)
+        return await self._services.call(kind, _full(camera, name), request, timeout)
+
+
+def _full(camera: str, name: str) -> str:
+    return f"{camera}/{name}" if camera else name
 
 
 def time_message(stamp: int) -> Time:

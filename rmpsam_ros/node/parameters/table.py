@@ -70,7 +70,8 @@ NODE_PARAMETERS: dict[str, tuple[Parameter, ...]] = {
             "stall_timeout",
             10.0,
             "When the network has worked on one image or request for longer than this, it is "
-            "reported to hang and waiting requests are refused, seconds.",
+            "reported to hang and waiting requests are refused, seconds; three times as long for "
+            "a prompt engine of its own, which comes after the images.",
             Change.LIVE,
             range=(0.1, 3600.0),
         ),

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import threading
-import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
@@ -14,6 +12,7 @@ from std_srvs.srv import Trigger
 from rmpsam_ros.node import qos
 from rmpsam_ros.node.input.frame_headers import FrameHeaders
 from rmpsam_ros.node.prompts.dispatcher import PromptDispatcher
+from rmpsam_ros.node.prompts.everything import EverythingRequests
 from rmpsam_ros.node.prompts.requests import Code, Refusal, check_request, object_prompt
 from rmpsam_ros.node.results.messages import MESSAGES
 from rmpsam_ros.node.topic_names import TopicNames
@@ -21,10 +20,6 @@ from rmpsam_ros.srv import AddPrompt, ClearPrompts, ListPrompts, RemovePrompt, S
 
 if TYPE_CHECKING:  # importing it takes seconds, which belong to the configuration of the node
     from rmpsam_ros.pipeline import PromptedMask
-    from rmpsam_ros.prompting import EverythingFound
-
-
-EVERYTHING_SHARE = 0.5  # of prompt_timeout; the rest is for what has begun, and the answer
 
 
 class PromptService:
@@ -35,11 +30,15 @@ class PromptService:
     """
 
     def __init__(
-        self, node: Node, names: TopicNames, dispatcher: PromptDispatcher, headers: FrameHeaders
+        self,
+        node: Node,
+        names: TopicNames,
+        dispatcher: PromptDispatcher,
+        headers: FrameHeaders,
+        everything: EverythingRequests,
     ) -> None:
         self._dispatcher = dispatcher
         self._headers = headers
-        self._everything = threading.Lock()
         group = ReentrantCallbackGroup()
         self._services = [
             qos.create_service(node, kind, names.private(name), self._handler(name, answer), group)
@@ -48,7 +47,7 @@ class PromptService:
                 (RemovePrompt, "remove_prompt", self._remove),
                 (ListPrompts, "list_prompts", self._list),
                 (ClearPrompts, "clear_prompts", self._clear),
-                (SegmentEverything, "segment_everything", self._segment_everything),
+                (SegmentEverything, "segment_everything", everything.answer),
             )
         ]
         self._services.append(
@@ -101,31 +100,6 @@ class PromptService:
 
     def _clear(self, request: Any, response: Any) -> None:
         response.removed = self._dispatcher.pipeline().prompts.clear()
-
-    def _segment_everything(self, request: Any, response: Any) -> None:
-        self._dispatcher.pipeline()
-        stamp = self._headers.resolve(request.stamp)
-        if not self._everything.acquire(blocking=False):  # clicks must find a place to wait
-            raise Refusal(Code.BUSY, "everything is being segmented already; try again later")
-        try:
-            timeout = self._dispatcher.timeout
-            until = time.monotonic() + EVERYTHING_SHARE * timeout
-            found: EverythingFound = self._dispatcher.ask(
-                lambda pipeline: pipeline.prompts.everything_steps(
-                    stamp, request.points_per_side, until
-                )
-            )
-        finally:
-            self._everything.release()
-        header = self._headers.find(found.stamp)
-        response.masks = [MESSAGES.prompted_mask(mask, header.stamp) for mask in found.masks]
-        response.header = header
-        response.complete = found.complete
-        if not found.complete:
-            response.message = (
-                f"ended after {EVERYTHING_SHARE * timeout:g} s (half of prompt_timeout), before "
-                "all was asked for; raise prompt_timeout for more"
-            )
 
     def _on_reset_tracks(self, request: Any, response: Any) -> Any:
         code, message = self._dispatcher.attempt(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import threading
 from collections import Counter, deque
 from collections.abc import Callable
@@ -16,6 +17,7 @@ if TYPE_CHECKING:  # importing it takes seconds, which belong to the configurati
     from rmpsam_ros.pipeline import Pipeline
 
 T = TypeVar("T")
+ANSWER_TIME = 0.5  # seconds that the last answers get when a thread does not end in time
 
 
 class BusyError(RuntimeError):
@@ -62,6 +64,12 @@ class Call:
             self.given_up = not self._committed
             return self.given_up
 
+    def refuse(self, error: Exception) -> None:
+        """Answer with an error now, though a step still runs, unless something is changed."""
+        if self._steps is not None and self.give_up():
+            with contextlib.suppress(futures.InvalidStateError):  # it is answered already
+                self.future.set_exception(error)
+
     def _go_on_if_wanted(self, commit: bool = False) -> None:
         """End the steps if the caller has gone; else it waits for what is committed."""
         with self._lock:
@@ -89,9 +97,11 @@ class Call:
             while next(self._steps) is Step.COMMIT:
                 self._go_on_if_wanted(commit=True)
         except StopIteration as end:
-            self.future.set_result(end.value)
+            with contextlib.suppress(futures.InvalidStateError):  # refused meanwhile
+                self.future.set_result(end.value)
         except Exception as error:
-            self.future.set_exception(error)
+            with contextlib.suppress(futures.InvalidStateError):
+                self.future.set_exception(error)
             del self  # an error knows the frames that it came through, and this one knows it
             return True
         return self.future.done()
@@ -120,6 +130,7 @@ class CallQueue:
         self._max_pending = max_pending
         self._pending: Counter[Pipeline] = Counter()
         self._calls: deque[Call] = deque()
+        self._running: Call | None = None
         self.closed = False
 
     @overload
@@ -173,8 +184,9 @@ class CallQueue:
         with self._work:
             if not self._calls:
                 return
-            call = self._calls.popleft()
+            call = self._running = self._calls.popleft()
         done = call.work()
+        self._running = None
         call.begun()
         if done:
             del call  # as in `Call.work`
@@ -222,6 +234,12 @@ class CallQueue:
                 future = self._calls.popleft().future
                 if future.running() or future.set_running_or_notify_cancel():
                     future.set_exception(reason())
+
+    def refuse_running(self) -> None:
+        """Have the call whose step does not end raise StoppedError, too; the step goes on."""
+        with self._work:
+            if self._running is not None:
+                self._running.refuse(StoppedError("the node was stopped"))
 
     def _stop_waiting(self) -> None:
         self.refuse_waiting(lambda: StoppedError("the node was stopped"))

@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from concurrent import futures
 from typing import TYPE_CHECKING, Any, Protocol
 
-from rmpsam_ros.node.threads.call_queue import CallQueue
+from rmpsam_ros.node.threads.call_queue import ANSWER_TIME, CallQueue
 from rmpsam_ros.node.threads.frame_slot import FrameSlot
 from rmpsam_ros.node.threads.right_of_way import RightOfWay
 from rmpsam_ros.node.threads.worker import Worker
@@ -93,9 +93,12 @@ class InferenceThread(Worker):
         return self._pipelines.result() if self._pipelines.done() else None
 
     def close(self, timeout: float) -> bool:
-        """End the thread; waiting calls raise StoppedError. Returns as `Worker.close`."""
+        """End the thread; unanswered calls raise StoppedError. Returns as `Worker.close`."""
         self.calls.close()
-        return super().close(timeout)
+        if super().close(max(0.0, timeout - ANSWER_TIME)):
+            return True
+        self.calls.refuse_running()
+        return super().close(min(timeout, ANSWER_TIME))
 
     def _run(self) -> None:
         try:

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from rmpsam_ros.node.threads.call_queue import CallQueue
+from rmpsam_ros.node.threads.call_queue import ANSWER_TIME, CallQueue
 from rmpsam_ros.node.threads.right_of_way import RightOfWay
 from rmpsam_ros.node.threads.worker import Worker
-from rmpsam_ros.runtime.priority import yield_to_frames
+from rmpsam_ros.runtime.priority import SLOWDOWN, yield_to_frames
 
 if TYPE_CHECKING:  # importing it takes seconds, which belong to the configuration of the node
     from rmpsam_ros.pipeline import Pipeline
@@ -28,6 +28,8 @@ class PromptThread(Worker):
         calls: when the thread is closed, those that wait raise StoppedError.
     """
 
+    patience = SLOWDOWN
+
     def __init__(self, max_pending: int, right_of_way: RightOfWay | None = None) -> None:
         super().__init__("prompts")
         self.calls = CallQueue(self._work, max_pending, right_of_way)
@@ -46,9 +48,12 @@ class PromptThread(Worker):
             self._work.notify_all()
 
     def close(self, timeout: float) -> bool:
-        """End the thread; waiting calls raise StoppedError. Returns as `Worker.close`."""
+        """End the thread; unanswered calls raise StoppedError. Returns as `Worker.close`."""
         self.calls.close()
-        return super().close(timeout)
+        if super().close(max(0.0, timeout - ANSWER_TIME)):
+            return True
+        self.calls.refuse_running()
+        return super().close(min(timeout, ANSWER_TIME))
 
     def _run(self) -> None:
         yield_to_frames()

@@ -24,7 +24,8 @@ class Watchdog:
     be decoded: no frame ends then, and nothing else would tell.
 
     Args:
-        settings: with ``stall_timeout``.
+        settings: with ``stall_timeout``; a thread of low priority may take `Worker.patience` times
+            as long.
         threads: returns the threads that there are now, with the queues of their calls.
         node: its full name, for the remedy.
     """
@@ -69,6 +70,6 @@ class Watchdog:
             reason = "" if error is None else f": {type(error).__name__}: {error}"
             return f"the thread '{thread.name}' has ended{reason}"
         seconds = thread.busy_for
-        if seconds > self._settings.current.stall_timeout:
+        if seconds > self._settings.current.stall_timeout * thread.patience:
             return f"the thread '{thread.name}' has worked on one thing for {seconds:.0f} s"
         return ""

@@ -19,8 +19,12 @@ class Worker(ABC):
         work: notified when there is something to do; None: a condition of its own.
 
     Attributes:
+        patience: how many times as long as others it may take, for its priority, until it is taken
+            to hang.
         failure: what ended the thread before it was closed; None: nothing has.
     """
+
+    patience = 1.0
 
     def __init__(self, name: str, work: threading.Condition | None = None) -> None:
         self._work = threading.Condition() if work is None else work

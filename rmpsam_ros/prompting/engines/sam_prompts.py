@@ -26,13 +26,19 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from rmpsam_ros.model.sam import PROMPT_MODELS, transforms
-from rmpsam_ros.prompting.answers import Answer, FoundMask, PromptEngine, PromptEngineError
+from rmpsam_ros.prompting.answers import (
+    Answer,
+    FoundMask,
+    GridStep,
+    GridSteps,
+    PromptEngine,
+    PromptEngineError,
+)
 from rmpsam_ros.prompting.config import PromptingConfig
 from rmpsam_ros.prompting.frames import KeptFrame
 from rmpsam_ros.prompting.grid_prompts import EverythingMasks, grid_steps, segment_with_boxes
 from rmpsam_ros.prompting.load import Progress, register
 from rmpsam_ros.prompting.refinement import anchor_prompt
-from rmpsam_ros.prompting.steps import Steps
 from rmpsam_ros.runtime import EngineConfig
 from rmpsam_ros.runtime.load import load_sam_engine
 from rmpsam_ros.runtime.sam_engine import SamEngine, SamFeatures
@@ -129,12 +135,17 @@ class SamPrompts:
         return [_found(found, k) for k in order.tolist()]
 
     @torch.inference_mode()
-    def on_grid(self, frame: KeptFrame, points_per_side: int) -> Steps[list[FoundMask]]:
+    def on_grid(self, frame: KeptFrame, points_per_side: int) -> GridSteps:
         """Return masks from a square grid of points, filtered as SAM does."""
         features, geometry = self._features(frame)
         decode = functools.partial(self._decode, features)
-        found = yield from grid_steps(decode, geometry, points_per_side)
-        return [_found(found, k) for k in range(len(found.masks))]
+        steps, over = grid_steps(decode, geometry, points_per_side), None
+        try:
+            while True:
+                asked, fresh = steps.send(over)
+                over = yield GridStep(asked, _all_found(fresh))
+        except StopIteration as end:
+            return _all_found(end.value)
 
     def close(self) -> None:
         """Give back what the engine holds."""
@@ -162,6 +173,10 @@ class SamPrompts:
         """`SamEngine.decode`, with three masks where the model has them."""
         several = multimask and self._engine.supports_multimask
         return self._engine.decode(features, points, labels, boxes, multimask=several)
+
+
+def _all_found(everything: EverythingMasks) -> list[FoundMask]:
+    return [_found(everything, k) for k in range(len(everything.masks))]
 
 
 def _found(everything: EverythingMasks, k: int) -> FoundMask:

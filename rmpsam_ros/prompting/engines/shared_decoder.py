@@ -9,13 +9,18 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
-from rmpsam_ros.prompting.answers import Answer, FoundMask, PromptEngineError
+from rmpsam_ros.prompting.answers import (
+    Answer,
+    FoundMask,
+    GridStep,
+    GridSteps,
+    PromptEngineError,
+)
 from rmpsam_ros.prompting.config import PromptingConfig
 from rmpsam_ros.prompting.frames import KeptFrame
 from rmpsam_ros.prompting.grid_prompts import point_grid
 from rmpsam_ros.prompting.load import Progress, register
 from rmpsam_ros.prompting.refinement import anchor_prompt
-from rmpsam_ros.prompting.steps import Step, Steps
 from rmpsam_ros.runtime import Engine, EngineConfig, ObjectOutput, PromptOutput
 from rmpsam_ros.segmentation.preprocess import Letterbox
 from rmpsam_ros.segmentation.prompt_types import FOREGROUND, ObjectPrompt, prompt_boxes
@@ -59,17 +64,20 @@ class SharedDecoder:
             for answer in self._each(frame, ObjectPrompt(_NO_POINTS, _NO_LABELS, boxes))
         ]
 
-    def on_grid(self, frame: KeptFrame, points_per_side: int) -> Steps[list[FoundMask]]:
+    def on_grid(self, frame: KeptFrame, points_per_side: int) -> GridSteps:
         """Return masks from a square grid of points, those with a score above the threshold."""
         points = point_grid(points_per_side, *frame.geometry.image_size) - 0.5
         labels = np.full(len(points), FOREGROUND, np.uint8)
         prompt = ObjectPrompt(points.astype(np.float32), labels, _NO_BOXES)
-        found = []
+        found: list[FoundMask] = []
+        told = 0
         for count, answer in enumerate(self._each(frame, prompt), start=1):
             if answer.score >= _MIN_GRID_SCORE:
                 found.append(FoundMask(encode_mask(answer.mask), answer.score))
-            if count % _PROMPTS_AT_ONCE == 0:
-                yield Step.PAUSE
+            if count % _PROMPTS_AT_ONCE == 0 or count == len(points):
+                if (yield GridStep(count, found[told:])):
+                    break
+                told = len(found)
         return found
 
     def pass_boxes(self, anchors: Sequence[Anchor], geometry: Letterbox) -> NDArray[np.float32]:

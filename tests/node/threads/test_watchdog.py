@@ -7,7 +7,14 @@ pytest.importorskip("rmpsam_ros.msg", reason="needs the built package (make buil
 
 import threading
 
+from rclpy.logging import get_logger
+
 from rmpsam_ros.msg import PromptPoint
+from rmpsam_ros.node.status import Level, Status
+from rmpsam_ros.node.threads.call_queue import CallQueue
+from rmpsam_ros.node.threads.inference_thread import InferenceThread
+from rmpsam_ros.node.threads.prompt_thread import PromptThread
+from rmpsam_ros.node.threads.watchdog import Watchdog
 from rmpsam_ros.srv import AddPrompt
 
 STALL = {"stall_timeout": 0.3, "prompt_timeout": 60.0}
@@ -99,10 +106,33 @@ def test_a_prompt_engine_that_hangs_is_replaced_and_its_network_left_open(
     for transition in ("deactivate", "cleanup", "configure", "activate"):
         assert change_state(transition)
     wait_for_status("network", {0}, "fake weights")
-    assert join().code == AddPrompt.Response.BUSY
+    assert join().code == AddPrompt.Response.NOT_ACTIVE
     assert not first.closed, "the prompt engine may still use it"
     feed(node, make_image(2.0))
     wait_for(lambda: second.stamps == [2.0], "an image of the new network")
+
+
+@pytest.mark.parametrize(
+    ("seconds", "hangs"),
+    [(0.9, ()), (1.1, ("inference",)), (2.9, ("inference",)), (3.1, ("inference", "prompts"))],
+)
+def test_a_thread_of_low_priority_is_given_the_time_that_others_leave_it(
+    live_settings, seconds, hangs
+):
+    class Busy:
+        has_ended, busy_for = False, seconds
+
+        def __init__(self, name, kind):
+            self.name, self.patience = name, kind.patience
+
+    for busy in (Busy("inference", InferenceThread), Busy("prompts", PromptThread)):
+        status = Watchdog(
+            live_settings(stall_timeout=1.0),
+            lambda busy=busy: [(busy, CallQueue(threading.Condition(), 1))],
+            get_logger("watchdog"),
+            "/rmpsam",
+        ).check(Status("network", Level.OK, "fine"))
+        assert (status.level is Level.ERROR) == (busy.name in hangs), busy.name
 
 
 def test_a_thread_that_has_ended_is_an_error_and_requests_are_refused(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from rmpsam_ros.prompting.answers import Answer
+from rmpsam_ros.prompting.answers import Answer, GridStep
 from rmpsam_ros.prompting.load import register
 
 
@@ -28,7 +28,7 @@ class ToyPrompts:
         return []
 
     def on_grid(self, frame, points_per_side):
-        yield
+        yield GridStep(points_per_side**2, [])
         return []
 
     def close(self):
