@@ -9,6 +9,7 @@ from rclpy.node import Node
 from rclpy.qos import QoSProfile, ReliabilityPolicy
 from rclpy.task import Future
 from sensor_msgs.msg import Image
+from video import encode
 
 from rmpsam_ros.msg import InstanceTrackArray, Latency, PanopticSegmentation, PromptPoint
 from rmpsam_ros.segmentation.interior import deepest_point
@@ -40,8 +41,11 @@ class OverlayWriter:
     It is encoded at the end, in a format that every browser plays: doing so meanwhile would take
     the time of the network.
 
+    Args:
+        video: what it becomes, without suffix: see `video.encode`.
+
     Attributes:
-        path: of the video.
+        path: of the video, when it has been encoded.
     """
 
     def __init__(self, video: Path, still: Path, rate: float) -> None:
@@ -77,14 +81,7 @@ class OverlayWriter:
         if self._writer is None:
             return
         self._writer.release()
-        capture = cv2.VideoCapture(str(self._video))
-        size = (int(capture.get(3)), int(capture.get(4)))
-        codec = cv2.VideoWriter.fourcc(*"VP80")  # OpenCV from PyPI has no encoder for H.264
-        writer = cv2.VideoWriter(str(self.path), codec, self._rate, size)
-        while (read := capture.read())[0]:
-            writer.write(read[1])
-        writer.release()
-        capture.release()
+        self.path = encode(self._video, self.path, self._rate)
         self._video.unlink()
 
 

@@ -51,22 +51,21 @@ def main() -> int:
     options.out.mkdir(parents=True, exist_ok=True)
     print(WEIGHTS, flush=True)
     rows = {}
+    video = options.out / "overlay"
     for name, size in (("demo", None), ("640x480", (640, 480)), ("1920x1080", (1920, 1080))):
         seconds = options.seconds if size is None else options.timing_seconds
         print(f"\n=== {name}: {seconds:.0f} s of {options.footage.name}", flush=True)
         overlay = None
         if size is None:
-            overlay = OverlayWriter(
-                options.out / "overlay.webm", options.out / "still.png", SOURCE_RATE
-            )
+            overlay = OverlayWriter(video, options.out / "still.png", SOURCE_RATE)
         rows[name] = _run(options, overlay, size, seconds)
+        video = overlay.path if overlay is not None else video
     table = format_table(rows)
     print(f"\n{table}\n")
     (options.out / "table.txt").write_text(table + "\n")
     figures = {name: vars(row) | {"track_ids": len(row.track_ids)} for name, row in rows.items()}
     (options.out / "figures.json").write_text(json.dumps(figures, indent=1))
-    out = options.out.resolve()
-    print(f"The video, to be opened in a browser:  {out}/overlay.webm")
+    print(f"The video, to be opened in a browser:  {video.resolve()}")
     print(f"Beside it: still.png, table.txt, figures.json\n\n{NOW_TRY}")
     return 0
 
