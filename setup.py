@@ -43,6 +43,14 @@ setup(
     version=VERSION,
     description="Panoptic segmentation, instance tracks and prompted masks from one network",
     license="Apache-2.0",
+    # To be replaced at the first release, as in package.xml: see CONTRIBUTING.md.
+    maintainer="rmpsam_ros maintainers",
+    maintainer_email="maintainers@rmpsam-ros.example",
+    url="https://rmpsam-ros.example",
+    project_urls={
+        "Repository": "https://rmpsam-ros.example/rmpsam_ros",
+        "Bug tracker": "https://rmpsam-ros.example/rmpsam_ros/issues",
+    },
     python_requires=">=3.10",
     packages=find_packages(include=["rmpsam_ros", "rmpsam_ros.*"]),
     package_data={

@@ -8,6 +8,7 @@ import re
 import shutil
 import subprocess
 import sys
+import xml.etree.ElementTree as ElementTree
 from pathlib import Path
 
 import pytest
@@ -35,6 +36,32 @@ def test_one_version(source_root: Path) -> None:
         check=True,
     ).stdout.split()
     assert [*in_init, *in_manifest, in_setup[-1]] == 3 * in_init
+
+
+def test_who_looks_after_it_and_where_is_said_once(source_root: Path) -> None:
+    manifest = ElementTree.parse(source_root / "package.xml").getroot()
+    urls = {url.get("type"): url.text for url in manifest.findall("url")}
+    maintainer = manifest.find("maintainer")
+    assert maintainer is not None and set(urls) == {"website", "repository", "bugtracker"}
+    code = """
+import runpy, setuptools
+setuptools.setup = lambda **given: print("\\n".join(
+    [given["maintainer"], given["maintainer_email"], given["url"], *given["project_urls"].values()]
+))
+runpy.run_path("setup.py")
+"""
+    said = subprocess.run(
+        [sys.executable, "-c", code], cwd=source_root, capture_output=True, text=True, check=True
+    ).stdout.splitlines()
+    assert said == [
+        maintainer.text,
+        maintainer.get("email"),
+        urls["website"],
+        urls["repository"],
+        urls["bugtracker"],
+    ]
+    citation = (source_root / "CITATION.cff").read_text()
+    assert f'name: "{maintainer.text}"' in citation
 
 
 def test_colcon_sees_one_cmake_package(source_root: Path, tmp_path: Path) -> None:
