@@ -210,7 +210,13 @@ async def _collect(session: Session, request: Request) -> dict[str, Any]:
         raise Invalid("this image is not kept any more; hold a newer one and mark it")
     loop = asyncio.get_running_loop()
     added = await loop.run_in_executor(
-        console.workers, console.dataset.add, stamp, image, list(masks.values()), console.names
+        console.workers,
+        console.dataset.add,
+        stamp,
+        image,
+        list(masks.values()),
+        console.names,
+        console.node.mono16_white,
     )
     return {"objects": added, "dataset": console.dataset.summary()}
 

@@ -103,7 +103,14 @@ class Console:
         stamp = nanoseconds(message.header.stamp)
         image = self.node.feeds[camera].store.image(stamp)
         if image is not None:
-            self.workers.submit(self.dataset.record, stamp, image, message.masks, self.names)
+            self.workers.submit(
+                self.dataset.record,
+                stamp,
+                image,
+                message.masks,
+                self.names,
+                self.node.mono16_white,
+            )
 
     def rename(self, object_id: str, name: str) -> None:
         """Give an object a name; an empty one takes it back."""
@@ -129,7 +136,13 @@ class Console:
         job = frame.encoded.get(choice)
         if job is None:
             job = frame.encoded[choice] = asyncio.get_running_loop().run_in_executor(
-                self.workers, pack_frame, frame, camera, self.node.labels, choice
+                self.workers,
+                pack_frame,
+                frame,
+                camera,
+                self.node.labels,
+                choice,
+                self.node.mono16_white,
             )
         return await asyncio.shield(job)
 

@@ -20,6 +20,7 @@ import numpy as np
 import yaml
 
 from rmpsam_ros.console.encoding import Choice, encode_jpeg
+from rmpsam_ros.node.input.images import WHITE_16
 from rmpsam_ros.segmentation.coco_run_length import encode_coco
 from rmpsam_ros.segmentation.run_length import RunLengthMask
 
@@ -85,7 +86,14 @@ class Dataset:
         with self._lock:
             self._video += 1
 
-    def add(self, stamp: int, image: Any, masks: Sequence[Any], names: Mapping[str, str]) -> int:
+    def add(
+        self,
+        stamp: int,
+        image: Any,
+        masks: Sequence[Any],
+        names: Mapping[str, str],
+        mono16_white: int = WHITE_16,
+    ) -> int:
         """Add an image with its masks; a second time corrects them.
 
         Args:
@@ -93,6 +101,7 @@ class Dataset:
             image: message, raw or compressed.
             masks: PromptedMask messages of this image; empty ones are left out.
             names: of the objects by their ids; others are called `UNNAMED`.
+            mono16_white: as of `encode_jpeg`.
 
         Returns:
             How many masks it has.
@@ -102,17 +111,22 @@ class Dataset:
             ImageError: the image cannot be read.
         """
         with self._lock:
-            return self._add(stamp, image, masks, names, 0)
+            return self._add(stamp, image, masks, names, 0, mono16_white)
 
     def record(
-        self, stamp: int, image: Any, masks: Sequence[Any], names: Mapping[str, str]
+        self,
+        stamp: int,
+        image: Any,
+        masks: Sequence[Any],
+        names: Mapping[str, str],
+        mono16_white: int = WHITE_16,
     ) -> None:
         """Add a frame of the video that is recorded, unless there is no mask or no more room."""
         with self._lock:
             if stamp in self._entries or self._full:
                 return
             try:
-                self._add(stamp, image, masks, names, self._video)
+                self._add(stamp, image, masks, names, self._video, mono16_white)
             except (DatasetError, ValueError) as error:
                 if not isinstance(error, _NothingMarked):
                     self._full = str(error)
@@ -158,6 +172,7 @@ class Dataset:
         masks: Sequence[Any],
         names: Mapping[str, str],
         video: int,
+        mono16_white: int,
     ) -> int:
         objects = [
             _Object(mask.object_id, names.get(mask.object_id, UNNAMED), _mask(mask.mask))
@@ -168,7 +183,7 @@ class Dataset:
             raise _NothingMarked(
                 "no object is marked on this image; mark at least one, then add the image"
             )
-        jpeg, size = encode_jpeg(image, _BEST)
+        jpeg, size = encode_jpeg(image, _BEST, mono16_white)
         for marked in objects:
             if (marked.mask.height, marked.mask.width) != size:
                 raise DatasetError(

@@ -9,7 +9,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from rmpsam_ros.node.input.images import DecodedImage
+from rmpsam_ros.node.input.images import WHITE_16, DecodedImage
 from rmpsam_ros.node.input.reading import read_image
 
 # What a browser may choose. More would only let it make the server encode more often.
@@ -26,26 +26,31 @@ class Choice:
     side: int = 0
 
 
-def pixels_of(message: Any) -> DecodedImage:
+def pixels_of(message: Any, mono16_white: int = WHITE_16) -> DecodedImage:
     """Return the pixels of an Image or CompressedImage message.
 
     Raises:
         ImageError: it cannot be read; the perception node refuses it with the same words. It may
             also refuse damaged ones, which are shown here.
     """
-    return read_image(message, take_damaged=True)
+    return read_image(message, True, mono16_white)
 
 
-def encode_jpeg(message: Any, choice: Choice) -> tuple[NDArray[np.uint8], tuple[int, int]]:
+def encode_jpeg(
+    message: Any, choice: Choice, mono16_white: int = WHITE_16
+) -> tuple[NDArray[np.uint8], tuple[int, int]]:
     """Return an image message as JPEG, and the size (height, width) of the *camera's* image.
 
     The data of a compressed image passes as it came, unless it holds what a browser would obey and
     the perception node does not (an orientation), or is wanted smaller.
 
+    Args:
+        mono16_white: as the perception node takes it, see `decode_image`.
+
     Raises:
         ImageError: the message cannot be read.
     """
-    picture = pixels_of(message)
+    picture = pixels_of(message, mono16_white)
     height, width = picture.pixels.shape[:2]
     if not hasattr(message, "encoding") and not choice.side:
         data = np.frombuffer(message.data, np.uint8)

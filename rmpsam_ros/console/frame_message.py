@@ -10,6 +10,7 @@ import numpy as np
 from rmpsam_ros.console.encoding import Choice, encode_jpeg
 from rmpsam_ros.console.frames import Frame, nanoseconds
 from rmpsam_ros.console.wire import Packer
+from rmpsam_ros.node.input.images import WHITE_16
 from rmpsam_ros.segmentation.labels import LabelSet, generate_color
 from rmpsam_ros.segmentation.overlay import segment_color
 from rmpsam_ros.segmentation.prompt_overlay import object_color
@@ -18,14 +19,20 @@ TRACK_STATES = {1: "tentative", 2: "confirmed", 3: "lost"}
 PROMPT_STATES = {0: "single", 1: "tracked", 2: "lost"}
 
 
-def pack_frame(frame: Frame, camera: str, labels: LabelSet | None, choice: Choice) -> bytes:
+def pack_frame(
+    frame: Frame,
+    camera: str,
+    labels: LabelSet | None,
+    choice: Choice,
+    mono16_white: int = WHITE_16,
+) -> bytes:
     """Return a whole frame, without prefix.
 
     Raises:
         ImageError: the camera image cannot be read.
     """
     packer = Packer()
-    jpeg, (height, width) = encode_jpeg(frame.image, choice)
+    jpeg, (height, width) = encode_jpeg(frame.image, choice, mono16_white)
     header: dict[str, Any] = {
         "type": "frame",
         "number": frame.number,

@@ -152,6 +152,7 @@ class CameraReport:
             "received": camera.slot.received,
             "lost on the way": camera.losses.lost,
             "age on arrival (s)": f"{camera.last_age:.3f}",
+            "mono16 white": self._settings.current.mono16_white,
         }
         return _status(camera.names.about("input"), problem, message, values)
 

@@ -15,6 +15,7 @@ from sensor_msgs.msg import CompressedImage, Image
 from rmpsam_ros.console.encoding import Choice, encode_jpeg
 from rmpsam_ros.console.frame_message import pack_frame
 from rmpsam_ros.console.frames import Frame
+from rmpsam_ros.console.ros.health import Part, mono16_white
 from rmpsam_ros.console.wire import Packer, finish
 from rmpsam_ros.msg import (
     InstanceTrack,
@@ -116,6 +117,31 @@ def test_smaller_images_keep_the_size_of_the_camera():
     data, size = encode_jpeg(rgb_image(480, 960), Choice("low", 640))
     assert size == (480, 960)
     assert cv2.imdecode(data, cv2.IMREAD_COLOR).shape == (320, 640, 3)
+
+
+@pytest.mark.parametrize(("white", "expected"), [(65535, 15), (4095, 255), (16383, 64)])
+def test_grey_of_sixteen_bits_is_as_bright_as_the_node_takes_it(white, expected):
+    image = Image(height=8, width=8, encoding="mono16", step=16)
+    image.data = np.full((8, 8), 4095, np.uint16).tobytes()
+    frame = Frame(1, 5, image)
+    header, _, arrays = read(finish(pack_frame(frame, "", None, Choice(), white)))
+    shown = cv2.imdecode(arrays[header["jpeg"]], cv2.IMREAD_COLOR)
+    assert np.abs(shown.astype(int) - expected).max() <= 1
+
+
+@pytest.mark.parametrize(
+    ("values", "white"),
+    [
+        ({"mono16 white": "4095"}, 4095),
+        ({"mono16 white": "0"}, 65535),
+        ({"mono16 white": "70000"}, 65535),
+        ({"mono16 white": "many"}, 65535),
+        ({}, 65535),
+    ],
+)
+def test_white_is_what_the_node_says_of_itself(values, white):
+    parts = [Part("network", "ok", ""), Part("front input", "ok", "", values)]
+    assert mono16_white(parts) == white
 
 
 def compressed(data):

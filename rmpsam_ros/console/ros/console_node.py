@@ -15,10 +15,11 @@ from rclpy.subscription import Subscription
 from rmpsam_ros.console.frames import PATIENCE_ACTIVE, PATIENCE_INACTIVE
 from rmpsam_ros.console.ros.calls import Services
 from rmpsam_ros.console.ros.camera_feed import CameraFeed
-from rmpsam_ros.console.ros.health import Part, camera_sources, parts_of
+from rmpsam_ros.console.ros.health import Part, camera_sources, mono16_white, parts_of
 from rmpsam_ros.console.settings import CONSOLE_PARAMETERS, Settings
 from rmpsam_ros.msg import LabelTable
 from rmpsam_ros.node import qos
+from rmpsam_ros.node.input.images import WHITE_16
 from rmpsam_ros.node.parameters.declaration import DeclaredParameters
 from rmpsam_ros.segmentation.labels import Label, LabelSet, LabelSetError
 
@@ -35,6 +36,7 @@ class ConsoleNode(Node):
         settings: the parameters.
         parts: what the perception node last said of itself.
         labels: its label table; None: it has published none.
+        mono16_white: value of its mono16 images that is white.
         feeds: its cameras, by name; the only camera of a node has the name "".
         on_frame: called in the loop with the name of a camera that has a new frame.
         on_prompted: called there with a camera's name and its new message of prompted masks.
@@ -48,6 +50,7 @@ class ConsoleNode(Node):
         self.target = self.settings.node
         self.parts: list[Part] = []
         self.labels: LabelSet | None = None
+        self.mono16_white = WHITE_16
         self.feeds: dict[str, CameraFeed] = {}
         self._executor: Executor | None = None
         self._watching = False
@@ -107,6 +110,7 @@ class ConsoleNode(Node):
         if not parts:
             return
         self.parts = parts
+        self.mono16_white = mono16_white(parts)
         for camera, source in list(camera_sources(parts).items())[:MAX_CAMERAS]:
             feed = self.feeds.get(camera)
             if feed is None:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
+from rmpsam_ros.node.input.images import WHITE_16
+
 _INPUT = "input"
 LEVELS = {0: "ok", 1: "warn", 2: "error", 3: "stale"}
 
@@ -51,6 +53,15 @@ def camera_sources(parts: list[Part]) -> dict[str, tuple[str, str]]:
         for part in parts
         if part.name == _INPUT or part.name.endswith(f" {_INPUT}")
     }
+
+
+def mono16_white(parts: list[Part]) -> int:
+    """Return the value of mono16 images that is white, as the node takes it."""
+    for part in parts:
+        text = part.values.get("mono16 white", "")
+        if text.isdecimal() and 0 < int(text) <= WHITE_16:
+            return int(text)
+    return WHITE_16
 
 
 def _number(level: Any) -> int:
