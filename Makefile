@@ -24,7 +24,7 @@ REQUIREMENTS := requirements/core.txt requirements/dev.txt
 # A thread each: OpenMP's threads wait for work by spinning, and those of two processes on two cores
 # spin away three quarters of the time.
 PYTEST := env OMP_NUM_THREADS=$${OMP_NUM_THREADS:-1} \
-	pytest --numprocesses $${RMPSAM_TEST_PROCESSES:-2} --dist loadscope
+	pytest --numprocesses $${RMPSAM_TEST_PROCESSES:-2} --dist loadscope --no-loadscope-reorder
 
 # What needs neither a network nor the middleware: pure functions, files, single threads.
 CHECKED := tests/segmentation tests/tracking tests/geometry tests/data tests/weights_store \

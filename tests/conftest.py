@@ -14,6 +14,29 @@ from rmpsam_ros.segmentation.labels import Label, LabelSet
 SIZE = (48, 64)
 """Height and width of the pictures."""
 
+LONGEST = (
+    "benchmark/test_network",
+    "runtime/test_sam_load",
+    "runtime/test_sam_tensorrt",
+    "training/test_trainer",
+    "runtime/test_load",
+    "runtime/test_sam_golden",
+    "node/test_integration_start",
+    "runtime/test_tensorrt_build",
+    "runtime/test_extension",
+    "runtime/test_tubes",
+    "model_sam/test_golden",
+    "cli/test_bag",
+)
+"""Modules that take minutes: they begin, so that at the end no process works alone on one."""
+
+
+def pytest_collection_modifyitems(items):
+    """Bring the longest modules to the front, and leave all others in order."""
+    places = {f"tests/{name}.py": k for k, name in enumerate(LONGEST)}
+    items.sort(key=lambda item: places.get(item.nodeid.partition("::")[0], len(places)))
+
+
 COLORS = {"box": (200, 40, 40), "ball": (40, 200, 40), "floor": (40, 40, 200)}
 
 

@@ -12,6 +12,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import torch
+from toy_sam import registered
 
 from rmpsam_ros.model import MODEL_CONFIGS
 from rmpsam_ros.model.backbones import BACKBONES
@@ -56,6 +57,13 @@ def toy_prompt_engine(monkeypatch) -> Iterator[None]:
 
 
 @pytest.fixture
+def toy_sam() -> Iterator[str]:
+    """The name of a small prompt model."""
+    with registered() as name:
+        yield name
+
+
+@pytest.fixture
 def toy_backbone() -> Iterator[str]:
     """The name of a network with it."""
     path = FOLDER / "toy_backbone.py"
@@ -78,23 +86,23 @@ def test_a_back_end_that_calls_itself_the_fastest_is_chosen_if_it_agrees(toy_bac
     engine.close()
 
 
-def test_a_back_end_with_wrong_results_is_not(toy_back_end, config, tmp_path):
+def test_a_back_end_with_wrong_results_is_not(toy_back_end, toy_sam, config, tmp_path):
     back_ends()  # imports it
     module = sys.modules[f"{executors.__name__}.toy_executor"]
     module.ToyExecutor.error = 3.0
     weights = tmp_path / "small.safetensors"
-    save_weights(build_prompt_model("rwkv_sam_t"), weights)
+    save_weights(build_prompt_model(toy_sam), weights)
     lines: list[str] = []
     config = replace(config, engine="toy")
-    engine = load_sam_engine("rwkv_sam_t", weights, config, lines.append)
+    engine = load_sam_engine(toy_sam, weights, config, lines.append)
     assert engine.info.engine.startswith("torch")
     assert "not executed by toy in fp32: its results are too far" in "\n".join(lines)
 
 
-def test_a_back_end_executes_every_network(toy_back_end, config, tmp_path):
+def test_a_back_end_executes_every_network(toy_back_end, toy_sam, config, tmp_path):
     weights = tmp_path / "small.safetensors"
-    save_weights(build_prompt_model("rwkv_sam_t"), weights)
-    engine = load_sam_engine("rwkv_sam_t", weights, replace(config, engine="toy"))
+    save_weights(build_prompt_model(toy_sam), weights)
+    engine = load_sam_engine(toy_sam, weights, replace(config, engine="toy"))
     assert engine.info.engine == "toy 0.1" and "mask IoU 1.0000" in engine.info.agreement
 
 

@@ -7,12 +7,14 @@ from __future__ import annotations
 
 import contextlib
 import threading
+from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, ClassVar
 
 import pytest
 import torch
+from toy_sam import NAME, registered
 
 from rmpsam_ros.export import export_graph
 from rmpsam_ros.model.sam import build_prompt_model, save_weights
@@ -32,7 +34,6 @@ from rmpsam_ros.runtime.sam_precision import SamAgreement
 from rmpsam_ros.runtime.slots import profile
 from rmpsam_ros.segmentation.prompt_types import MAX_POINTS
 
-NAME = "rwkv_sam_t"
 CPU = torch.device("cpu")
 
 
@@ -88,6 +89,12 @@ def builds(monkeypatch) -> list[int]:
     good = SamAgreement(1, 20, 1.0, 1.0, 0.0)
     monkeypatch.setattr(sam_network, "compare_sam", lambda *_: good)
     return built
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _toy() -> Iterator[None]:
+    with registered():
+        yield
 
 
 @pytest.fixture(scope="module")
@@ -191,7 +198,7 @@ PRECISIONS = {"encoder": ("fp32", "fp16"), "decoder": ("fp32",)}
         pytest.param(
             name, part, precision, marks=pytest.mark.exhaustive if name == "repvit_sam" else ()
         )
-        for name in ("mobile_sam", "repvit_sam", NAME)
+        for name in ("mobile_sam", "repvit_sam", "rwkv_sam_t")
         for part, precisions in PRECISIONS.items()
         for precision in precisions
     ],
@@ -206,7 +213,7 @@ def test_tensorrt_reads_every_graph(rtx, name, part, precision):
 
 
 @pytest.mark.exhaustive
-@pytest.mark.parametrize("name", ["mobile_sam", NAME])
+@pytest.mark.parametrize("name", ["mobile_sam", "rwkv_sam_t"])
 @pytest.mark.parametrize(("part", "precision"), [("encoder", "fp16"), ("decoder", "fp32")])
 def test_tensorrt_builds(rtx, name, part, precision):
     graph = export_graph(build_prompt_model(name), part, TensorRT.forms[precision])
