@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 import statistics
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from toy_models import NETWORK, toy_network
 
 from rmpsam_ros.benchmark import network as benchmark
 from rmpsam_ros.benchmark.network import MIN_ROUNDS, WARM_UP, Plan, measure_postprocessing
@@ -51,7 +53,7 @@ def run(cache_folder: str, *arguments: str) -> None:
 def everything(cache_folder, tmp_path_factory) -> Any:
     """A report and its table, of two networks, two sizes, prompts and a batch."""
     file = tmp_path_factory.mktemp("report") / "report.json"
-    with pytest.MonkeyPatch.context() as patch:
+    with ExitStack() as stack, pytest.MonkeyPatch.context() as patch:
         patch.setattr(panoptic_network, "CALIBRATION_FRAMES", 1)
         patch.setattr(benchmark, "SCENE_ROUNDS", 2)
         patch.setattr(
@@ -61,12 +63,13 @@ def everything(cache_folder, tmp_path_factory) -> Any:
                 1, *3 * [float(engine.info.precision == "fp32")], 0.0, 1.0
             ),
         )
+        stack.enter_context(toy_network())
         lines: list[str] = []
         patch.setattr(benchmark_command, "print_line", lines.append)
         run(
             *(cache_folder, "--repeats", "2", "--num-threads", "2", "--json", str(file)),
             *("--engines", "onnxruntime:fp32,onnxruntime:int8", "--sizes", "96x64,128x96"),
-            *("--prompts", "2", "--batches", "2", "--also", "rmpsam_tiny_vit"),
+            *("--prompts", "2", "--batches", "2", "--also", NETWORK),
         )
     return json.loads(file.read_text()), "\n".join(lines)
 
@@ -74,7 +77,7 @@ def everything(cache_folder, tmp_path_factory) -> Any:
 def test_everybody_is_measured_in_one_run(everything):
     report, _ = everything
     first, second = report["networks"]
-    assert (first["model"], second["model"]) == ("rmpsam_r18", "rmpsam_tiny_vit")
+    assert (first["model"], second["model"]) == ("rmpsam_r18", NETWORK)
     measured = {
         (row["engine"].split()[0], row["precision"], row["width"], row["batch"], row["prompts"])
         for row in first["rows"]
@@ -106,7 +109,7 @@ def test_times_add_up_and_ratios_are_of_the_yardstick(everything):
                 row["fastest"] / row["batch"] / min(usual), rel=0.01
             )
             assert (row["accepted"] == "") == (row["precision"] == "fp32")
-    assert ("backbone of rmpsam_tiny_vit", "channels first", 96) in bare
+    assert ("backbone of rmpsam_toy", "channels first", 96) in bare
 
 
 def test_shares_of_prompts_are_of_the_frame_without_them(everything):
@@ -130,9 +133,9 @@ def test_shares_of_prompts_are_of_the_frame_without_them(everything):
 def test_the_tables_are_for_people(everything):
     report, output = everything
     assert output.count("| eager PyTorch, bare ResNet-18, channels first") == 4
-    assert output.count("| eager PyTorch, bare backbone of rmpsam_tiny_vit") == 2
+    assert output.count("| eager PyTorch, bare backbone of rmpsam_toy") == 2
     assert "random weights" in output and "| no |" in output and "| yes |" in output
-    assert "onnxruntime in int8 is left out: rmpsam_tiny_vit has no form in int8" in output
+    assert "onnxruntime in int8 is left out: rmpsam_toy has no form in int8" in output
     assert "post-processing of 40 segments at 1920x1080" in output
     tables = [line for line in output.splitlines() if line.startswith("|")]
     assert {line.count("|") for line in tables} == {19}

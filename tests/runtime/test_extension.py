@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import sys
 from collections.abc import Iterator
 from dataclasses import replace
@@ -12,10 +11,8 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import torch
-from toy_sam import registered
+from toy_models import toy_network, toy_sam
 
-from rmpsam_ros.model import MODEL_CONFIGS
-from rmpsam_ros.model.backbones import BACKBONES
 from rmpsam_ros.model.sam import build_prompt_model, save_weights
 from rmpsam_ros.pipeline import PipelineConfig, create_pipeline
 from rmpsam_ros.prompting import PROMPT_ENGINES, PromptingConfig, engines, load_prompt_engine
@@ -56,22 +53,18 @@ def toy_prompt_engine(monkeypatch) -> Iterator[None]:
     sys.modules.pop(f"{engines.__name__}.toy_prompts", None)
 
 
-@pytest.fixture
-def toy_sam() -> Iterator[str]:
+@pytest.fixture(name="toy_sam")
+def toy_sam_fixture() -> Iterator[str]:
     """The name of a small prompt model."""
-    with registered() as name:
+    with toy_sam() as name:
         yield name
 
 
 @pytest.fixture
 def toy_backbone() -> Iterator[str]:
     """The name of a network with it."""
-    path = FOLDER / "toy_backbone.py"
-    spec = importlib.util.spec_from_file_location("toy_backbone", path)
-    assert spec is not None and spec.loader is not None
-    spec.loader.exec_module(importlib.util.module_from_spec(spec))
-    yield "rmpsam_toy"
-    del BACKBONES["toy"], MODEL_CONFIGS["rmpsam_toy"]
+    with toy_network() as name:
+        yield name
 
 
 def test_a_back_end_that_calls_itself_the_fastest_is_chosen_if_it_agrees(toy_back_end, config):

@@ -18,6 +18,15 @@ from sam_golden import ENGINE_GROUPS, compare  # noqa: E402
 from sam_reference import PicturesMissing, Reference, find_shared  # noqa: E402
 
 FAST = {"mobile_sam/synthetic", "rwkv_sam/decoder_small"}
+# The same graphs as the small ones, with wider layers.
+EXHAUSTIVE = {"rwkv_sam/decoder_base"}
+
+
+def mark(group: str) -> pytest.MarkDecorator | tuple[()]:
+    """How long a group takes."""
+    if group in EXHAUSTIVE:
+        return pytest.mark.exhaustive
+    return () if group in FAST else pytest.mark.slow
 
 
 @pytest.fixture(scope="module")
@@ -27,7 +36,7 @@ def reference() -> Reference:
 
 @pytest.mark.parametrize(
     "group",
-    [pytest.param(g, marks=() if g in FAST else pytest.mark.slow) for g in ENGINE_GROUPS],
+    [pytest.param(group, marks=mark(group)) for group in ENGINE_GROUPS],
 )
 def test_every_stored_array_is_reproduced(group: str, reference: Reference) -> None:
     """Points, boxes, both, masks as prompts, three masks, everything: as in PyTorch."""

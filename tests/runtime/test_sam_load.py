@@ -16,7 +16,8 @@ from pathlib import Path
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
-from toy_sam import NAME, registered
+from toy_models import SAM as NAME
+from toy_models import toy_sam
 
 from rmpsam_ros.model.sam import build_prompt_model, save_weights
 from rmpsam_ros.runtime import EngineConfig, EngineError, sam_network
@@ -35,7 +36,7 @@ GOOD = SamAgreement(1, 20, 1.0, 0.99, 0.0)
 
 @pytest.fixture(scope="module", autouse=True)
 def _toy() -> Iterator[None]:
-    with registered():
+    with toy_sam():
         yield
 
 

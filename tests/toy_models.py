@@ -1,18 +1,24 @@
-"""A prompt model that is exported and run in seconds: for tests of what surrounds such models."""
+"""Models that are exported and run in seconds: for tests of what surrounds models."""
 
 from __future__ import annotations
 
+import importlib.util
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 from torch import Tensor, nn
 
+from rmpsam_ros.model import MODEL_CONFIGS
+from rmpsam_ros.model.backbones import BACKBONES
 from rmpsam_ros.model.sam import PROMPT_MODELS
 from rmpsam_ros.model.sam.mask_decoder import FeatureFusion, MaskDecoder
 from rmpsam_ros.model.sam.prompt_encoder import PromptEncoder
 from rmpsam_ros.model.sam.prompt_model import PromptModel
 
-NAME = "toy_sam"
+SAM = "toy_sam"
+NETWORK = "rmpsam_toy"
+BACKBONE = Path(__file__).parent / "runtime" / "extension" / "toy_backbone.py"
 
 
 class ToyEncoder(nn.Module):
@@ -36,10 +42,22 @@ def build() -> PromptModel:
 
 
 @contextmanager
-def registered() -> Iterator[str]:
-    """Have it among the models that are known by name."""
-    PROMPT_MODELS[NAME] = build
+def toy_sam() -> Iterator[str]:
+    """Have the prompt model among those that are known by name."""
+    PROMPT_MODELS[SAM] = build
     try:
-        yield NAME
+        yield SAM
     finally:
-        del PROMPT_MODELS[NAME]
+        del PROMPT_MODELS[SAM]
+
+
+@contextmanager
+def toy_network() -> Iterator[str]:
+    """Have a network with a small backbone among those that are known by name."""
+    spec = importlib.util.spec_from_file_location("toy_backbone", BACKBONE)
+    assert spec is not None and spec.loader is not None
+    spec.loader.exec_module(importlib.util.module_from_spec(spec))
+    try:
+        yield NETWORK
+    finally:
+        del BACKBONES["toy"], MODEL_CONFIGS[NETWORK]
