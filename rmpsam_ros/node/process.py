@@ -101,11 +101,11 @@ def use_large_shared_memory() -> None:
         return
     profile = share / "config" / "fastdds_large_images.xml"
     if profile.is_file():
-        name = OLD_PROFILE_VARIABLE if _rclpy_version() < 8 else PROFILE_VARIABLE
+        name = OLD_PROFILE_VARIABLE if rclpy_version() < 8 else PROFILE_VARIABLE
         os.environ[name] = str(profile)
 
 
-def _rclpy_version() -> int:
+def rclpy_version() -> int:
     """Return the major version of rclpy: 3 in Humble, 7 in Jazzy, 9 in Kilted."""
     for name in ("rclpy", "ros-rclpy"):
         try:

@@ -11,6 +11,7 @@ from rclpy.publisher import Publisher
 from sensor_msgs.msg import Image
 
 from rmpsam_ros.node.parameters.settings import LiveSettings
+from rmpsam_ros.node.results import borrowing
 from rmpsam_ros.node.results.messages import MESSAGES
 from rmpsam_ros.node.results.processed_frame import ProcessedFrame
 from rmpsam_ros.node.threads.frame_slot import FrameSlot
@@ -63,4 +64,4 @@ class OverlayThread(Worker):
             pixels = np.asarray(cv2.cvtColor(pixels, cv2.COLOR_BGR2RGB), np.uint8)
         overlay = frame.pipeline.overlay(pixels, frame.result)
         MESSAGES.fill_image(self._message, frame.header, overlay, "rgb8")
-        self._publisher.publish(self._message)
+        borrowing.publish(self._publisher, self._message)

@@ -21,6 +21,7 @@ from rmpsam_ros.node import qos
 from rmpsam_ros.node.depth.spatial_results import SpatialResults
 from rmpsam_ros.node.input.frame_headers import FrameHeaders
 from rmpsam_ros.node.parameters.settings import LiveSettings
+from rmpsam_ros.node.results import borrowing
 from rmpsam_ros.node.results.consumers import ConsumerTopics
 from rmpsam_ros.node.results.messages import MESSAGES
 from rmpsam_ros.node.results.overlay_thread import OverlayThread
@@ -114,7 +115,7 @@ class ResultPublishers:
             message = fill()
             filled = time.perf_counter()
             if message is not None:
-                publisher.publish(message)
+                borrowing.publish(publisher, message)
             fill_seconds += filled - started
             publish_seconds += time.perf_counter() - filled
         # Last, because the other threads begin at once and would take turns with this one.
