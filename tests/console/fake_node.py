@@ -21,8 +21,8 @@ from rmpsam_ros.node.rmpsam_node import RmpsamNode
 FAKE = Path(__file__).resolve().parents[1] / "node" / "fake_pipeline.py"
 
 
-# As many objects as take 14 steps, so that there is something to be told, and to cancel.
-BOXES = [(x, y, x + 12, y + 12) for y in range(0, 160, 16) for x in range(0, 320, 16)]
+# As many objects as take 20 steps, so that there is something to be told, and to cancel.
+BOXES = [(x, y, x + 12, y + 12) for y in range(0, 64, 16) for x in range(0, 320, 16)]
 
 
 def block(frame, box):
@@ -53,7 +53,7 @@ def main():
     prompts.runs_beside = True
     prompts.answer = lambda self, frame, prompt: time.sleep(0.4) or answer(self, frame, prompt)
     prompts.in_boxes = lambda self, frame, boxes: (
-        time.sleep(0.2)
+        time.sleep(0.06)
         or [module.FoundMask(module.encode_mask(block(frame, box)), 0.75) for box in boxes]
     )
     module.QueryMasks.boxes = lambda self, geometry, objectness: np.array(BOXES, np.float32)

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from rmpsam_ros.pipeline import NoFrameError
+from rmpsam_ros.prompting import segment_everything
 from rmpsam_ros.prompting.answers import FoundMask
 from rmpsam_ros.prompting.grid_prompts import _spread
 from rmpsam_ros.prompting.query_masks import pack_queries
@@ -137,15 +138,21 @@ def test_everything_in_steps_is_the_same(pipeline, blocks, colors, grid):
     assert [one.mask.box[0] for one in found] == pytest.approx([60, 140], abs=2)
 
 
-def test_no_step_asks_for_many_boxes(make_pipeline, network, blocks, colors):
-    """Whoever waits between two steps waits for a few boxes only."""
+@pytest.mark.parametrize(
+    ("quick", "steps"), [(1e9, [4, 16, 16, 6]), (0.0, [4] * 10 + [2])], ids=["quick", "slow"]
+)
+def test_no_step_asks_for_many_boxes(
+    make_pipeline, network, blocks, colors, monkeypatch, quick, steps
+):
+    """Whoever waits between two steps waits for a few boxes only, fewer where they take long."""
+    monkeypatch.setattr(segment_everything, "_QUICK", quick)
     pipeline = make_pipeline()
     network.num_queries = 60
     squares = [(32 * (k % 6), 16 * (k // 6), 12, colors[0]) for k in range(42)]
     pipeline.process(blocks(*squares), 1.0)
     number = sum(1 for _ in pipeline.prompts.everything_steps())
-    assert number == 4
-    assert [len(one) for one in network.asked] == [4, 16, 16, 6], "the first masks are there soon"
+    assert number == len(steps)
+    assert [len(one) for one in network.asked] == steps
 
 
 def test_when_the_time_is_over_the_surest_have_been_asked_for(
@@ -171,7 +178,10 @@ def reported(prompts, grid, **options):
 
 
 @pytest.mark.parametrize("grid", [0, 12])
-def test_masks_are_told_once_as_they_are_found(pipeline, network, blocks, colors, grid):
+def test_masks_are_told_once_as_they_are_found(
+    pipeline, network, blocks, colors, grid, monkeypatch
+):
+    monkeypatch.setattr(segment_everything, "_QUICK", 1e9)
     network.num_queries = 60
     squares = [(32 * (k % 6), 24 * (k // 6), 20, colors[0]) for k in range(24)]
     pipeline.process(blocks(*squares), 1.0)

@@ -11,6 +11,7 @@ its result comes when the thread of prompts is free.
 from __future__ import annotations
 
 import argparse
+import math
 import os
 import random
 import signal
@@ -69,14 +70,15 @@ def main() -> None:
         freed = [person.cancel() for _ in range(options.cancels)]
         row("from cancel to free, ms", [1e3 * seconds for seconds in freed])
         row("images a second meanwhile", [person.rate()])
-        rclpy.try_shutdown()
+        person.leave()
+        rclpy.shutdown()
 
 
 def row(name: str, values: list[float]) -> None:
     """Print median, 90th percentile and extremes."""
     if values:
         ranked = sorted(values)
-        p90 = ranked[min(len(ranked) - 1, round(0.9 * len(ranked) + 0.5) - 1)]
+        p90 = ranked[math.ceil(0.9 * len(ranked)) - 1]
         print(
             f"{name}: p50 {statistics.median(ranked):.1f}, p90 {p90:.1f}, "
             f"min {ranked[0]:.1f}, max {ranked[-1]:.1f}, n {len(ranked)}",
@@ -134,7 +136,15 @@ class Person:
         self._random = random.Random(0)
         executor = SingleThreadedExecutor()
         executor.add_node(self._node)
-        threading.Thread(target=executor.spin, daemon=True).start()
+        self._stop = executor.shutdown
+        self._spinner = threading.Thread(target=executor.spin, daemon=True)
+        self._spinner.start()
+
+    def leave(self) -> None:
+        """Stop listening."""
+        self._stop()
+        self._spinner.join(10.0)
+        self._node.destroy_node()
 
     def settle(self) -> None:
         """Wait until the node works on images."""

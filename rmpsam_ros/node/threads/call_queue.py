@@ -58,6 +58,11 @@ class Call:
         self._lock = threading.Lock()  # either it is given up, or it commits
         self._steps: Steps[Any] | None = None
 
+    @property
+    def has_begun(self) -> bool:
+        """Whether one of its steps has run."""
+        return self._steps is not None
+
     def give_up(self) -> bool:
         """Wait for it no longer; False if it is about to change something, or has."""
         with self._lock:
@@ -175,6 +180,12 @@ class CallQueue:
             raise StoppedError("the node was stopped") from error
         finally:
             call.begun()
+
+    @property
+    def next_is_new(self) -> bool:
+        """Whether there is a call that waits for its first step, before all others."""
+        with self._work:
+            return bool(self._calls) and not self._calls[0].has_begun
 
     def work_on_next(self) -> None:
         """Work on the call that has waited longest, if there is one; never raises.

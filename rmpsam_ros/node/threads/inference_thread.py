@@ -126,7 +126,7 @@ class InferenceThread(Worker):
                     self.calls.work_on_next()
             if any(camera.slot for camera in self._cameras):
                 self._right_of_way.give_way()
-            with self._at_work():
+            with self._at_work(), self._right_of_way.frame():
                 self._process_next(turns)
 
     def _process_next(self, turns: deque[tuple[FrameConsumer, Pipeline]]) -> None:

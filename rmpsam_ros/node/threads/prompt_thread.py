@@ -33,6 +33,7 @@ class PromptThread(Worker):
     def __init__(self, max_pending: int, right_of_way: RightOfWay | None = None) -> None:
         super().__init__("prompts")
         self.calls = CallQueue(self._work, max_pending, right_of_way)
+        self._right_of_way = right_of_way or RightOfWay()
         # Pipelines with a new frame, the one that has waited longest first.
         self._to_follow: dict[Pipeline, Callable[[Exception], None]] = {}
         self._start()
@@ -68,6 +69,8 @@ class PromptThread(Worker):
                 self._work.wait_for(lambda: self._closing or self.calls or self._to_follow)
                 if self._closing:
                     return
+            if self.calls.next_is_new:
+                self._right_of_way.await_frame()
             with self._at_work():
                 self.calls.work_on_next()
             with self._at_work():

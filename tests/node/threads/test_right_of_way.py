@@ -45,6 +45,45 @@ def test_frames_do_not_wait_for_ever_nor_again_at_once(monkeypatch):
     assert way.give_way() == 0.0
 
 
+def test_a_prompt_waits_for_the_frame_that_is_at_work():
+    way, waited = RightOfWay(), []
+    way.await_frame()  # there is none
+
+    def wait():
+        way.await_frame()
+        waited.append(way._frame)
+
+    with way.frame():
+        thread = threading.Thread(target=wait, daemon=True)
+        thread.start()
+        thread.join(0.1)
+        assert thread.is_alive()
+    thread.join(10.0)
+    assert waited == [False]
+
+
+def test_a_prompt_does_not_wait_for_a_frame_that_hangs_nor_while_frames_go_first(monkeypatch):
+    monkeypatch.setattr(right_of_way, "FRAME_WAIT", 0.05)
+    monkeypatch.setattr(right_of_way, "MAX_WAIT", 0.01)
+    way = RightOfWay()
+    with way.frame():
+        way.await_frame()
+    monkeypatch.setattr(right_of_way, "FRAME_WAIT", 60.0)
+    monkeypatch.setattr(right_of_way, "REST", 1e6)
+    way.take()
+    way.give_way()
+    with way.frame():
+        way.await_frame()  # the next frame would follow at once
+
+
+def test_a_frame_that_fails_is_over():
+    way = RightOfWay()
+    with pytest.raises(ValueError), way.frame():
+        raise ValueError("of the test")
+    way.await_frame()
+    assert not way._frame
+
+
 @pytest.fixture
 def queue():
     """A queue of calls with a right of way, and a thread that works on them when it is told."""
