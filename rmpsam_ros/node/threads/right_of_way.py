@@ -9,7 +9,7 @@ from contextlib import contextmanager
 
 FRAME_WAIT = 1.0  # seconds for which a new prompt waits for the end of a frame at most
 MAX_WAIT = 1.5  # seconds for which frames wait at most
-REST = 2.0  # times as long as they waited, frames do not wait again
+REST = 1.0  # times as long as they waited, frames do not wait again
 
 
 class RightOfWay:
@@ -19,7 +19,7 @@ class RightOfWay:
 
     The image encoder of a prompt engine and the network, side by side on few cores, take three
     times as long as one after the other, and a person who clicked waits for both. Clicks are rare;
-    many of them take at most a third of the time.
+    many of them take at most half of the time.
 
     All methods may be called from any thread.
     """
