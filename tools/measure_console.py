@@ -97,13 +97,16 @@ def program(name: str, parameters: dict[str, Any], log: Path) -> Iterator[subpro
         process.kill()
 
 
-def wait_for_log(log: Path, words: str, seconds: float) -> str:
-    """Returns a log once it holds some words; raises TimeoutError."""
+def wait_for_log(process: subprocess.Popen[bytes], log: Path, words: str, seconds: float) -> str:
+    """Returns a log once it holds some words; raises what the program died of, or TimeoutError."""
     end = time.monotonic() + seconds
     while time.monotonic() < end:
+        ended = process.poll() is not None
         text = log.read_text(errors="replace")
         if words in text:
             return text
+        if ended:
+            raise RuntimeError(f"{process.args} ended with {process.returncode}:\n{text[-2000:]}")
         time.sleep(0.2)
     raise TimeoutError(f"'{words}' is not in {log} after {seconds:.0f} s")
 
@@ -125,10 +128,12 @@ class Counter:
 
     def __init__(self) -> None:
         import rclpy
+        from rclpy.signals import SignalHandlerOptions
 
         from rmpsam_ros.msg import Latency
 
-        rclpy.init()
+        # Signals are handled here: rclpy's handlers would not end the program.
+        rclpy.init(signal_handler_options=SignalHandlerOptions.NO)
         self._rclpy = rclpy
         self.node = rclpy.create_node("measure_console")
         self.processed = 0
@@ -213,6 +218,7 @@ def main() -> int:
     parser.add_argument("--rates", default="10,30")
     parser.add_argument("--out", type=Path, default=Path("console.json"))
     options = parser.parse_args()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit("measure_console: terminated"))
     os.environ["ROS_DOMAIN_ID"] = str(random.randrange(20, 100))
     os.environ["ROS_AUTOMATIC_DISCOVERY_RANGE"] = "LOCALHOST"
     from rmpsam_ros.node.process import use_large_shared_memory
@@ -223,12 +229,12 @@ def main() -> int:
     folder = Path(tempfile.mkdtemp())
     logs = {name: folder / f"{name}.log" for name in ("node", "console", "camera")}
     with (
-        program(options.node, {"prompt_engine": "rmpsam"}, logs["node"]),
+        program(options.node, {"prompt_engine": "rmpsam"}, logs["node"]) as node,
         program("rmpsam_console", {"port": 0}, logs["console"]) as console,
     ):
-        text = wait_for_log(logs["console"], "open http", 120)
+        text = wait_for_log(console, logs["console"], "open http", 120)
         url = re.findall(r"open (\S+)", text)[0]
-        wait_for_log(logs["node"], "active: waiting", 600)
+        wait_for_log(node, logs["node"], "active: waiting", 600)
         for size in options.sizes.split(","):
             width, height = size.split("x")
             for rate in options.rates.split(","):
