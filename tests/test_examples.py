@@ -11,7 +11,7 @@ import pytest
 import rmpsam_ros
 
 PACKAGE = Path(rmpsam_ros.__file__).parent
-WITHOUT = {"_native", "benchmark", "cli", "msg", "srv"}
+WITHOUT = {"_native", "action", "benchmark", "cli", "msg", "srv"}
 MODULES = {
     ".".join(("rmpsam_ros", *path.relative_to(PACKAGE).with_suffix("").parts)): path
     for path in sorted(PACKAGE.rglob("*.py"))
