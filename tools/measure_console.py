@@ -106,7 +106,8 @@ def wait_for_log(process: subprocess.Popen[bytes], log: Path, words: str, second
         if words in text:
             return text
         if ended:
-            raise RuntimeError(f"{process.args!r} ended with {process.returncode}:\n{text[-2000:]}")
+            how = f"{process.args!r} ended with {process.returncode}"
+            raise RuntimeError(f"{how}:\n{text[-2000:]}")
         time.sleep(0.2)
     raise TimeoutError(f"'{words}' is not in {log} after {seconds:.0f} s")
 
