@@ -118,6 +118,7 @@ def test_nothing_comes_from_elsewhere(place):
 
 
 def test_markup_has_no_scripts_and_styles_of_its_own():
+    pytest.importorskip("rclpy", reason="needs ROS 2 (rclpy)")
     from rmpsam_ros.console.server import page_files
 
     page = page_files()["index.html"][0].decode()
@@ -407,6 +408,7 @@ def test_read_only(launch):
 
 def test_every_request_is_either_reading_or_writing():
     """What is not in READING is refused by a console that only shows: nothing is forgotten."""
+    pytest.importorskip("rclpy", reason="needs ROS 2 (rclpy)")
     from rmpsam_ros.console.commands import COMMANDS, READING
 
     assert READING == {"parameters", "list"} and READING < COMMANDS.keys()
