@@ -22,9 +22,9 @@ EXAMPLES ?= 20000
 VENV := .venv-$(DISTRO)
 REQUIREMENTS := requirements/core.txt requirements/dev.txt
 # A thread each: OpenMP's threads wait for work by spinning, and those of two processes on two cores
-# spin away three quarters of the time.
+# spin away three quarters of the time. Three processes, because tests of programs wait a lot.
 PYTEST := env OMP_NUM_THREADS=$${OMP_NUM_THREADS:-1} \
-	pytest --numprocesses $${RMPSAM_TEST_PROCESSES:-2} --dist loadscope --no-loadscope-reorder
+	pytest --numprocesses $${RMPSAM_TEST_PROCESSES:-3} --dist loadscope --no-loadscope-reorder
 
 # What needs neither a network nor the middleware: pure functions, files, single threads.
 CHECKED := tests/segmentation tests/tracking tests/geometry tests/data tests/weights_store \
