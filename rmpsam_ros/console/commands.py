@@ -164,7 +164,8 @@ async def _everything(session: Session, request: Request) -> Masks:
         _camera(session), request.stamp(), request.integer("points_per_side", 0, 64), tell
     )
     _check(answer)
-    return Masks({"stamp": str(nanoseconds(answer.header.stamp))}, answer.masks)
+    header = {"stamp": str(nanoseconds(answer.header.stamp)), "message": answer.message}
+    return Masks(header, answer.masks)
 
 
 # The node ---------------------------------------------------------------------------------------

@@ -196,6 +196,25 @@ def test_cancelling_everything_frees_the_node_and_keeps_what_was_found(page):
     page.frames(2)
 
 
+@pytest.mark.parametrize("width", [390, 1280])
+def test_everything_can_be_cancelled_at_any_width(open_page, width):
+    page = open_page(viewport={"width": width, "height": 844})
+    page.until("window.rmpsamConsole?.state.frame", "a frame")
+    bar, button, text = page.evaluate(
+        """() => {
+            document.getElementById("progress").hidden = false;
+            const text = document.getElementById("progress_text");
+            text.textContent = "188 of 188 prompts, 188 masks, 128.3 s";
+            return ["progress", "cancel", "progress_text"].map((name) => {
+                const {left, right} = document.getElementById(name).getBoundingClientRect();
+                return [left, right];
+            });
+        }"""
+    )
+    assert 0 <= bar[0] <= text[0] < text[1] <= button[0] < button[1] <= bar[1] <= width
+    assert text[1] - text[0] > 120
+
+
 def test_zoom_keeps_the_place_under_the_mouse(page):
     x, y = page.place(80, 60)
     page.mouse.move(x, y)

@@ -150,7 +150,8 @@ export class Actions {
     try {
       const { header, section } = await promise;
       found.masks = sortLargestFirst(readEverything(header, section));
-      notify(`${found.masks.length} masks in ${secondsSince(started).toFixed(1)} s`);
+      const rest = header.message ? `: ${header.message}` : "";
+      notify(`${found.masks.length} masks in ${secondsSince(started).toFixed(1)} s${rest}`);
     } catch (error) {
       const isCancelled = error.message === "cancelled";
       if (!found.masks.length && state.everything === found) state.everything = null;

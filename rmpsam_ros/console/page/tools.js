@@ -95,8 +95,8 @@ export function setUpTools(actions, view) {
       bar.max = total;
       bar.value = done;
     } else bar.removeAttribute("value"); // nothing is known yet
-    const rest = total ? `, ${done} of ${total} prompts, ${masks} masks` : "";
-    setText(byId("progress_text"), `segmenting everything${rest}, ${seconds.toFixed(1)} s`);
+    const what = total ? `${done} of ${total} prompts, ${masks} masks` : "segmenting everything";
+    setText(byId("progress_text"), `${what}, ${seconds.toFixed(1)} s`);
   }
 
   function showTheme() {
