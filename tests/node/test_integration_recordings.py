@@ -128,6 +128,24 @@ def test_every_result_is_that_of_the_node(
     assert any(message.tracks for message in received["/rmpsam/tracks"])
 
 
+def test_results_are_played_to_whoever_subscribes(types, pipeline, listener, wait_for, tmp_path):
+    created, values = pipeline
+    results = ("panoptic", "tracks", "semantic", "instance")
+    source = footage(tmp_path / "bag", types)
+    process_bag(source, tmp_path / "out", created, BagOptions(values, results=results))
+    received = {name: listener.subscribe(kind, name) for name, kind in RESULTS.items()}
+    publishers = {name: listener.publisher(kind, name) for name, kind in RESULTS.items()}
+    sent = {name: [] for name in RESULTS}
+    with Recording(tmp_path / "out") as recording:
+        for one in recording.messages(set(RESULTS)):
+            name = one.topic.name
+            sent[name].append(deserialize_message(bytes(one.data), RESULTS[name]))
+            publishers[name].publish(sent[name][-1])
+            wait_for(lambda at=name: len(received[at]) == len(sent[at]), "what was played")
+    assert received == sent
+    assert {len(messages) for messages in sent.values()} == {12}
+
+
 def process(source, target, pipeline, types, topics):
     """Process a recording; its messages, each as the same bytes for the same content, by topic."""
     created, values = pipeline
