@@ -92,7 +92,7 @@ class RmpsamNode(LifecycleNode):
         self._stopping = threading.Event()
         self._starting = threading.Lock()  # held while a thread is made: `stop` must see it
         self._network_status = Status("network", Level.OK, "not loaded")
-        self._camera_services: list[CameraServices] = []  # a node whose parameters are bad has none
+        self._camera_services: list[CameraServices] = []  # none if parameters are bad
         self._settings = settings = DeclaredParameters(
             self,
             NODE_PARAMETERS,
