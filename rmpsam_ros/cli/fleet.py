@@ -20,6 +20,9 @@ if TYPE_CHECKING:
     from rmpsam_ros.recordings.fleet.places import Source
 
 
+MIN_PATIENCE = 5.0  # s; workers give a sign of life once a second at most
+
+
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare what the sub-command takes."""
     add = parser.add_argument
@@ -69,8 +72,10 @@ def _run(options: argparse.Namespace) -> None:
         raise CommandError("expected at least one source and the folder of the results")
     if options.workers < 0:
         raise CommandError(f"--workers is {options.workers}; expected 0 or more")
-    if not options.patience > 0:
-        raise CommandError(f"--patience is {options.patience:g}; expected seconds above 0")
+    if not options.patience >= MIN_PATIENCE:  # NaN, too
+        raise CommandError(
+            f"--patience is {options.patience:g}; expected {MIN_PATIENCE:g} seconds or more"
+        )
     *sources, output = options.addresses
     with tqdm(unit="recording") as bar:
 

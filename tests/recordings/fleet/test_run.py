@@ -141,6 +141,13 @@ def test_weights_that_do_not_exist_end_the_run_with_one_line(small_bag, tmp_path
     assert "Traceback" not in error
 
 
+@pytest.mark.parametrize("patience", ["0", "-1", "0.5", "nan"])
+def test_a_patience_that_would_end_every_worker_is_refused(patience, tmp_path, capsys):
+    words = ["fleet", str(tmp_path), str(tmp_path / "out"), "--patience", patience]
+    assert main(words) != 0
+    assert "expected 5 seconds or more" in capsys.readouterr().err
+
+
 def test_two_runs_on_one_output_are_refused(small_bag, tmp_path, options):
     from rmpsam_ros.recordings.fleet.run import _locked
 
